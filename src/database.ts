@@ -1,0 +1,116 @@
+import { fileURLToPath } from 'node:url';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { runMigrations } from 'bullmq';
+import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
+import { migrate as applyMigrations } from 'drizzle-orm/node-postgres/migrator';
+import pg from 'pg';
+
+/**
+ * The only maker of PostgreSQL pools, so that every connection has the same limits and the same type parsing:
+ * `timestamptz` arrives as Date, `int8` stays a *string* (pg's defaults; positions are larger than a JavaScript number
+ * can hold, and a global parser would also change what BullMQ and drizzle read). Convert with `BigInt(...)` where
+ * needed; drizzle's `bigint(..., { mode: 'bigint' })` columns do it themselves. Note that drizzle switches the
+ * parsing of dates off for its raw `orm.execute(sql...)`, where a timestamptz is therefore text.
+ */
+export interface Database {
+  readonly pool: pg.Pool;
+  readonly orm: NodePgDatabase;
+  /** Waits for borrowed connections to come back, then closes them all. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  readonly url: string;
+  readonly poolMax: number;
+  /** Shown in pg_stat_activity, and so in health's "who holds the horizon". */
+  readonly applicationName: string;
+  /** Told about idle connections that died; the pool replaces them by itself. */
+  readonly onIdleError?: (error: Error) => void;
+}
+
+/** No statement of ours may take longer; bulk work goes in chunks. */
+const STATEMENT_TIMEOUT_MS = 30_000;
+/** An open transaction holds every reader's horizon back, so one that somebody forgot is ended by the server. */
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000;
+const LOCK_TIMEOUT_MS = 10_000;
+const CONNECT_TIMEOUT_MS = 10_000;
+
+export function createDatabase(options: DatabaseOptions): Database {
+  const pool = createPool(options);
+  let closing: Promise<void> | undefined;
+  return {
+    pool,
+    orm: drizzle(pool),
+    close: () => (closing ??= pool.end()),
+  };
+}
+
+/**
+ * The pool that BullMQ's PostgreSQL backend works on. Its schema is `bullmq` and must be first on the search path, because
+ * BullMQ cannot set that on a pool it did not make. Every lane keeps one connection for LISTEN checked out as long as
+ * it lives: `poolMax` must exceed the number of lanes, or the last ones wait for ever.
+ * Run {@link migrateQueues} once before the first queue is made.
+ */
+export function createQueuePool(options: DatabaseOptions): pg.Pool {
+  return createPool(options, { options: '-c search_path=bullmq' });
+}
+
+/** Several processes may start at once: the first migrates, the others wait for it. */
+const MIGRATION_LOCK = 0x6f6e6861; // "onha"
+
+/** `../drizzle` seen from src/ and from dist/ alike. */
+const MIGRATIONS_FOLDER = fileURLToPath(new URL('../drizzle', import.meta.url));
+
+/**
+ * Brings our tables up to date. Uses its own connection without timeouts, since a migration or the wait for another
+ * process's may take as long as it needs; ending the connection releases the lock in every case.
+ */
+export async function migrate(database: Database): Promise<void> {
+  if (!existsSync(path.join(MIGRATIONS_FOLDER, 'meta', '_journal.json'))) {
+    throw new Error(`There are no migrations in ${MIGRATIONS_FOLDER}; make them with: npm run db:generate`);
+  }
+  await withUnlimitedConnection(database.pool, async (client) => {
+    await client.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
+    await applyMigrations(drizzle(client), { migrationsFolder: MIGRATIONS_FOLDER });
+  });
+}
+
+/** Creates or updates BullMQ's own schema. BullMQ takes a lock itself, so several processes may do this at once. */
+export async function migrateQueues(pool: pg.Pool): Promise<void> {
+  await withUnlimitedConnection(pool, async (client) => {
+    await runMigrations(client, 'bullmq');
+  });
+}
+
+function createPool(options: DatabaseOptions, extra: pg.PoolConfig = {}): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    max: options.poolMax,
+    application_name: options.applicationName,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+    statement_timeout: STATEMENT_TIMEOUT_MS,
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    lock_timeout: LOCK_TIMEOUT_MS,
+    ...extra,
+  });
+  // Without a listener, a server restart would end the process: pg emits 'error' for idle connections that break.
+  pool.on('error', (error) => options.onIdleError?.(error));
+  return pool;
+}
+
+async function withUnlimitedConnection(pool: pg.Pool, work: (client: pg.Client) => Promise<void>): Promise<void> {
+  const client = new pg.Client({
+    connectionString: pool.options.connectionString,
+    application_name: `${pool.options.application_name ?? 'onhand'} migrations`,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+  });
+  await client.connect();
+  try {
+    await work(client);
+  } finally {
+    await client.end();
+  }
+}
