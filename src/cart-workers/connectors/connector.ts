@@ -1,0 +1,164 @@
+/**
+ * What the worker may ask of a cart, whichever protocol the cart speaks.
+ *
+ * A connector translates; it decides nothing. It never retries, never sleeps and never touches the database: what to do
+ * with an answer is the retry policy's and the settlement's business. Every method makes its calls through `httpCall`,
+ * which checks the deadline immediately before the first byte leaves and tells whether any byte did.
+ */
+
+/** How a cart is reached. Secrets are decrypted for the length of one call and never logged. */
+export interface CartConnection {
+  readonly cartId: string;
+  readonly url: string;
+  /** SETI `setiuser`; unused by the signed webhook. */
+  readonly username: string;
+  /** SETI password, or the signing secret (`whsec_…`) of the signed webhook. */
+  readonly secret: string;
+  /** SETI `code`; may be empty. */
+  readonly storeCode: string;
+  /** Longest time from the socket write to the last byte of the answer, in ms. */
+  readonly requestTimeoutMs: number;
+  /** Whether addresses in private and loopback ranges may be called. */
+  readonly allowPrivateAddress: boolean;
+}
+
+/** One call's surroundings, handed in by whoever decided to make the call. */
+export interface CallContext {
+  /** After this moment (epoch ms) nothing may be written to the socket any more, and a call under way is aborted. */
+  readonly deadlineMs: number;
+  /** Aborts the call on shutdown; what was sent by then is judged like any lost answer. */
+  readonly signal?: AbortSignal;
+}
+
+/** What a cart type can do. The worker takes the strongest way of delivering that it finds here. */
+export interface Capabilities {
+  /** The way a delta takes effect once: see ARCHITECTURE.md, "Delivering a delta once in effect". */
+  readonly delivery: 'idempotency-key' | 'compare-and-set' | 'settlement' | 'set-only';
+  /** Most lines in one delivery; 1 where the cart takes one SKU a call. */
+  readonly linesPerDeliveryMax: number;
+  /** Most calls under way at once; 1 makes the cart a serial one. */
+  readonly parallelCallsMax: number;
+  /** How long the cart remembers an idempotency key, in ms; null where it has none. */
+  readonly keyLifeMs: number | null;
+  /** Longest execution at the cart: how long after a deadline a request may still take effect, in ms. */
+  readonly quietTimeMs: number;
+  /** Whether a reply to a delta tells the new quantity. */
+  readonly replyTellsQuantity: boolean;
+  /** Whether the cart lowers a quantity to 0 at most. */
+  readonly clampsAtZero: boolean;
+  /** Where orders come from: polled by us, sent by the cart, or not at all. */
+  readonly orders: 'poll' | 'webhook' | 'none';
+  /** When the cart itself takes the pieces of an order from its own stock. */
+  readonly stockMovesAt: 'order' | 'payment' | 'fulfilment' | 'never';
+  /** Whether the cart puts pieces back by itself when an order is cancelled. */
+  readonly restocksOnCancel: boolean;
+  readonly canRead: boolean;
+  readonly canSet: boolean;
+}
+
+/** A field a person fills in when a cart of this type is created. */
+export interface CartTypeField {
+  readonly name: 'url' | 'username' | 'secret' | 'storeCode';
+  readonly label: string;
+  readonly help: string;
+  readonly required: boolean;
+  readonly secret: boolean;
+}
+
+export interface DeltaLine {
+  /** The cart's own item key. */
+  readonly key: string;
+  /** Whole units, never 0. */
+  readonly delta: number;
+}
+
+/**
+ * What the cart said of one line. `applied` and the four refusals are definite; `unknown` is not.
+ * `response` is the cart's own words, shortened to 500 characters and free of secrets.
+ */
+export type LineAnswer = {
+  readonly key: string;
+  readonly response: string;
+} & (
+  | { readonly outcome: 'applied'; /** the cart's quantity after the line */ readonly quantity: number | null }
+  | { readonly outcome: 'not-found' | 'not-tracked' | 'rejected' }
+  | { readonly outcome: 'stale'; readonly quantity: number | null }
+  | { readonly outcome: 'unknown' }
+);
+
+export interface DeltaRequest {
+  /** The delivery's key: the same for every resend, never reused for another body. */
+  readonly idempotencyKey: string;
+  /** When the delivery was first made (epoch ms): part of the signed, unchanging body where the protocol has one. */
+  readonly createdAtMs: number;
+  readonly lines: readonly DeltaLine[];
+}
+
+export interface QuantityRow {
+  readonly key: string;
+  /** null where the cart lists the item but does not track its stock. */
+  readonly quantity: number | null;
+}
+
+/** A whole order as the cart tells it, translated into the words of `orders` in the API. */
+export interface CartOrder {
+  readonly number: string;
+  /** Rises with every change where the cart has such a thing; 0 where it has none. */
+  readonly revision: number;
+  /** Business time, ISO 8601; null where the cart tells none. */
+  readonly placedAt: string | null;
+  readonly state: 'open' | 'shipped' | 'closed' | 'cancelled';
+  readonly lines: readonly { readonly line: string; readonly key: string; readonly quantity: number; readonly title: string }[];
+}
+
+export interface OrderPage {
+  readonly orders: readonly CartOrder[];
+  /** Orders up to and including this mark have now been told; handed back as `since` the next time. */
+  readonly mark: string;
+}
+
+export interface ConnectionReport {
+  readonly version: string;
+  /** Sentences for a person: what was tried and what the cart said. */
+  readonly findings: readonly string[];
+}
+
+export interface Connector {
+  readonly type: string;
+  readonly label: string;
+  readonly fields: readonly CartTypeField[];
+  readonly capabilities: Capabilities;
+
+  /** Version, login and one read. Throws a CartError that names what to mend. */
+  testConnection(cart: CartConnection, call: CallContext): Promise<ConnectionReport>;
+
+  /**
+   * Sends one delivery. Resolves with one answer per line, in the order of the request.
+   * @throws CartUnreachableError no byte left; CartThrottledError and CartRejectedError nothing was applied;
+   *         OutcomeUnknownError bytes left and no answer that can be believed came back.
+   */
+  sendDeltas(cart: CartConnection, request: DeltaRequest, call: CallContext): Promise<readonly LineAnswer[]>;
+
+  /**
+   * Sets absolute quantities. Only the baseline sequence may call this.
+   * @throws as sendDeltas
+   */
+  setQuantities(
+    cart: CartConnection,
+    request: { readonly idempotencyKey: string; readonly createdAtMs: number; readonly rows: readonly { key: string; quantity: number }[] },
+    call: CallContext,
+  ): Promise<readonly LineAnswer[]>;
+
+  /**
+   * What the cart shows now. With `keys`, at least those that exist; without, everything, page by page.
+   * A key may come twice where a cart's pages overlap; the later one counts.
+   */
+  readQuantities(
+    cart: CartConnection,
+    keys: readonly string[] | null,
+    call: (page: number) => CallContext,
+  ): AsyncIterable<readonly QuantityRow[]>;
+
+  /** Orders after `since` (null: from the beginning), oldest first, one page a call; an empty page ends it. */
+  readOrders(cart: CartConnection, since: string | null, call: CallContext): Promise<OrderPage>;
+}

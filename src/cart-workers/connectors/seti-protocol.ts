@@ -1,0 +1,159 @@
+import { CartRejectedError, OutcomeUnknownError } from './cart-error.js';
+
+/**
+ * The text side of the Stone Edge shopping-cart script protocol (SETI): form fields out, plain texts back. The XML side
+ * is in `seti-xml.ts`.
+ *
+ * Scripts for many carts speak it, each a little differently, so reading is tolerant about form and strict about
+ * meaning: whatever does not clearly say what became of the stock is `unknown`, never a guess.
+ */
+export interface SetiLogin {
+  readonly username: string;
+  readonly password: string;
+  readonly storeCode: string;
+}
+
+/** The version that the desktop product sends; scripts check for its presence only. */
+const ORDER_MANAGER_VERSION = '5.000';
+
+/** What became of one line of `invupdate` or `qohreplace`. */
+export type SetiOutcome =
+  | { readonly outcome: 'applied'; readonly quantity: number | null }
+  | { readonly outcome: 'not-found' | 'not-tracked' | 'unknown' };
+
+/** The form of one call, in the order in which the desktop product sends its fields. */
+export function setiForm(setifunction: string, login: SetiLogin | null, fields: Readonly<Record<string, string>> = {}): string {
+  const form = new URLSearchParams({ setifunction });
+  if (login) {
+    form.set('setiuser', login.username);
+    form.set('password', login.password);
+    form.set('code', login.storeCode);
+  }
+  form.set('omversion', ORDER_MANAGER_VERSION);
+  for (const [name, value] of Object.entries(fields)) form.set(name, value);
+  return form.toString();
+}
+
+/**
+ * Why a SKU cannot be sent, or null where it can. `|` separates the lines of an update and cannot be escaped; a line
+ * break would split an answer. A `~` is possible because scripts that care split at the last one.
+ */
+export function setiCannotSay(key: string): string | null {
+  if (key.trim() === '') return 'an empty SKU cannot be sent';
+  if (key.includes('|')) return 'the SKU contains "|", which separates the lines of an update and cannot be sent to this cart';
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  if (/[\u0000-\u001f\u007f]/.test(key)) return 'the SKU contains a control character, which cannot be sent to this cart';
+  return null;
+}
+
+export function deltaUpdate(key: string, delta: number): string {
+  return `${key}~${delta}`;
+}
+
+export function replaceUpdate(rows: readonly { readonly key: string; readonly quantity: number }[]): { count: string; update: string } {
+  return { count: String(rows.length), update: rows.map(({ key, quantity }) => `${key}~${quantity}|`).join('') };
+}
+
+/** `SETIResponse: name=value`, as `sendversion` and `ordercount` answer. */
+export function parseNamedValue(text: string, name: string): string {
+  const match = new RegExp(`^SETIResponse\\s*[:=]\\s*${name}\\s*=\\s*(.+)$`, 'i').exec(plain(text).split('\n')[0] ?? '');
+  const value = match?.[1]?.trim();
+  if (value === undefined) throw new OutcomeUnknownError(`expected "SETIResponse: ${name}=…"`);
+  return value;
+}
+
+/**
+ * Reads the answer to `invupdate`: `SETIResponse=OK;SKU=x;QOH=50;NOTE=` in its many forms.
+ * "Not found" is believed even beside an OK: the official script for Magento answers an unknown SKU that way.
+ */
+export function parseDeltaAnswer(text: string, key: string): SetiOutcome {
+  const match = /^SETIResponse\s*[:=]\s*(\w+)[ \t]*(?:;([^\n]*))?(?:\n|$)/i.exec(plain(text));
+  const status = match?.[1]?.toLowerCase();
+  if (status !== 'ok' && status !== 'false') return { outcome: 'unknown' };
+  const { sku, quantity, note } = answerFields(match?.[2] ?? '', key);
+  if (sku !== null && sku !== key.trim()) return { outcome: 'unknown' };
+  if (quantity === 'NF' || /not\s*found/i.test(note)) return { outcome: 'not-found' };
+  // Some scripts answer QOH=NA for a failed statement too; only then the note speaks of an error.
+  if (/not\s*(?:being\s*)?tracked/i.test(note)) return { outcome: 'not-tracked' };
+  if (quantity === 'NA') return { outcome: /err/i.test(note) ? 'unknown' : 'not-tracked' };
+  if (status === 'false') return { outcome: 'unknown' };
+  if (quantity === '') return { outcome: 'applied', quantity: null };
+  const whole = wholeNumber(quantity);
+  return whole === null ? { outcome: 'unknown' } : { outcome: 'applied', quantity: whole };
+}
+
+/** The fields behind the status. A SKU may hold `;` and `=`, so the one that was sent is recognised as a whole. */
+function answerFields(rest: string, key: string): { sku: string | null; quantity: string; note: string } {
+  let tail = rest.trimStart();
+  let sku: string | null = null;
+  const own = `sku=${key.trim()}`;
+  if (tail.slice(0, own.length).toLowerCase() === own.toLowerCase() && /^\s*(?:;|$)/.test(tail.slice(own.length))) {
+    sku = tail.slice('sku='.length, own.length);
+    tail = tail.slice(own.length);
+  }
+  const other = /^\s*SKU\s*=(.*?)(?=;\s*(?:QOH|NOTE)\s*=|;?\s*$)/i.exec(tail);
+  if (sku === null && other) {
+    sku = (other[1] ?? '').trim();
+    tail = tail.slice(other[0].length);
+  }
+  const quantity = /(?:^|;)\s*QOH\s*=\s*([^;]*)/i.exec(tail)?.[1] ?? '';
+  const note = /(?:^|;)\s*NOTE\s*=(.*)$/i.exec(tail)?.[1] ?? '';
+  return { sku, quantity: quantity.trim().toUpperCase(), note: note.trim() };
+}
+
+/**
+ * Reads the answer to `qohreplace`: one `sku=OK|NF|NA` a line between `SETIResponse` and `SETIEndOfData`.
+ * @returns what each key that the cart named became; the caller counts the others as unknown
+ * @throws OutcomeUnknownError where the frame is missing, which means a cut or foreign answer
+ */
+export function parseReplaceAnswer(text: string): ReadonlyMap<string, SetiOutcome> {
+  const lines = plain(text).split('\n').map((line) => line.trim());
+  const end = lines.findIndex((line) => /^SETIEndOfData$/i.test(line));
+  if (!/^SETIResponse\b/i.test(lines[0] ?? '') || end < 0) throw new OutcomeUnknownError('the answer to qohreplace is not complete');
+  const outcomes = new Map<string, SetiOutcome>();
+  for (const line of lines.slice(1, end)) {
+    const at = line.lastIndexOf('=');
+    if (at > 0) outcomes.set(line.slice(0, at).trim(), replaceOutcome(line.slice(at + 1).trim().toUpperCase()));
+  }
+  return outcomes;
+}
+
+function replaceOutcome(word: string): SetiOutcome {
+  if (word === 'OK') return { outcome: 'applied', quantity: null };
+  if (word === 'NF') return { outcome: 'not-found' };
+  if (word === 'NA') return { outcome: 'not-tracked' };
+  return { outcome: 'unknown' };
+}
+
+/** The words behind `SETIError:`, or null where the answer is none. */
+export function setiError(text: string): string | null {
+  const match = /^SETIError\s*[:=]?\s*(.*)/is.exec(plain(text));
+  return match ? (match[1] ?? '').trim() : null;
+}
+
+/**
+ * Throws for `SETIError`. A denied login is the one error that scripts raise before they touch anything; any other has
+ * been seen although the change was applied.
+ */
+export function refuseSetiError(text: string, wrote: boolean): void {
+  const error = setiError(text);
+  if (error === null) return;
+  const response = `SETIError: ${error}`;
+  throw wrote && !accessDenied(error) ? new OutcomeUnknownError(response) : new CartRejectedError(response);
+}
+
+export function accessDenied(text: string): boolean {
+  return /^access denied/i.test(text.trim());
+}
+
+/** `100.0000` → 100; null where the text is no whole number that can be counted with. */
+export function wholeNumber(text: string): number | null {
+  if (!/^[+-]?\d{1,15}(?:\.0*)?$/.test(text.trim())) return null;
+  // `+ 0` turns the -0 of "-0.00" into 0.
+  return Math.trunc(Number(text)) + 0;
+}
+
+/** Without a byte-order mark, with `\n` line ends, without blanks around. */
+function plain(text: string): string {
+  return text.replace(/^\uFEFF/, '').replaceAll(/\r\n?/g, '\n').trim();
+}

@@ -1,0 +1,211 @@
+import { answerText } from './answer-text.js';
+import { CartError, CartRejectedError, OutcomeUnknownError } from './cart-error.js';
+import type { CallContext, CartConnection, CartOrder, ConnectionReport, Connector, DeltaRequest, LineAnswer, OrderPage, QuantityRow } from './connector.js';
+import { httpCall } from './http-call.js';
+import { deltaUpdate, parseDeltaAnswer, parseNamedValue, parseReplaceAnswer, refuseSetiError, replaceUpdate, setiCannotSay, setiForm } from './seti-protocol.js';
+import { parseOrders, parseQuantities, type SetiPage } from './seti-xml.js';
+
+/**
+ * A cart with a Stone Edge (SETI) script inside. It takes one relative change a call, has no idempotency key and loses
+ * updates that run side by side, so the worker sends one call at a time and settles every doubt by reading.
+ */
+export const setiConnector: Connector = {
+  type: 'seti',
+  label: 'Stone Edge script (SETI)',
+  fields: [
+    { name: 'url', label: 'Script URL', help: 'The full address of the script inside the shop.', required: true, secret: false },
+    { name: 'username', label: 'User', help: 'The user that the script accepts.', required: true, secret: false },
+    { name: 'secret', label: 'Password', help: 'The password of that user.', required: true, secret: true },
+    { name: 'storeCode', label: 'Store code', help: 'Only for shops that hold several stores; may stay empty.', required: false, secret: false },
+  ],
+  capabilities: {
+    delivery: 'settlement',
+    linesPerDeliveryMax: 1,
+    parallelCallsMax: 1,
+    keyLifeMs: null,
+    quietTimeMs: 60_000,
+    replyTellsQuantity: true,
+    clampsAtZero: false,
+    orders: 'poll',
+    stockMovesAt: 'order',
+    restocksOnCancel: false,
+    canRead: true,
+    canSet: true,
+  },
+  testConnection,
+  sendDeltas,
+  setQuantities,
+  readQuantities,
+  readOrders,
+};
+
+const ITEMS_PER_PAGE = 250;
+const ORDERS_PER_PAGE = 100;
+/** Enough for two and a half million items; a script that ignores paging cannot keep a worker for ever. */
+const PAGES_MAX = 10_000;
+
+async function testConnection(cart: CartConnection, call: CallContext): Promise<ConnectionReport> {
+  const version = parseNamedValue(await ask(cart, call, 'sendversion', {}, 'read'), 'version');
+  const text = await ask(cart, call, 'ordercount', { lastorder: 'All', lastdate: 'All' }, 'read');
+  const count = parseNamedValue(text, 'ordercount');
+  const page = await readPage(cart, call, 1);
+  const sample = page.rows[0];
+  return {
+    version: answerText(version, [cart.secret]),
+    findings: [
+      `The script answered with version ${answerText(version, [cart.secret])}.`,
+      `The login was accepted; the shop counts ${answerText(count, [cart.secret])} orders.`,
+      sample
+        ? `Reading works: the first of ${page.rows.length} items is ${sample.key} with ${sample.quantity ?? 'no tracked'} pieces.`
+        : 'Reading works, but the shop lists no items.',
+    ],
+  };
+}
+
+/** One `invupdate`. Whatever is not a clear yes or no is `unknown`: an error of the script has been seen on applied changes. */
+async function sendDeltas(cart: CartConnection, request: DeltaRequest, call: CallContext): Promise<readonly LineAnswer[]> {
+  const [line, ...more] = request.lines;
+  if (!line) return [];
+  if (more.length > 0) throw new RangeError('SETI takes one line a delivery');
+  const reason = setiCannotSay(line.key);
+  if (reason !== null) return [{ key: line.key, outcome: 'rejected', response: reason }];
+  const text = await ask(cart, call, 'invupdate', { update: deltaUpdate(line.key, line.delta) }, 'write');
+  return [{ key: line.key, response: answerText(text, [cart.secret]), ...parseDeltaAnswer(text, line.key) }];
+}
+
+async function setQuantities(
+  cart: CartConnection,
+  request: Parameters<Connector['setQuantities']>[1],
+  call: CallContext,
+): Promise<readonly LineAnswer[]> {
+  const sayable = request.rows.filter(({ key }) => setiCannotSay(key) === null);
+  const outcomes =
+    sayable.length === 0 ? new Map<string, never>() : parseReplaceAnswer(await ask(cart, call, 'qohreplace', replaceUpdate(sayable), 'write'));
+  return request.rows.map(({ key, quantity }): LineAnswer => {
+    const reason = setiCannotSay(key);
+    if (reason !== null) return { key, outcome: 'rejected', response: reason };
+    const answer = outcomes.get(key.trim());
+    if (!answer) return { key, outcome: 'unknown', response: 'the answer does not name this SKU' };
+    // The reply tells no quantity; an accepted absolute value is the quantity.
+    if (answer.outcome === 'applied') return { key, outcome: 'applied', quantity, response: 'OK' };
+    return { key, outcome: answer.outcome, response: answer.outcome };
+  });
+}
+
+/**
+ * `downloadqoh`, page by page. Scripts page without a stable order and some cap the page below what was asked, so the
+ * next page starts behind the rows that really came, and the end is a page that brings nothing new.
+ */
+async function* readQuantities(
+  cart: CartConnection,
+  keys: readonly string[] | null,
+  call: (page: number) => CallContext,
+): AsyncIterable<readonly QuantityRow[]> {
+  const wanted = keys === null ? null : new Set(keys);
+  const seen = new Set<string>();
+  let start = 1;
+  for (let number = 0; number < PAGES_MAX; number += 1) {
+    const page = await readPage(cart, call(number), start);
+    const seenBefore = seen.size;
+    for (const { key } of page.rows) seen.add(key);
+    const told = wanted === null ? page.rows : page.rows.filter(({ key }) => wanted.has(key));
+    if (told.length > 0) yield told;
+    const complete = wanted !== null && [...wanted].every((key) => seen.has(key));
+    if (page.ended || seen.size === seenBefore || complete) return;
+    start += page.rows.length;
+  }
+  throw new OutcomeUnknownError(`the cart told more than ${PAGES_MAX} pages of items`);
+}
+
+async function readPage(cart: CartConnection, call: CallContext, start: number): Promise<SetiPage<QuantityRow>> {
+  const text = await ask(cart, call, 'downloadqoh', { startnum: String(start), batchsize: String(ITEMS_PER_PAGE) }, 'read');
+  return parseQuantities(text);
+}
+
+/**
+ * Orders with a number above `since`. Usually one page; further ones are read in the same call where a page holds only
+ * orders told before (a script that ignores `lastorder`) or comes newest first, as the mark may only pass orders told.
+ */
+async function readOrders(cart: CartConnection, since: string | null, call: CallContext): Promise<OrderPage> {
+  const fresh = new Map<string, CartOrder>();
+  const seen = new Set<string>();
+  let start = 1;
+  for (let number = 0; number < PAGES_MAX; number += 1) {
+    const fields = { lastorder: since ?? 'All', lastdate: 'All', startnum: String(start), batchsize: String(ORDERS_PER_PAGE) };
+    const page = parseOrders(await ask(cart, call, 'downloadorders', fields, 'read'));
+    const seenBefore = seen.size;
+    for (const order of page.rows) {
+      seen.add(order.number);
+      if (since === null || compareOrderNumbers(order.number, since) > 0) fresh.set(order.number, order);
+    }
+    const orders = [...fresh.values()];
+    const rising = orders.every((order, index) => index === 0 || compareOrderNumbers(order.number, orders[index - 1]?.number ?? '') > 0);
+    // A page whose orders were all skipped by the script says "data" and holds none; the next one may hold some.
+    const skipped = page.rows.length === 0 && number === 0 && !page.ended;
+    const ended = page.ended || (seen.size === seenBefore && !skipped);
+    if (ended || (orders.length > 0 && rising)) {
+      if (orders.every(({ number: name }) => /^\d+$/.test(name))) orders.sort((left, right) => compareOrderNumbers(left.number, right.number));
+      return { orders, mark: orders.at(-1)?.number ?? since ?? '0' };
+    }
+    start += Math.max(page.rows.length, skipped ? ORDERS_PER_PAGE : 1);
+  }
+  throw new OutcomeUnknownError(`the cart told more than ${PAGES_MAX} pages of orders`);
+}
+
+/** By number where both are numbers. Others keep the cart's order, which is the only one known, and equal ones are the same. */
+function compareOrderNumbers(left: string, right: string): number {
+  if (left === right) return 0;
+  if (!/^\d+$/.test(left) || !/^\d+$/.test(right)) return 1;
+  const difference = BigInt(left) - BigInt(right);
+  return difference === 0n ? 0 : difference > 0n ? 1 : -1;
+}
+
+/**
+ * One call of the script.
+ * @returns its text, which is no `SETIError`
+ * @throws CartRejectedError denied login, or for a read any refusal; OutcomeUnknownError any other failure of a write
+ */
+async function ask(
+  cart: CartConnection,
+  call: CallContext,
+  setifunction: string,
+  fields: Readonly<Record<string, string>>,
+  kind: 'read' | 'write',
+): Promise<string> {
+  const login = setifunction === 'sendversion' ? null : { username: cart.username, password: cart.secret, storeCode: cart.storeCode };
+  const answer = await httpCall({
+    method: 'POST',
+    url: cart.url,
+    headers: { 'content-type': 'application/x-www-form-urlencoded', accept: 'text/plain, text/xml, */*' },
+    body: setiForm(setifunction, login, fields),
+    deadlineMs: call.deadlineMs,
+    answerTimeoutMs: cart.requestTimeoutMs,
+    signal: call.signal,
+    allowPrivateAddress: cart.allowPrivateAddress,
+    // A doubt costs the cart's whole quiet time here, a new connection only a round trip.
+    reuseConnection: kind === 'read',
+  });
+  const text = decodeText(answer.body, String(answer.headers['content-type'] ?? ''));
+  if (answer.status !== 200) {
+    const hint = answer.status >= 300 && answer.status < 400 ? ' (redirects are not followed: enter the final address)' : '';
+    const response = answerText(`HTTP ${answer.status}${hint}: ${text}`, [cart.secret]);
+    throw kind === 'write' ? new OutcomeUnknownError(response) : new CartRejectedError(response);
+  }
+  try {
+    refuseSetiError(text, kind === 'write');
+  } catch (error) {
+    throw error instanceof CartError ? withoutSecrets(error, cart) : error;
+  }
+  return text;
+}
+
+function withoutSecrets(error: CartError, cart: CartConnection): CartError {
+  const response = answerText(error.response, [cart.secret]);
+  return error instanceof CartRejectedError ? new CartRejectedError(response) : new OutcomeUnknownError(response);
+}
+
+/** UTF-8 unless the answer declares the older Western encodings, which scripts of old shops do. */
+function decodeText(body: Buffer, contentType: string): string {
+  const declared = /encoding\s*=\s*["']([\w-]+)["']/i.exec(body.subarray(0, 100).toString('latin1'))?.[1] ?? /charset\s*=\s*"?([\w-]+)/i.exec(contentType)?.[1];
+  return new TextDecoder(/^(?:iso-8859-1|windows-1252|latin1)$/i.test(declared ?? '') ? 'windows-1252' : 'utf-8').decode(body);
+}

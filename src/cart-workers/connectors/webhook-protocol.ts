@@ -1,0 +1,177 @@
+import { createHmac, timingSafeEqual } from 'node:crypto';
+
+import { Webhook } from 'standardwebhooks';
+import { z } from 'zod';
+
+import { answerText } from './answer-text.js';
+import { CartRejectedError, OutcomeUnknownError } from './cart-error.js';
+import type { CartOrder, LineAnswer } from './connector.js';
+
+/**
+ * The signed webhook: JSON bodies `{type, timestamp, data}` under Standard Webhooks headers, in both directions.
+ *
+ * `webhook-id` is the idempotency key. The body is the same in every resend, so its `timestamp` is the moment the
+ * delivery was made; the header's timestamp is the moment of sending, as receivers refuse old ones.
+ */
+export type WebhookCallType = 'stock.adjust' | 'stock.set' | 'stock.read' | 'orders.list' | 'ping';
+
+export interface WebhookHeaders {
+  readonly 'webhook-id': string;
+  readonly 'webhook-timestamp': string;
+  readonly 'webhook-signature': string;
+}
+
+/** How far a sender's clock may be from ours, in ms, and how long a copied message stays usable. */
+const TOLERANCE_MS = 5 * 60_000;
+const TEXT_MAX = 255;
+const ORDER_LINES_MAX = 10_000;
+
+const text = z.string().min(1).max(TEXT_MAX);
+const wholeQuantity = z.int();
+
+const lineAnswers = z.object({
+  lines: z.array(
+    z.object({
+      key: z.string(),
+      status: z.enum(['applied', 'not-found', 'not-tracked', 'rejected']),
+      quantity: wholeQuantity.nullish(),
+      message: z.string().optional(),
+    }),
+  ),
+});
+
+const orderData = z.object({
+  number: text,
+  revision: z.int().min(0),
+  placedAt: z.iso.datetime({ offset: true }).nullable(),
+  state: z.enum(['open', 'shipped', 'closed', 'cancelled']),
+  lines: z
+    .array(z.object({ line: text, key: text, quantity: wholeQuantity.min(0), title: z.string().default('') }))
+    .max(ORDER_LINES_MAX)
+    .refine((lines) => new Set(lines.map(({ line }) => line)).size === lines.length, 'each line needs its own name'),
+});
+
+export const stockReadAnswer = z.object({
+  rows: z.array(z.object({ key: text, quantity: wholeQuantity.nullable() })),
+  nextCursor: z.string().nullable(),
+});
+export const ordersListAnswer = z.object({ orders: z.array(orderData), mark: z.string() });
+export const pingAnswer = z.object({ version: z.string() });
+
+/** What a cart posts to us when one of its orders is new or has changed. */
+export const orderWebhook = z.object({ type: z.literal('order.updated'), timestamp: z.iso.datetime({ offset: true }), data: orderData });
+
+/** The body of one call; the same input gives the same bytes. */
+export function webhookBody(type: WebhookCallType, createdAtMs: number, data: unknown): string {
+  return JSON.stringify({ type, timestamp: new Date(createdAtMs).toISOString(), data });
+}
+
+/** @throws CartRejectedError where the secret is no `whsec_` secret */
+export function webhookHeaders(id: string, nowMs: number, body: string, secret: string): WebhookHeaders {
+  const moment = new Date(nowMs);
+  let signature: string;
+  try {
+    signature = new Webhook(secret).sign(id, moment, body);
+  } catch {
+    throw new CartRejectedError('the signing secret cannot be read: it must look like whsec_… (base64)');
+  }
+  return { 'webhook-id': id, 'webhook-timestamp': String(Math.floor(nowMs / 1000)), 'webhook-signature': signature };
+}
+
+export type WebhookVerdict =
+  | { readonly valid: true; readonly id: string; readonly sentAtMs: number }
+  | { readonly valid: false; readonly reason: string };
+
+/**
+ * Checks an incoming webhook before anything of it is read.
+ * @param headers as Node gives them: lower-case names
+ * @param rawBody the bytes as received; a parsed and re-written body would not fit the signature
+ * @param secret `whsec_` and base64
+ */
+export function verifyWebhook(
+  headers: Readonly<Record<string, string | readonly string[] | undefined>>,
+  rawBody: Buffer,
+  secret: string,
+  nowMs: number = Date.now(),
+): WebhookVerdict {
+  const [id, timestamp, signatures] = ['webhook-id', 'webhook-timestamp', 'webhook-signature'].map((name) => headers[name]);
+  if (typeof id !== 'string' || typeof timestamp !== 'string' || typeof signatures !== 'string' || id === '') {
+    return { valid: false, reason: 'the headers webhook-id, webhook-timestamp and webhook-signature are needed' };
+  }
+  const sentAtMs = /^\d{1,11}$/.test(timestamp) ? Number(timestamp) * 1000 : Number.NaN;
+  if (!(Math.abs(nowMs - sentAtMs) <= TOLERANCE_MS)) return { valid: false, reason: 'webhook-timestamp is more than five minutes from now' };
+  const key = Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
+  // An empty key would let anybody sign.
+  if (key.length === 0) return { valid: false, reason: 'no signing secret is set for this cart' };
+  const expected = createHmac('sha256', key).update(`${id}.${timestamp}.`).update(rawBody).digest();
+  const fits = signatures.split(' ').some((entry) => {
+    const given = Buffer.from(entry.startsWith('v1,') ? entry.slice('v1,'.length) : '', 'base64');
+    return given.length === expected.length && timingSafeEqual(given, expected);
+  });
+  return fits ? { valid: true, id, sentAtMs } : { valid: false, reason: 'no signature fits the body' };
+}
+
+export type OrderWebhook = { readonly order: CartOrder } | { readonly problem: string };
+
+/** Reads a verified `order.updated` body. */
+export function parseOrderWebhook(rawBody: Buffer): OrderWebhook {
+  let data: unknown;
+  try {
+    data = JSON.parse(rawBody.toString('utf8'));
+  } catch {
+    return { problem: 'the body is not JSON' };
+  }
+  const parsed = orderWebhook.safeParse(data);
+  return parsed.success ? { order: parsed.data.data } : { problem: firstProblem(parsed.error) };
+}
+
+/**
+ * One answer per key that was sent, in that order. A line that the cart left out, or told twice with different words,
+ * is `unknown`: it will be resent under the same key.
+ */
+export function parseLineAnswers(body: string, keys: readonly string[], secrets: readonly string[]): LineAnswer[] {
+  const { lines } = parseAnswer(lineAnswers, body);
+  const told = new Map<string, LineAnswer>();
+  for (const line of lines) {
+    const response = answerText(line.message ?? line.status, secrets);
+    const answer: LineAnswer =
+      line.status === 'applied'
+        ? { key: line.key, outcome: 'applied', quantity: line.quantity ?? null, response }
+        : { key: line.key, outcome: line.status, response };
+    const before = told.get(line.key);
+    const contradicts = before !== undefined && JSON.stringify(before) !== JSON.stringify(answer);
+    told.set(line.key, contradicts ? { key: line.key, outcome: 'unknown', response: 'the answer names this item twice' } : answer);
+  }
+  return keys.map((key) => told.get(key) ?? { key, outcome: 'unknown', response: 'the answer does not name this item' });
+}
+
+/** @throws OutcomeUnknownError where the answer is not what the protocol says */
+export function parseAnswer<Schema extends z.ZodType>(schema: Schema, body: string): z.infer<Schema> {
+  let data: unknown;
+  try {
+    data = JSON.parse(body);
+  } catch {
+    throw new OutcomeUnknownError('the answer is not JSON');
+  }
+  const parsed = schema.safeParse(data);
+  if (!parsed.success) throw new OutcomeUnknownError(`the answer is not what the protocol says: ${firstProblem(parsed.error)}`);
+  return parsed.data;
+}
+
+/** Statuses by which a receiver refuses a call before it touches stock; every other one but 200 proves nothing. */
+const REFUSING_STATUSES: ReadonlySet<number> = new Set([301, 307, 308, 400, 401, 403, 404, 405, 409, 410, 413, 415, 422]);
+
+/** @throws CartRejectedError or OutcomeUnknownError for every status but 200 */
+export function refuseStatus(status: number, body: string, secrets: readonly string[]): void {
+  if (status === 200) return;
+  const hint = status >= 300 && status < 400 ? ' (redirects are not followed: enter the final address)' : '';
+  const response = answerText(`HTTP ${status}${hint}: ${body}`, secrets);
+  throw REFUSING_STATUSES.has(status) ? new CartRejectedError(response) : new OutcomeUnknownError(response);
+}
+
+function firstProblem(error: z.ZodError): string {
+  const issue = error.issues[0];
+  if (!issue) return 'unreadable';
+  const place = issue.path.map(String).join('.');
+  return answerText(place === '' ? issue.message : `${place}: ${issue.message}`, []);
+}
