@@ -41,6 +41,13 @@ export class CartThrottledError extends CartError {
 export class CartRejectedError extends CartError {
   readonly code = 'cart-rejected';
   readonly certainty = 'definite';
+  /** `cart`: nothing can be delivered until somebody mends the connection. `request`: it is about what this request holds. */
+  readonly scope: 'cart' | 'request';
+
+  constructor(response: string, options?: { cause?: unknown; scope?: 'cart' | 'request' }) {
+    super(response, options);
+    this.scope = options?.scope ?? 'request';
+  }
 }
 
 /** Bytes left and no believable answer came back: a cut connection, a time-out, a 5xx, garbage. */

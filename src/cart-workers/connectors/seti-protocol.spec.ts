@@ -1,0 +1,222 @@
+import { readFileSync } from 'node:fs';
+
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+
+import { CartError, CartRejectedError, OutcomeUnknownError } from './cart-error.js';
+import {
+  deltaUpdate,
+  parseDeltaAnswer,
+  parseNamedValue,
+  parseReplaceAnswer,
+  refuseSetiError,
+  replaceUpdate,
+  setiCannotSay,
+  setiForm,
+  wholeNumber,
+} from './seti-protocol.js';
+import { parseOrders, parseQuantities, parseSetiDate } from './seti-xml.js';
+
+const golden = (name: string): string => readFileSync(new URL(`../../../test/contract/golden/${name}`, import.meta.url), 'utf8');
+const login = { username: 'stoneedge', password: 'p&ss', storeCode: 'main' };
+const oddSku = 'AB 1/2+~3';
+
+const sku = fc
+  .string({ minLength: 1, maxLength: 60, unit: 'grapheme' })
+  .map((text) => text.trim())
+  .filter((text) => setiCannotSay(text) === null);
+
+describe('SETI requests', () => {
+  it('write a delta with the SKU before the last tilde', () => {
+    expect(setiForm('invupdate', login, { update: deltaUpdate(oddSku, -3) })).toBe(golden('seti-invupdate.request.txt'));
+  });
+
+  it('write absolute quantities with their count', () => {
+    const update = replaceUpdate([{ key: '0012', quantity: 7 }, { key: 'MUG RED', quantity: -2 }]);
+    expect(setiForm('qohreplace', login, { ...update })).toBe(golden('seti-qohreplace.request.txt'));
+  });
+
+  it('need no login for the version', () => {
+    expect(setiForm('sendversion', null)).toBe('setifunction=sendversion&omversion=5.000');
+  });
+
+  it('cannot say a SKU that holds the line separator or a control character', () => {
+    expect(setiCannotSay('A|B')).toMatch(/"\|"/);
+    expect(setiCannotSay('A\nB')).toMatch(/control character/);
+    expect(setiCannotSay(' ')).toMatch(/empty/);
+    expect(setiCannotSay(oddSku)).toBeNull();
+  });
+});
+
+describe('the answer to invupdate', () => {
+  it.each([
+    [golden('seti-invupdate-ok.response.txt'), { outcome: 'applied', quantity: 47 }],
+    [golden('seti-invupdate-not-found.response.txt'), { outcome: 'not-found' }],
+    [golden('seti-invupdate-ok-but-not-found.response.txt'), { outcome: 'not-found' }],
+    ['SETIResponse=OK;QOH=100.0000', { outcome: 'applied', quantity: 100 }],
+    ['SETIRESPONSE=ok;QOH=-4  \n', { outcome: 'applied', quantity: -4 }],
+    ['\uFEFFSETIResponse: OK;SKU=AB 1/2+~3;QOH=0', { outcome: 'applied', quantity: 0 }],
+    ['SETIResponse=OK', { outcome: 'applied', quantity: null }],
+    ['SETIResponse=OK;QOH=NF', { outcome: 'not-found' }],
+    ['SETIResponse=False;SKU=AB 1/2+~3;QOH=NA;NOTE=', { outcome: 'not-tracked' }],
+    ['SETIResponse=OK;Note=SKU AB 1/2+~3 is not being tracked.', { outcome: 'not-tracked' }],
+  ])('%j is understood', (text, outcome) => {
+    expect(parseDeltaAnswer(text, oddSku)).toEqual(outcome);
+  });
+
+  it.each([
+    ['an error after the change may have been made', 'SETIResponse=False;Note=Unknown error updating stock, will retry'],
+    ['a failed statement that is told as not tracked', 'SETIRESPONSE=False;SKU=AB 1/2+~3;QOH=NA;NOTE=Error'],
+    ['another item', 'SETIResponse=OK;SKU=OTHER;QOH=3;NOTE='],
+    ['half a piece', 'SETIResponse=OK;SKU=AB 1/2+~3;QOH=3.5;NOTE='],
+    ['a cut answer', 'SETIRes'],
+    ['nothing', ''],
+    ['a page', '<html>SETIResponse=OK;QOH=3</html>'],
+  ])('that tells %s is unknown', (_what, text) => {
+    expect(parseDeltaAnswer(text, oddSku)).toEqual({ outcome: 'unknown' });
+  });
+
+  it('returns any SKU that can be said with its quantity', () => {
+    fc.assert(
+      fc.property(sku, fc.integer({ min: -1e9, max: 1e9 }), fc.constantFrom('\n', '\r\n', ''), (key, quantity, end) => {
+        expect(parseDeltaAnswer(`SETIResponse=OK;SKU=${key};QOH=${quantity}.00;NOTE=${end}`, key)).toEqual({ outcome: 'applied', quantity });
+      }),
+    );
+  });
+});
+
+describe('the answer to qohreplace', () => {
+  it('tells each line, split at its last equals sign', () => {
+    expect([...parseReplaceAnswer(golden('seti-qohreplace.response.txt'))]).toEqual([
+      ['0012', { outcome: 'applied', quantity: null }],
+      ['MUG RED', { outcome: 'not-found' }],
+      ['A=B', { outcome: 'not-tracked' }],
+      ['CAP', { outcome: 'unknown' }],
+    ]);
+  });
+
+  it('is not believed without its end', () => {
+    expect(() => parseReplaceAnswer('SETIResponse\n0012=OK\n')).toThrow(OutcomeUnknownError);
+  });
+});
+
+describe('named values and errors', () => {
+  it('are read in any case', () => {
+    expect(parseNamedValue('SetiResponse: version=1.245\r\n', 'version')).toBe('1.245');
+    expect(() => parseNamedValue('hello', 'version')).toThrow(OutcomeUnknownError);
+  });
+
+  it('make a denied login definite and any other error of a write ambiguous', () => {
+    expect(() => refuseSetiError('SETIError: Access denied. Please check.', true)).toThrow(CartRejectedError);
+    expect(() => refuseSetiError('SETIError: deadlock', true)).toThrow(OutcomeUnknownError);
+    expect(() => refuseSetiError('SETIError: deadlock', false)).toThrow(CartRejectedError);
+    expect(() => refuseSetiError('SETIResponse=OK', true)).not.toThrow();
+  });
+
+  it('count whole pieces only', () => {
+    expect(['100.0000', '-0.0', '+5', ' 7 ', '3.5', '1e3', '', '9999999999999999'].map(wholeNumber)).toEqual([100, 0, 5, 7, null, null, null, null]);
+  });
+});
+
+describe('downloadqoh', () => {
+  it('keeps leading zeros and odd characters of SKUs', () => {
+    expect(parseQuantities(golden('seti-downloadqoh.response.xml'))).toEqual({
+      rows: [
+        { key: '0012', quantity: 100 },
+        { key: 'A&B é +/~', quantity: -3 },
+        { key: '<odd>', quantity: null },
+      ],
+      ended: false,
+    });
+  });
+
+  it('reads the older tab-separated list', () => {
+    expect(parseQuantities(golden('seti-downloadqoh-tabs.response.txt')).rows).toEqual([
+      { key: '0012', quantity: 5 },
+      { key: 'MUG RED', quantity: -2 },
+    ]);
+  });
+
+  const answer = (code: string, rows: string): string =>
+    `<SETIProducts><Response><ResponseCode>${code}</ResponseCode><ResponseDescription>Access denied.</ResponseDescription></Response>${rows}</SETIProducts>`;
+
+  it('ends at ResponseCode 2 and refuses at 3', () => {
+    expect(parseQuantities(answer('2', ''))).toEqual({ rows: [], ended: true });
+    expect(() => parseQuantities(answer('3', ''))).toThrow(CartRejectedError);
+  });
+
+  it('refuses half pieces, own entities and cut documents', () => {
+    expect(() => parseQuantities(answer('1', '<Product><Code>A</Code><QOH>1.5</QOH></Product>'))).toThrow(/whole number/);
+    expect(() => parseQuantities(`<!DOCTYPE x [<!ENTITY a "b">]>${answer('1', '')}`)).toThrow(/DOCTYPE/);
+    expect(() => parseQuantities(answer('1', '').slice(0, -5))).toThrow(/complete/);
+  });
+});
+
+describe('downloadorders', () => {
+  it('tells lines of all shipments, without those that hold no stock', () => {
+    expect(parseOrders(golden('seti-downloadorders.response.xml')).rows).toEqual([
+      {
+        number: '1001',
+        revision: 0,
+        placedAt: '2015-05-08T22:32:40.000Z',
+        state: 'open',
+        lines: [
+          { line: '77', key: '0012', quantity: 2, title: 'Mug' },
+          { line: '79', key: 'MUG RED', quantity: 1, title: 'Red & round' },
+        ],
+      },
+      {
+        number: '1002',
+        revision: 0,
+        placedAt: '2003-06-10T00:00:00.000Z',
+        state: 'cancelled',
+        lines: [
+          { line: '1', key: '0012', quantity: 1, title: 'Mug' },
+          { line: '2', key: '0012', quantity: 3, title: 'Mug' },
+        ],
+      },
+    ]);
+  });
+
+  it('reads the dates that scripts write, and no others', () => {
+    const dates = ['08-May-2015 12:00:01 AM', 'Jun/10/2003 00:00:00', '2003-06-10 13:05:00', '10-Jun-2003', '31-Feb-2003', '13-May-2015 13:00 PM', 'soon'];
+    expect(dates.map(parseSetiDate)).toEqual([
+      '2015-05-08T00:00:01.000Z',
+      '2003-06-10T00:00:00.000Z',
+      '2003-06-10T13:05:00.000Z',
+      '2003-06-10T00:00:00.000Z',
+      null,
+      null,
+      null,
+    ]);
+  });
+});
+
+describe('garbage', () => {
+  const fragment = fc.constantFrom(
+    '<SETIProducts>', '</SETIProducts>', '<SETIOrders>', '</SETIOrders>', '<Response>', '</Response>', '<ResponseCode>1</ResponseCode>', '<Order>', '</Order>',
+    '<OrderNumber>1</OrderNumber>', '<Shipping>', '</Shipping>', '<Product>', '</Product>', '<QOH>', '7', '</QOH>', 'SETIResponse', '=OK', ';QOH=', 'SETIEndOfData',
+    'SETIError: x', '\n', '&', '&#0;', '<![CDATA[', ']]>', '<__proto__>', '<!--', '=', '~',
+  );
+  const text = fc.oneof(fc.string(), fc.array(fragment, { maxLength: 30 }).map((parts) => parts.join('')));
+
+  it.each<[string, (text: string) => unknown]>([
+    ['invupdate', (answer) => parseDeltaAnswer(answer, oddSku)],
+    ['qohreplace', parseReplaceAnswer],
+    ['sendversion', (answer) => parseNamedValue(answer, 'version')],
+    ['downloadqoh', parseQuantities],
+    ['downloadqoh, wrapped', (answer) => parseQuantities(`<SETIProducts>${answer}</SETIProducts>`)],
+    ['downloadorders', (answer) => parseOrders(`<SETIOrders><Response><ResponseCode>1</ResponseCode></Response>${answer}</SETIOrders>`)],
+  ])('from %s is a CartError or read, never another error', (_name, parse) => {
+    fc.assert(
+      fc.property(text, (answer) => {
+        try {
+          parse(answer);
+        } catch (error) {
+          expect(error).toBeInstanceOf(CartError);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
