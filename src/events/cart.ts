@@ -1,0 +1,210 @@
+/** Carts, their switches and what was settled about their listings; and the system switch above all of them. */
+import type { Command } from './commands.js';
+import { accept, isoTime, refuse, refuseQuantity, refuseRowCount, refuseTime, quantityMax } from './decision.js';
+import type { DecidedFact, Decision, DecisionContext, Handler, Refused } from './decision.js';
+import type { CartSettings, Fact } from './facts.js';
+import { decideCount, refuseUnknownLocation } from './stock-item.js';
+import { cartStream, locationStream, stockStream, systemStream } from './streams.js';
+import type { StreamName } from './streams.js';
+
+export interface CartState {
+  readonly settings: CartSettings;
+  readonly on: boolean;
+  /** One more each time the cart was switched on; 0: never yet. */
+  readonly generation: number;
+}
+
+export interface SystemState {
+  readonly on: boolean;
+}
+
+export const initialCart: CartState | null = null;
+/** Never switched is neither on nor off for the decider: the first switch is a fact either way. */
+export const initialSystem: SystemState | null = null;
+
+export function evolveCart(state: CartState | null, fact: Fact): CartState | null {
+  switch (fact.type) {
+    case 'CartAdded':
+    case 'CartChanged':
+      return { on: false, generation: 0, ...state, settings: fact.data };
+    case 'CartSwitched':
+      return state === null ? null : { ...state, on: fact.data.on, generation: fact.data.generation };
+    default:
+      return state;
+  }
+}
+
+export function evolveSystem(state: SystemState | null, fact: Fact): SystemState | null {
+  return fact.type === 'SystemSwitched' ? { on: fact.data.on } : state;
+}
+
+type Of<T extends Command['type']> = Extract<Command, { type: T }>;
+
+export const addCartHandler: Handler<Of<'AddCart'>> = {
+  streams: (c) => [cartStream(c.cartId)],
+  checks: (c) => c.locations.map(locationStream),
+  decide: (command, context) => {
+    const stream = cartStream(command.cartId);
+    if (context.exists(stream)) return refuse('already-exists', `There is a cart ${command.cartId} already.`, 'cartId');
+    const settings = settingsOf(command);
+    return refuseLocations(settings, settings.locations, context) ?? acceptOne(stream, { type: 'CartAdded', data: settings });
+  },
+};
+
+export const changeCartHandler: Handler<Of<'ChangeCart'>> = {
+  streams: (c) => [cartStream(c.cartId)],
+  checks: (c) => (c.locations ?? []).map(locationStream),
+  decide: (command, context) => {
+    const stream = cartStream(command.cartId);
+    const cart = cartState(command.cartId, context);
+    if (cart === null) return unknownCart(command.cartId);
+    const settings = settingsAfter(cart.settings, command);
+    const refused = command.locations || command.orderLocation ? refuseLocations(settings, command.locations ?? [], context) : undefined;
+    if (refused) return refused;
+    if (isSame(settings, cart.settings)) return accept([], 'Nothing to do: the settings are like this already.');
+    return acceptOne(stream, { type: 'CartChanged', data: settings });
+  },
+};
+
+export const switchCartHandler: Handler<Of<'SwitchCart'>> = {
+  streams: (c) => [cartStream(c.cartId)],
+  decide: ({ cartId, on }, context) => {
+    const cart = cartState(cartId, context);
+    if (cart === null) return unknownCart(cartId);
+    if (cart.on === on) return accept([], `Nothing to do: the cart is switched ${on ? 'on' : 'off'} already.`);
+    const generation = on ? cart.generation + 1 : cart.generation;
+    return acceptOne(cartStream(cartId), { type: 'CartSwitched', data: { cartId, on, generation } });
+  },
+};
+
+export const mapListingsHandler: Handler<Of<'MapListings'>> = {
+  streams: (c) => [cartStream(c.cartId)],
+  decide: ({ cartId, rows }, context) => {
+    if (cartState(cartId, context) === null) return unknownCart(cartId);
+    const refused = refuseRowCount(rows.length, 'rows');
+    if (refused) return refused;
+    if (rows.length === 0) return accept([], 'Nothing to do: there are no rows.');
+    return acceptOne(cartStream(cartId), { type: 'ListingsMapped', data: { cartId, rows } });
+  },
+};
+
+export const baselineListingsHandler: Handler<Of<'BaselineListings'>> = {
+  streams: (c) => [cartStream(c.cartId)],
+  stockStreams: (c, stateOf) => resetsOf(c, stateOf).map(({ stream }) => stream),
+  asOfReads: (c, stateOf) => {
+    if (Number.isNaN(Date.parse(c.at))) return [];
+    return resetsOf(c, stateOf).map(({ stream }) => ({ stream, asOf: isoTime(c.at) }));
+  },
+  decide: decideBaseline,
+};
+
+/** Where we follow the cart, its stock at the order location is reset in the same transaction as the baseline. */
+function decideBaseline(command: Of<'BaselineListings'>, context: DecisionContext): Decision {
+  const { cartId, kind, mark, rows } = command;
+  const cart = cartState(cartId, context);
+  if (cart === null) return unknownCart(cartId);
+  const resets = command.resets ?? [];
+  const refused =
+    refuseRowCount(rows.length, 'rows') ??
+    refuseRowCount(resets.length, 'resets') ??
+    refuseTime(command.at, context.now, 'at') ??
+    (kind === 'write' && resets.length > 0
+      ? refuse('not-allowed-now', 'A baseline made by a write resets no stock: there the cart follows us.', 'resets')
+      : undefined) ??
+    resets.map(({ quantity }) => refuseQuantity(quantity, -quantityMax, 'quantity')).find((r) => r !== undefined);
+  if (refused) return refused;
+  if (rows.length === 0 && resets.length === 0) return accept([], 'Nothing to do: there are no rows.');
+
+  const at = isoTime(command.at);
+  const baselined: Fact = { type: 'ListingsBaselined', data: { cartId, generation: cart.generation, kind, at, mark, rows } };
+  const decided = resetsOf(command, context.stateOf).map(({ sku, quantity }) =>
+    decideCount(
+      {
+        type: 'ResetStock',
+        sku,
+        location: cart.settings.orderLocation,
+        quantity,
+        asOf: at,
+        knows: [`cart:${cartId}`],
+        source: `cart:${cartId}`,
+        reason: 'taken over from cart',
+      },
+      context,
+    ),
+  );
+  const notes = new Set(decided.map(({ note }) => note).filter((note) => note !== undefined));
+  const facts: DecidedFact[] = decided.flatMap((reset) => reset.facts);
+  return accept(
+    [{ stream: cartStream(cartId), fact: baselined, occurredAt: null }, ...facts],
+    notes.size === 0 ? undefined : [...notes].join(' '),
+  );
+}
+
+/** One reset per SKU; of several rows for the same SKU the last one is meant. */
+function resetsOf(command: Of<'BaselineListings'>, stateOf: (stream: StreamName) => unknown) {
+  const cart = stateOf(cartStream(command.cartId)) as CartState | null;
+  if (cart === null) return [];
+  const quantities = new Map((command.resets ?? []).map(({ sku, quantity }) => [sku, quantity]));
+  return [...quantities].map(([sku, quantity]) => ({ sku, quantity, stream: stockStream(cart.settings.orderLocation, sku) }));
+}
+
+export const discardRecordsHandler: Handler<Of<'DiscardRecords'>> = {
+  streams: (c) => [cartStream(c.cartId)],
+  decide: ({ cartId, key, recordIds, reason, by, quantity }, context) => {
+    if (cartState(cartId, context) === null) return unknownCart(cartId);
+    const refused = refuseRowCount(recordIds.length, 'recordIds');
+    if (refused) return refused;
+    return acceptOne(cartStream(cartId), { type: 'RecordsDiscarded', data: { cartId, key, recordIds, reason, by, quantity } });
+  },
+};
+
+export const switchSystemHandler: Handler<Of<'SwitchSystem'>> = {
+  streams: () => [systemStream],
+  decide: ({ on }, context) => {
+    const system = context.stateOf(systemStream) as SystemState | null;
+    if (system?.on === on) return accept([], `Nothing to do: the system is switched ${on ? 'on' : 'off'} already.`);
+    return acceptOne(systemStream, { type: 'SystemSwitched', data: { on } });
+  },
+};
+
+const cartState = (cartId: string, context: DecisionContext) => context.stateOf(cartStream(cartId)) as CartState | null;
+const unknownCart = (cartId: string) => refuse('unknown-cart', `There is no cart ${cartId}; add it first.`, 'cartId');
+const acceptOne = (stream: StreamName, fact: Fact) => accept([{ stream, fact, occurredAt: null }]);
+
+/** Picks the fields one by one: whatever else came with the command (a password, say) must not enter the log. */
+function settingsOf(command: Of<'AddCart'>): CartSettings {
+  const { cartId, name, connector, url, username, storeCode, locations, orderLocation } = command;
+  const { requestTimeoutMs, quietTimeMs, pollIntervalMs, clampsAtZero } = command;
+  return {
+    cartId,
+    name,
+    type: connector,
+    url,
+    username,
+    storeCode,
+    locations,
+    orderLocation,
+    requestTimeoutMs,
+    quietTimeMs,
+    pollIntervalMs,
+    clampsAtZero,
+  };
+}
+
+/** Takes only what is a setting already, for the same reason; the identity and the connector of a cart never change. */
+function settingsAfter(before: CartSettings, command: Of<'ChangeCart'>): CartSettings {
+  const { type: _type, cartId: _cartId, ...changes } = command;
+  const given = Object.entries(changes).filter(([name, value]) => name in before && value !== undefined);
+  return { ...before, ...Object.fromEntries(given), cartId: before.cartId, type: before.type };
+}
+
+/** Field by field, because what was stored as JSON comes back with its keys in another order. */
+const isSame = (a: CartSettings, b: CartSettings) =>
+  (Object.keys(a) as (keyof CartSettings)[]).every((key) => JSON.stringify(a[key]) === JSON.stringify(b[key]));
+
+function refuseLocations(settings: CartSettings, added: readonly string[], context: DecisionContext): Refused | undefined {
+  if (!settings.locations.includes(settings.orderLocation)) {
+    return refuse('not-allowed-now', `The cart's orders take their pieces at ${settings.orderLocation}, which is not one of its locations.`, 'orderLocation');
+  }
+  return added.map((location) => refuseUnknownLocation(location, context, 'locations')).find((refused) => refused !== undefined);
+}

@@ -1,0 +1,159 @@
+/**
+ * What can be asked for. Imperative names; a command is decided whole, in one transaction, or refused whole.
+ * `occurredAt` is business time and may be left out: then it is the moment of recording.
+ */
+import type { BaselineRow, CartSettings, OrderSighting, OrderState, Reference, Source, TransferLine } from './facts.js';
+
+interface StockCommand {
+  readonly sku: string;
+  readonly location: string;
+  readonly occurredAt?: string | undefined;
+  readonly reason?: string | undefined;
+  readonly reference?: Reference | undefined;
+  /** Default `direct`. */
+  readonly source?: Source | undefined;
+}
+
+export type Command =
+  | (StockCommand & { readonly type: 'ReceiveStock' | 'SellStock'; readonly quantity: number })
+  | (StockCommand & { readonly type: 'ReturnStock'; readonly quantity: number; readonly resellable: boolean })
+  | (StockCommand & { readonly type: 'AdjustStock'; readonly delta: number })
+  /** `asOf` defaults to now. `knows` defaults to `['direct']`. A reset is a count that a file or a cart made. */
+  | (StockCommand & {
+      readonly type: 'CountStock' | 'ResetStock';
+      readonly quantity: number;
+      readonly asOf?: string | undefined;
+      readonly includesOpenOrders?: boolean | undefined;
+      readonly knows?: readonly Source[] | undefined;
+    })
+  | {
+      readonly type: 'ShipTransfer';
+      readonly transfer: string;
+      readonly from: string;
+      readonly to: string;
+      readonly lines: readonly TransferLine[];
+      readonly occurredAt?: string | undefined;
+    }
+  /** Receives what came; `close` writes off what did not. Without `lines`: everything still in transit. */
+  | {
+      readonly type: 'ReceiveTransfer';
+      readonly transfer: string;
+      readonly lines?: readonly TransferLine[] | undefined;
+      readonly close: boolean;
+      readonly occurredAt?: string | undefined;
+    }
+  | {
+      readonly type: 'ImportOrder';
+      readonly cartId: string | null;
+      readonly number: string;
+      readonly revision: number;
+      readonly placedAt?: string | undefined;
+      readonly state: OrderState;
+      readonly lines: readonly {
+        readonly line: string;
+        readonly sku: string;
+        readonly key: string;
+        readonly location: string;
+        readonly quantity: number;
+      }[];
+      readonly sighting: OrderSighting;
+      /** What the cart does to its own stock by itself; decides the echoes. */
+      readonly cartMovesStock: { readonly at: 'order' | 'payment' | 'fulfilment' | 'never'; readonly restocksOnCancel: boolean };
+    }
+  /** Without `lines`: every open line. */
+  | {
+      readonly type: 'ShipOrder' | 'CloseOrder';
+      readonly cartId: string | null;
+      readonly number: string;
+      readonly lines?: readonly { readonly line: string; readonly quantity: number }[] | undefined;
+      readonly occurredAt?: string | undefined;
+    }
+  | { readonly type: 'CreateItem'; readonly sku: string; readonly title: string; readonly barcode?: string | undefined }
+  | { readonly type: 'AddLocation'; readonly location: string; readonly name: string }
+  /** `connector` becomes the `type` of the cart's settings, a name that the command needs for itself. */
+  | ({ readonly type: 'AddCart'; readonly connector: string } & Omit<CartSettings, 'type'>)
+  /** Fields left out stay as they are; a cart's kind of connector cannot change. */
+  | ({ readonly type: 'ChangeCart'; readonly cartId: string } & Partial<Omit<CartSettings, 'cartId' | 'type'>>)
+  | { readonly type: 'SwitchCart'; readonly cartId: string; readonly on: boolean }
+  | { readonly type: 'MapListings'; readonly cartId: string; readonly rows: readonly { readonly key: string; readonly sku: string }[] }
+  | {
+      readonly type: 'BaselineListings';
+      readonly cartId: string;
+      readonly kind: 'write' | 'get';
+      readonly at: string;
+      readonly mark: string | null;
+      readonly rows: readonly BaselineRow[];
+      /** For `get`: what each SKU's stock at the cart's order location becomes, decided in the same transaction. */
+      readonly resets?: readonly { readonly sku: string; readonly quantity: number }[] | undefined;
+    }
+  | {
+      readonly type: 'DiscardRecords';
+      readonly cartId: string;
+      readonly key: string;
+      readonly recordIds: readonly string[];
+      readonly reason: string;
+      readonly by: string;
+      readonly quantity: number | null;
+    }
+  | { readonly type: 'SwitchSystem'; readonly on: boolean };
+
+/** A command with who asked and how often it may have been sent. */
+export interface CommandEnvelope {
+  /** The API key's id, or the name of one of our own processes (`order-import`). Idempotency keys belong to it. */
+  readonly client: string;
+  readonly idempotencyKey: string | null;
+  /** SHA-256 of the canonical request; compared when the key comes again. Null without a key. */
+  readonly bodyHash: Buffer | null;
+  readonly command: Command;
+  /** Honoured where given: the version of the (first) stream the command decides on. '0' means: does not exist yet. */
+  readonly expectedVersion?: string | undefined;
+}
+
+/** Stable names of refusals; the API turns them into problem types of the same name. */
+export type RefusalCode =
+  | 'unknown-item'
+  | 'unknown-location'
+  | 'unknown-cart'
+  | 'unknown-order'
+  | 'unknown-transfer'
+  | 'already-exists'
+  | 'version-conflict'
+  | 'not-enough-in-transit'
+  | 'transfer-closed'
+  | 'time-in-future'
+  | 'quantity-out-of-range'
+  | 'not-allowed-now'
+  | 'idempotency-key-reused';
+
+export interface Refusal {
+  readonly code: RefusalCode;
+  /** A sentence that says what to do. */
+  readonly detail: string;
+  /** The field of the command it is about. */
+  readonly field?: string | undefined;
+}
+
+/** What one appended fact looked like from the outside, as answered and stored under the idempotency key. */
+export interface AppendedFact {
+  readonly stream: string;
+  /** bigint as text */
+  readonly version: string;
+  readonly type: string;
+  readonly sku: string | null;
+  readonly location: string | null;
+  readonly delta: number | null;
+  /** On hand right after. */
+  readonly balance: number | null;
+  readonly occurredAt: string;
+  readonly recordedAt: string;
+}
+
+export type CommandAnswer =
+  /** `facts` is empty when there was nothing left to do (an order seen before, a switch that was on). */
+  | { readonly kind: 'accepted'; readonly facts: readonly AppendedFact[]; readonly note?: string | undefined }
+  | { readonly kind: 'refused'; readonly refusal: Refusal };
+
+export type CommandOutcome = CommandAnswer & {
+  /** True when this key had been answered before and the stored answer is repeated. */
+  readonly replayed: boolean;
+};

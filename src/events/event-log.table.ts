@@ -1,0 +1,82 @@
+import { sql } from 'drizzle-orm';
+import { bigint, customType, index, integer, jsonb, pgTable, primaryKey, smallint, text, timestamp, uniqueIndex } from 'drizzle-orm/pg-core';
+
+/** A transaction id that never wraps; compared with `<`, read as text. */
+const xid8 = customType<{ data: string }>({ dataType: () => 'xid8' });
+const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
+/** Text in byte order: what is locked or compared in order must not depend on the cluster's locale. */
+const bytewiseText = customType<{ data: string }>({ dataType: () => 'text COLLATE "C"' });
+
+/**
+ * The log. Written by event-store.ts only.
+ *
+ * The global order is (generation, transaction_id, position), read strictly below the oldest transaction still running:
+ * positions are handed out before commit, so a reader of positions alone skips whatever commits late. `generation` rises
+ * when a restore may have set transaction ids back.
+ */
+export const events = pgTable(
+  'events',
+  {
+    generation: integer().notNull(),
+    transactionId: xid8('transaction_id')
+      .notNull()
+      .default(sql`pg_current_xact_id()`),
+    position: bigint({ mode: 'bigint' }).notNull().generatedAlwaysAsIdentity({ cache: 50 }),
+    stream: bytewiseText().notNull(),
+    version: bigint({ mode: 'bigint' }).notNull(),
+    type: text().notNull(),
+    /** The shape of `data`; upcasters.ts brings older ones forward. */
+    shape: smallint().notNull().default(1),
+    data: jsonb().notNull(),
+    /** The columns of a movement, null for every other fact: projections add them without opening `data`. */
+    sku: text(),
+    location: text(),
+    delta: bigint({ mode: 'number' }),
+    openDelta: bigint('open_delta', { mode: 'number' }),
+    /** On hand and open pieces right after this movement: the running balance of the ledger, exact because the head was locked. */
+    balance: bigint({ mode: 'number' }),
+    openBalance: bigint('open_balance', { mode: 'number' }),
+    /** Business time. */
+    occurredAt: timestamp('occurred_at', { withTimezone: true, precision: 3 }).notNull(),
+    /** Ours; never goes back within a stream. */
+    recordedAt: timestamp('recorded_at', { withTimezone: true, precision: 3 }).notNull(),
+    /** The request that caused it: `client/idempotency key`, or a generated id. */
+    causationId: text('causation_id').notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.generation, t.transactionId, t.position] }),
+    uniqueIndex('events_stream_version').on(t.stream, t.version),
+    index('events_stream_occurred_at').on(t.stream, t.occurredAt).where(sql`delta is not null`),
+    index('events_stream_recorded_at').on(t.stream, t.recordedAt, t.version).where(sql`delta is not null`),
+    index('events_sku_ledger').on(t.sku, t.generation, t.transactionId, t.position).where(sql`delta is not null`),
+  ],
+);
+
+/** Where each stream stands: its last version and the folded state that the next decision needs. Locked to append. */
+export const streamHeads = pgTable('stream_heads', {
+  stream: bytewiseText().primaryKey(),
+  version: bigint({ mode: 'bigint' }).notNull(),
+  state: jsonb().notNull(),
+  recordedAt: timestamp('recorded_at', { withTimezone: true, precision: 3 }),
+});
+
+/** One row per command that named an idempotency key: whoever inserts it decides, everybody else repeats its answer. */
+export const commands = pgTable(
+  'commands',
+  {
+    client: bytewiseText().notNull(),
+    idempotencyKey: bytewiseText('idempotency_key').notNull(),
+    bodyHash: bytea('body_hash').notNull(),
+    /** Null only inside the transaction that decides it. */
+    answer: jsonb(),
+    recordedAt: timestamp('recorded_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
+  },
+  (t) => [primaryKey({ columns: [t.client, t.idempotencyKey] })],
+);
+
+/** One row: which generation of the log is written now, and in which cluster. */
+export const logGeneration = pgTable('log_generation', {
+  generation: integer().primaryKey(),
+  systemIdentifier: text('system_identifier').notNull(),
+  startedAt: timestamp('started_at', { withTimezone: true }).notNull().defaultNow(),
+});

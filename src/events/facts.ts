@@ -1,0 +1,242 @@
+/**
+ * Everything that can have happened. A fact is written once and never changes; whoever reads an old shape upcasts it
+ * (upcasters.ts). Names are past tense, quantities are whole units, times are ISO 8601 in UTC with milliseconds.
+ *
+ * Three kinds live in one log: movements (they change on hand), papers (orders and transfers, which explain movements)
+ * and settings (carts, switches, baselines, corrections). Settings are facts so that any published number can be proven
+ * as of any moment: they take effect exactly where they stand in the global order.
+ */
+
+export interface Reference {
+  readonly kind: 'purchase-order' | 'order' | 'transfer' | 'count' | 'file' | 'other';
+  readonly number: string;
+  readonly line?: string;
+}
+
+/**
+ * Who told us. A count or a file states which sources it already knew of (`knows`); what such a source tells later about
+ * the time before is "already in the count". `direct` is whatever people and points of sale post to us themselves,
+ * `cart:<id>` the orders of one cart, `phone` phone orders, `file:<name>` a daily reset.
+ */
+export type Source = 'direct' | 'phone' | `cart:${string}` | `file:${string}`;
+
+/** What every movement carries. `delta` was computed under the stream's lock, so projections only ever add. */
+export interface Movement {
+  readonly sku: string;
+  readonly location: string;
+  /** Change of on hand. */
+  readonly delta: number;
+  /** Change of the pieces in open order lines (sold, not yet shipped or closed). */
+  readonly openDelta: number;
+  readonly reason: string | null;
+  readonly reference: Reference | null;
+  readonly source: Source;
+}
+
+export type MovementFact =
+  | { readonly type: 'StockReceived'; readonly data: Movement }
+  | { readonly type: 'StockSold'; readonly data: Movement }
+  /** A return that cannot be sold again has delta 0: it is on record and not on hand. */
+  | { readonly type: 'StockReturned'; readonly data: Movement & { readonly resellable: boolean; readonly quantity: number } }
+  | { readonly type: 'StockAdjusted'; readonly data: Movement }
+  | {
+      readonly type: 'StockCounted' | 'StockReset';
+      readonly data: Movement & {
+        /** What was found, as counted or as the file says. */
+        readonly quantity: number;
+        /** The moment the number speaks of. */
+        readonly asOf: string;
+        /** Whether pieces of open order lines were still in the number, and were therefore subtracted. */
+        readonly includesOpenOrders: boolean;
+        readonly knows: readonly Source[];
+      };
+    }
+  /** The opposite of a movement that the last count already had: recorded with it, in the same append, net zero. */
+  | {
+      readonly type: 'CountCorrected';
+      readonly data: Movement & { readonly countedAsOf: string; readonly countedVersion: string };
+    }
+  /** One leg of a transfer: out of a shop or into transit, out of transit or into the next shop. */
+  | { readonly type: 'StockTransferred'; readonly data: Movement }
+  /** An open order line was shipped, closed or cancelled: delta 0, openDelta negative. */
+  | { readonly type: 'OrderLineClosed'; readonly data: Movement };
+
+export interface TransferLine {
+  readonly sku: string;
+  readonly quantity: number;
+}
+
+export type TransferFact =
+  | {
+      readonly type: 'TransferShipped';
+      readonly data: { readonly transfer: string; readonly from: string; readonly to: string; readonly lines: readonly TransferLine[] };
+    }
+  | {
+      readonly type: 'TransferReceived';
+      readonly data: {
+        readonly transfer: string;
+        readonly lines: readonly TransferLine[];
+        /** Pieces written off because the transfer was closed short. */
+        readonly short: readonly TransferLine[];
+        readonly closed: boolean;
+      };
+    };
+
+export type OrderState = 'open' | 'shipped' | 'closed' | 'cancelled';
+
+export interface OrderLine {
+  readonly line: string;
+  readonly sku: string;
+  /** The cart's own key of what was sold; the same as `sku` for phone orders. */
+  readonly key: string;
+  readonly location: string;
+  readonly quantity: number;
+}
+
+/** What one line changed against the revision before, and what of that the cart did to its own stock by itself. */
+export interface OrderDifference {
+  readonly line: string;
+  readonly sku: string;
+  readonly key: string;
+  readonly location: string;
+  readonly delta: number;
+  readonly openDelta: number;
+  /** The echo: what the cart has already applied to the listing `key` itself. 0 where it moves no stock. */
+  readonly echoDelta: number;
+}
+
+/** When the cart's order feed showed the order: it was placed after one poll began and before another one ended. */
+export interface OrderSighting {
+  /** Start of the last poll that did not show it yet; null when there was none. */
+  readonly after: string | null;
+  /** End of the poll (or arrival of the webhook) that showed it. */
+  readonly by: string;
+}
+
+export type OrderFact =
+  | {
+      readonly type: 'OrderImported';
+      readonly data: {
+        /** null: not from a cart (phone). */
+        readonly cartId: string | null;
+        readonly number: string;
+        readonly revision: number;
+        readonly placedAt: string;
+        readonly state: OrderState;
+        /** The whole order as it is now. */
+        readonly lines: readonly OrderLine[];
+        readonly differences: readonly OrderDifference[];
+        readonly sighting: OrderSighting;
+      };
+    }
+  /** A cancel that came before the order it cancels. */
+  | {
+      readonly type: 'OrderCancelKept';
+      readonly data: { readonly cartId: string | null; readonly number: string; readonly revision: number };
+    }
+  | {
+      readonly type: 'OrderShipped' | 'OrderClosed';
+      readonly data: {
+        readonly cartId: string | null;
+        readonly number: string;
+        readonly lines: readonly { readonly line: string; readonly quantity: number }[];
+      };
+    };
+
+export type ItemFact = {
+  readonly type: 'ItemCreated' | 'ItemChanged';
+  readonly data: { readonly sku: string; readonly title: string; readonly barcode: string | null; readonly active: boolean };
+};
+
+export type LocationFact = {
+  readonly type: 'LocationAdded';
+  readonly data: { readonly location: string; readonly name: string };
+};
+
+/** Everything about a cart but its secret, which never enters the log. */
+export interface CartSettings {
+  readonly cartId: string;
+  readonly name: string;
+  readonly type: string;
+  readonly url: string;
+  readonly username: string;
+  readonly storeCode: string;
+  /** Whose stock the cart sells. */
+  readonly locations: readonly string[];
+  /** Where its orders take their pieces; one of `locations`. */
+  readonly orderLocation: string;
+  readonly requestTimeoutMs: number;
+  readonly quietTimeMs: number;
+  readonly pollIntervalMs: number;
+  /** Whether the cart lowers a quantity to 0 at most: its type's capability when it was added, or what a probe found. */
+  readonly clampsAtZero: boolean;
+}
+
+/** One listing whose quantity was read between two looks at the orders that showed nothing new for it. */
+export interface BaselineRow {
+  readonly key: string;
+  readonly sku: string;
+  /** What the cart showed; null where it does not track the item's stock. */
+  readonly quantity: number | null;
+}
+
+export type CartFact =
+  | { readonly type: 'CartAdded' | 'CartChanged'; readonly data: CartSettings }
+  /** `generation` is one more each time the cart is switched on. */
+  | { readonly type: 'CartSwitched'; readonly data: { readonly cartId: string; readonly on: boolean; readonly generation: number } }
+  /** The keys by which a cart knows our items; a listing exists from here on. */
+  | {
+      readonly type: 'ListingsMapped';
+      readonly data: { readonly cartId: string; readonly rows: readonly { readonly key: string; readonly sku: string }[] };
+    }
+  /**
+   * Listings were made equal: by `write` the cart follows us (what differs is owed from here on as deltas), by `get` we
+   * follow the cart. Orders up to `mark` (or placed until `at`) were in the quantity already.
+   */
+  | {
+      readonly type: 'ListingsBaselined';
+      readonly data: {
+        readonly cartId: string;
+        readonly generation: number;
+        readonly kind: 'write' | 'get';
+        readonly at: string;
+        readonly mark: string | null;
+        readonly rows: readonly BaselineRow[];
+      };
+    }
+  /** A person gave records up. `quantity` is what the cart showed then; null: it could not be read, the listing is unlisted. */
+  | {
+      readonly type: 'RecordsDiscarded';
+      readonly data: {
+        readonly cartId: string;
+        readonly key: string;
+        readonly recordIds: readonly string[];
+        readonly reason: string;
+        readonly by: string;
+        readonly quantity: number | null;
+      };
+    };
+
+export type SystemFact = { readonly type: 'SystemSwitched'; readonly data: { readonly on: boolean } };
+
+export type Fact = MovementFact | TransferFact | OrderFact | ItemFact | LocationFact | CartFact | SystemFact;
+export type FactType = Fact['type'];
+
+/** Facts that change on hand or open pieces; their columns in the log are filled (see event-log.table.ts). */
+export const movementTypes = [
+  'StockReceived',
+  'StockSold',
+  'StockReturned',
+  'StockAdjusted',
+  'StockCounted',
+  'StockReset',
+  'CountCorrected',
+  'StockTransferred',
+  'OrderLineClosed',
+] as const satisfies readonly MovementFact['type'][];
+
+const movementTypeSet: ReadonlySet<string> = new Set(movementTypes);
+
+export function isMovement(fact: Fact): fact is MovementFact {
+  return movementTypeSet.has(fact.type);
+}

@@ -1,0 +1,18 @@
+/**
+ * A stream is what is decided on as one: the stock of one SKU at one location, one order, one transfer, one cart, one
+ * item, one location, the system. Its name is its identity and its place in the lock order.
+ */
+export type StreamName = string & { readonly __stream: unique symbol };
+
+/** The location that holds what was shipped by a transfer and not yet received. */
+export const inTransit = 'in-transit';
+
+/** SKUs may hold any printable character, `/` too; a location may not, so the first `/` separates. */
+export const stockStream = (location: string, sku: string) => `stock:${location}/${sku}` as StreamName;
+/** @param cartId null for orders that no cart told us (phone) */
+export const orderStream = (cartId: string | null, number: string) => `order:${cartId ?? ''}/${number}` as StreamName;
+export const transferStream = (transfer: string) => `transfer:${transfer}` as StreamName;
+export const itemStream = (sku: string) => `item:${sku}` as StreamName;
+export const locationStream = (location: string) => `location:${location}` as StreamName;
+export const cartStream = (cartId: string) => `cart:${cartId}` as StreamName;
+export const systemStream = 'system' as StreamName;
