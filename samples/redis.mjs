@@ -49,10 +49,14 @@ export async function startRedis({ dir, binary = findRedis() }) {
   const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
   // The shell waits for our end of the pipe to close, which the system does for us however we end. A process group of
   // its own keeps Ctrl-C away: the hub must be able to finish with Redis before Redis goes.
-  const keeper = spawn('sh', ['-c', '"$@" & server=$!; cat > /dev/null; kill $server; wait $server', 'sh', binary, ...args], {
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-  });
+  const keeper = spawn(
+    'sh',
+    ['-c', '"$@" & server=$!; cat > /dev/null; kill $server; wait $server', 'sh', binary, ...args],
+    {
+      detached: true,
+      stdio: ['pipe', 'ignore', 'ignore'],
+    },
+  );
   const gone = new Promise((resolve) => keeper.on('close', resolve));
   keeper.unref();
   keeper.stdin.unref?.();
@@ -79,7 +83,8 @@ export function installRedisWithApt(log) {
   log('There is no Redis here; it is installed now with: apt-get install redis-server');
   // RUNLEVEL=1 makes the package's start script leave the service alone.
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
-  const apt = (...args) => spawnSync('apt-get', ['-q', '-y', ...args], { env, stdio: ['ignore', 'ignore', 'ignore'] }).status === 0;
+  const apt = (...args) =>
+    spawnSync('apt-get', ['-q', '-y', ...args], { env, stdio: ['ignore', 'ignore', 'ignore'] }).status === 0;
   const install = () => apt('install', '--no-install-recommends', 'redis-server');
   const installed = install() || (apt('update') && install());
   if (!installed) log('apt-get could not install redis-server.');

@@ -42,7 +42,9 @@ export interface Config {
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   constructor(readonly problems: readonly string[]) {
-    super(`The configuration has ${problems.length === 1 ? 'a problem' : 'problems'}:\n${problems.map((p) => `  - ${p}`).join('\n')}`);
+    super(
+      `The configuration has ${problems.length === 1 ? 'a problem' : 'problems'}:\n${problems.map((p) => `  - ${p}`).join('\n')}`,
+    );
   }
 }
 
@@ -58,9 +60,11 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, cw
       .filter(([name, value]) => name in environment.shape && value !== undefined && value !== ''),
   );
   const parsed = environment.safeParse(present);
-  const problems = parsed.success ? [] : parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`);
+  const problems = parsed.success ? [] : parsed.error.issues.map((i) => `${String(i.path[0])}: ${i.message}`);
   if (present['DATABASE_URL'] !== undefined && present['ONHAND_ENCRYPTION_KEY'] === undefined) {
-    problems.push(`ONHAND_ENCRYPTION_KEY: is required together with DATABASE_URL, because carts' passwords are encrypted with it and every process needs the same one. ${MAKE_A_KEY}`);
+    problems.push(
+      `ONHAND_ENCRYPTION_KEY: is required together with DATABASE_URL, because carts' passwords are encrypted with it and every process needs the same one. ${MAKE_A_KEY}`,
+    );
   }
   problems.push(...unknownVariables(env));
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
@@ -88,10 +92,12 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, cw
 const MAKE_A_KEY = 'Make one with: openssl rand -base64 32';
 
 function url(protocols: readonly string[], example: string) {
-  return z.string().refine(
-    (text) => URL.canParse(text) && protocols.includes(new URL(text).protocol),
-    `must be a URL such as ${example}`,
-  );
+  return z
+    .string()
+    .refine(
+      (text) => URL.canParse(text) && protocols.includes(new URL(text).protocol),
+      `must be a URL such as ${example}`,
+    );
 }
 
 function wholeNumber(min: number, max: number, unit: string) {
@@ -111,8 +117,19 @@ const yesOrNo = z
 
 const roles = z
   .string()
-  .transform((text) => [...new Set(text.split(',').map((role) => role.trim()).filter((role) => role !== ''))])
-  .pipe(z.array(z.enum(ROLES, `must be a list of ${ROLES.join(', ')}, separated by commas`)).min(1, 'must name at least one role'));
+  .transform((text) => [
+    ...new Set(
+      text
+        .split(',')
+        .map((role) => role.trim())
+        .filter((role) => role !== ''),
+    ),
+  ])
+  .pipe(
+    z
+      .array(z.enum(ROLES, `must be a list of ${ROLES.join(', ')}, separated by commas`))
+      .min(1, 'must name at least one role'),
+  );
 
 const encryptionKey = z
   .string()

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { runMigrations } from 'bullmq';
+import { isPgPool, runMigrations, type PgPool } from 'bullmq';
 import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
 import { migrate as applyMigrations } from 'drizzle-orm/node-postgres/migrator';
 import pg from 'pg';
@@ -52,9 +52,14 @@ export function createDatabase(options: DatabaseOptions): Database {
  * it lives: `poolMax` must exceed the number of lanes, or the last ones wait for ever.
  * Run {@link migrateQueues} once before the first queue is made.
  */
-export function createQueuePool(options: DatabaseOptions): pg.Pool {
-  return createPool(options, { options: '-c search_path=bullmq' });
+export function createQueuePool(options: DatabaseOptions): QueuePool {
+  const pool = createPool(options, { options: '-c search_path=bullmq' });
+  if (!isPgPool(pool)) throw new Error('BullMQ does not recognise the pool; its version and that of pg do not fit.');
+  return pool;
 }
+
+/** Both types at once: BullMQ describes a pool in its own words, which pg's type does not satisfy as it stands. */
+export type QueuePool = pg.Pool & PgPool;
 
 /** Several processes may start at once: the first migrates, the others wait for it. */
 const MIGRATION_LOCK = 0x6f6e6861; // "onha"

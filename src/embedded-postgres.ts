@@ -383,13 +383,19 @@ async function readPidFile(place: Place): Promise<{ pid: number; port: number | 
 /** Reasons that pass are left to the caller's next round; anything else is a fault with the server's own words. */
 async function explainExit(place: Place, logSize: number, log: (sentence: string) => void): Promise<undefined> {
   const written = (await readFile(logFile(place)).catch(() => Buffer.of())).subarray(logSize).toString('utf8');
-  const last = written.split('\n').filter((line) => /FATAL|HINT|could not/.test(line)).slice(-3).join(' ');
+  const last = written
+    .split('\n')
+    .filter((line) => /FATAL|HINT|could not/.test(line))
+    .slice(-3)
+    .join(' ');
   if (/lock file "postmaster\.pid" already exists|could not create any TCP\/IP sockets/.test(last)) return undefined;
   if (/pre-existing shared memory block/.test(last)) {
     log('PostgreSQL waits for the last processes of a killed server to go.');
     return undefined;
   }
-  throw new Error(`PostgreSQL ended while starting. Its log, ${logFile(place)}, says: ${last === '' ? 'nothing' : last}`);
+  throw new Error(
+    `PostgreSQL ended while starting. Its log, ${logFile(place)}, says: ${last === '' ? 'nothing' : last}`,
+  );
 }
 
 async function run(place: Place, program: string, args: readonly string[]): Promise<void> {

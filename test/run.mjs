@@ -41,7 +41,9 @@ function runVitest() {
 function count(exitCode) {
   try {
     const result = JSON.parse(readFileSync(report, 'utf8'));
-    const unloadable = result.testResults.filter((file) => file.status === 'failed' && file.assertionResults.length === 0);
+    const unloadable = result.testResults.filter(
+      (file) => file.status === 'failed' && file.assertionResults.length === 0,
+    );
     const failed = result.numFailedTests + unloadable.length;
     return {
       passed: result.numPassedTests,

@@ -39,6 +39,9 @@ describe('chooseRedis', () => {
     expect(chooseRedis({ ...nothing, canInstallWithApt: true })).toEqual({ kind: 'apt' });
   });
   it('says how to get one where there is none', () => {
-    expect(chooseRedis(nothing)).toMatchObject({ kind: 'unavailable', remedy: expect.stringContaining('TEST_REDIS_URL') });
+    expect(chooseRedis(nothing)).toMatchObject({
+      kind: 'unavailable',
+      remedy: expect.stringContaining('TEST_REDIS_URL'),
+    });
   });
 });

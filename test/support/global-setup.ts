@@ -107,7 +107,9 @@ async function startRedisServer(choice: RedisChoice, dir: string): Promise<Serve
 const CONNECTIONS_MAX = 400;
 
 function unavailable(remedy: string): undefined {
-  say(`NO REDIS: the tests that need it do not run${process.env['CI'] === 'true' ? ', which fails in CI' : ''}. ${remedy}`);
+  say(
+    `NO REDIS: the tests that need it do not run${process.env['CI'] === 'true' ? ', which fails in CI' : ''}. ${remedy}`,
+  );
   return undefined;
 }
 
