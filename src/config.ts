@@ -163,5 +163,5 @@ function unknownVariables(env: Readonly<Record<string, string | undefined>>): st
     .map((name) => `${name}: is not a setting of Onhand; look up its name in .env.example or remove it`);
 }
 
-/** Read by the command line client and by the demo, which share the hub's environment. */
-const FOR_OTHER_PROGRAMS = ['ONHAND_URL', 'ONHAND_API_KEY'];
+/** Read by the command line client and by docker compose, which share the hub's environment. */
+const FOR_OTHER_PROGRAMS = ['ONHAND_URL', 'ONHAND_API_KEY', 'ONHAND_PUBLISHED_PORT'];
