@@ -16,7 +16,8 @@ startShop(
   {
     path: '/seti.php',
     restocksOnCancel: false,
-    writes: (_shop, request, body) => ['invupdate', 'qohreplace'].includes(fields(request, body).get('setifunction') ?? ''),
+    writes: (_shop, request, body) =>
+      ['invupdate', 'qohreplace'].includes(fields(request, body).get('setifunction') ?? ''),
     serve: async (shop, request, body) => serve(shop, fields(request, body)),
   },
   { user: 'stoneedge', password: process.env.SHOP_PASSWORD ?? 'sample-password', code: '' },
@@ -47,7 +48,10 @@ async function serve(/** @type {Shop} */ shop, /** @type {URLSearchParams} */ fo
       return xml('SETICustomers', []);
     case 'downloadqoh':
     case 'downloadprods':
-      return xml('SETIProducts', page(shop.store.items(), form).map((item) => product(shop, item, name === 'downloadprods')));
+      return xml(
+        'SETIProducts',
+        page(shop.store.items(), form).map((item) => product(shop, item, name === 'downloadprods')),
+      );
     case 'downloadorders':
       return xml('SETIOrders', page(ordersAfter(shop, form), form).map(order));
     case 'qohreplace':
@@ -65,7 +69,11 @@ async function updateQuantity(/** @type {Shop} */ shop, /** @type {URLSearchPara
   if (!Number.isSafeInteger(number)) return text('SETIError: Invalid update command.');
   const item = known(shop, key);
   if (!item) {
-    return text(shop.faults.okButNotFound ? `SETIResponse=OK;Note=SKU ${key} was not found.` : `SETIResponse=False;SKU=${key};QOH=NF;NOTE=NotFound`);
+    return text(
+      shop.faults.okButNotFound
+        ? `SETIResponse=OK;Note=SKU ${key} was not found.`
+        : `SETIResponse=False;SKU=${key};QOH=NF;NOTE=NotFound`,
+    );
   }
   if (shop.faults.untrackedKeys.includes(key)) return text(`SETIResponse=False;SKU=${key};QOH=NA;NOTE=NotTracked`);
   const sum = shop.faults.updateSets ? number : item.quantity + number;
@@ -94,7 +102,10 @@ async function replaceQuantities(/** @type {Shop} */ shop, /** @type {URLSearchP
 
 function splitUpdate(/** @type {string} */ update) {
   const at = update.lastIndexOf('~');
-  return { key: update.slice(0, Math.max(at, 0)), number: at < 0 || at === update.length - 1 ? Number.NaN : Number(update.slice(at + 1)) };
+  return {
+    key: update.slice(0, Math.max(at, 0)),
+    number: at < 0 || at === update.length - 1 ? Number.NaN : Number(update.slice(at + 1)),
+  };
 }
 
 function known(/** @type {Shop} */ shop, /** @type {string} */ key) {
@@ -103,7 +114,9 @@ function known(/** @type {Shop} */ shop, /** @type {string} */ key) {
 
 function ordersAfter(/** @type {Shop} */ shop, /** @type {URLSearchParams} */ form) {
   const last = form.get('lastorder') ?? 'All';
-  return last.toLowerCase() === 'all' ? shop.store.orders() : shop.store.orders().filter(({ number }) => Number(number) > Number(last));
+  return last.toLowerCase() === 'all'
+    ? shop.store.orders()
+    : shop.store.orders().filter(({ number }) => Number(number) > Number(last));
 }
 
 /** @template T @returns {T[]} */
@@ -112,7 +125,11 @@ function page(/** @type {T[]} */ rows, /** @type {URLSearchParams} */ form) {
   return rows.slice(first, first + (Number(form.get('batchsize')) || BATCH_DEFAULT));
 }
 
-function product(/** @type {Shop} */ shop, /** @type {import('./shop-store.mjs').Item} */ item, /** @type {boolean} */ whole) {
+function product(
+  /** @type {Shop} */ shop,
+  /** @type {import('./shop-store.mjs').Item} */ item,
+  /** @type {boolean} */ whole,
+) {
   const quantity = shop.faults.untrackedKeys.includes(item.key) ? 'NA' : `${item.quantity}.0000`;
   return `<Product>${tag('Code', item.key)}${whole ? tag('Name', item.title) : ''}${tag('QOH', quantity)}</Product>`;
 }

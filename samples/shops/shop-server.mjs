@@ -53,7 +53,10 @@ const BODY_BYTES_MAX = 32 * 1024 * 1024;
 export function startShop(/** @type {Protocol} */ protocol, /** @type {Record<string, string>} */ defaults) {
   const { values } = parseArgs({
     options: Object.fromEntries(
-      ['port', 'host', 'dir', 'name', ...Object.keys(defaults)].map((name) => [name, { type: /** @type {const} */ ('string') }]),
+      ['port', 'host', 'dir', 'name', ...Object.keys(defaults)].map((name) => [
+        name,
+        { type: /** @type {const} */ ('string') },
+      ]),
     ),
   });
   const options = /** @type {Record<string, string>} */ ({ ...defaults, ...values });
@@ -69,13 +72,15 @@ export function startShop(/** @type {Protocol} */ protocol, /** @type {Record<st
   const server = http.createServer((request, response) => {
     answer(protocol, shop, request, response).catch((error) => {
       const status = error instanceof RangeError || error instanceof SyntaxError ? 400 : 500;
-      if (!response.headersSent && !response.destroyed) send(response, json({ error: String(error.message ?? error) }, status));
+      if (!response.headersSent && !response.destroyed)
+        send(response, json({ error: String(error.message ?? error) }, status));
     });
   });
   server.keepAliveTimeout = 15_000;
   server.listen(Number(options.port ?? 0), host, () => {
-    const address = /** @type {import('node:net').AddressInfo} */ (server.address());
-    process.stdout.write(`${JSON.stringify({ listening: `http://${host}:${address.port}` })}\n`);
+    const address = server.address();
+    const port = typeof address === 'object' ? address?.port : options.port;
+    process.stdout.write(`${JSON.stringify({ listening: `http://${host}:${port}` })}\n`);
     protocol.started?.(shop);
   });
 
@@ -101,7 +106,8 @@ async function answer(
   if (route === 'GET /healthz') return send(response, json({ status: 'ok' }));
   if (route === 'GET /stock') return send(response, json({ name: shop.name, items: shop.store.items() }));
   if (route === 'GET /orders') return send(response, json({ orders: shop.store.orders() }));
-  if (route === 'GET /journal') return send(response, json({ journal: shop.store.journal(), outbox: shop.store.outboxSize() }));
+  if (route === 'GET /journal')
+    return send(response, json({ journal: shop.store.journal(), outbox: shop.store.outboxSize() }));
   if (route === 'GET /faults') return send(response, json(shop.faults));
   if (request.method === 'POST') return send(response, await answerTill(protocol, shop, pathname, request, body));
   return send(response, json({ error: 'not found' }, 404));
@@ -115,7 +121,8 @@ async function answerTill(
   /** @type {http.IncomingMessage} */ request,
   /** @type {Buffer} */ body,
 ) {
-  if (!String(request.headers['content-type']).startsWith('application/json')) return json({ error: 'send application/json' }, 415);
+  if (!String(request.headers['content-type']).startsWith('application/json'))
+    return json({ error: 'send application/json' }, 415);
   const data = JSON.parse(body.toString('utf8') || '{}');
   switch (pathname) {
     case '/buy':
@@ -131,7 +138,10 @@ async function answerTill(
     case '/load': {
       const items = /** @type {import('./shop-store.mjs').Item[]} */ (data.items ?? []);
       const changes = items.map(({ key, quantity }) => shop.store.change('load', key, quantity, 'load'));
-      await shop.store.append({ changes, titles: Object.fromEntries(items.map(({ key, title }) => [key, title ?? key])) });
+      await shop.store.append({
+        changes,
+        titles: Object.fromEntries(items.map(({ key, title }) => [key, title ?? key])),
+      });
       return json({ loaded: changes.length });
     }
     case '/hub':
@@ -150,9 +160,12 @@ async function answerTill(
 }
 
 async function buy(/** @type {Protocol} */ protocol, /** @type {Shop} */ shop, /** @type {any} */ data) {
-  const lines = /** @type {{key: string, quantity: number}[]} */ (data.lines ?? [{ key: data.key, quantity: data.quantity ?? 1 }]);
+  const lines = /** @type {{key: string, quantity: number}[]} */ (
+    data.lines ?? [{ key: data.key, quantity: data.quantity ?? 1 }]
+  );
   for (const { key, quantity } of lines) {
-    if (!Number.isSafeInteger(quantity) || quantity < 1) return json({ error: 'quantity must be a whole number above zero' }, 400);
+    if (!Number.isSafeInteger(quantity) || quantity < 1)
+      return json({ error: 'quantity must be a whole number above zero' }, 400);
     const item = shop.store.item(key);
     if (!item) return json({ error: `unknown item ${key}` }, 404);
     const wanted = lines.filter((line) => line.key === key).reduce((sum, line) => sum + line.quantity, 0);
@@ -174,19 +187,27 @@ async function answerHub(
   const hit = shop.faults.scope === 'all' || protocol.writes(shop, request, body);
   if (spend(shop.faults, 'refuse')) return send(response, { status: 503, body: 'closed for maintenance\n' });
   if (hit && spend(shop.faults, 'throttle')) {
-    return send(response, { status: 429, headers: { 'retry-after': String(shop.faults.retryAfterSeconds) }, body: 'slow down\n' });
+    return send(response, {
+      status: 429,
+      headers: { 'retry-after': String(shop.faults.retryAfterSeconds) },
+      body: 'slow down\n',
+    });
   }
   if (hit && shop.faults.delayBeforeMs > 0) await delay(shop.faults.delayBeforeMs);
   if (hit && spend(shop.faults, 'dropBeforeApply')) return response.destroy();
   const result = await protocol.serve(shop, request, body);
   if (hit && shop.faults.delayAfterMs > 0) await delay(shop.faults.delayAfterMs);
   if (hit && spend(shop.faults, 'dropAfterApply')) return response.destroy();
-  if (hit && spend(shop.faults, 'failAfterApply')) return send(response, { status: 500, body: 'internal server error\n' });
+  if (hit && spend(shop.faults, 'failAfterApply'))
+    return send(response, { status: 500, body: 'internal server error\n' });
   return send(response, result);
 }
 
 /** Whether a counted fault strikes now; takes one off its count. */
-function spend(/** @type {Faults} */ faults, /** @type {'refuse'|'throttle'|'dropBeforeApply'|'dropAfterApply'|'failAfterApply'} */ name) {
+function spend(
+  /** @type {Faults} */ faults,
+  /** @type {'refuse'|'throttle'|'dropBeforeApply'|'dropAfterApply'|'failAfterApply'} */ name,
+) {
   const left = faults[name];
   if (typeof left === 'boolean') return left;
   if (left <= 0) return false;

@@ -77,7 +77,12 @@ export class ShopStore {
   }
 
   /** One change of one item, ready for `append`. */
-  change(/** @type {Change['kind']} */ kind, /** @type {string} */ key, /** @type {number} */ quantity, /** @type {string} */ id) {
+  change(
+    /** @type {Change['kind']} */ kind,
+    /** @type {string} */ key,
+    /** @type {number} */ quantity,
+    /** @type {string} */ id,
+  ) {
     const before = this.#items.get(key)?.quantity ?? 0;
     return { at: new Date().toISOString(), kind, key, delta: quantity - before, quantity, id };
   }
@@ -93,7 +98,14 @@ export class ShopStore {
       if (!item) throw new RangeError(`unknown item ${key}`);
       const before = left.get(key) ?? item.quantity;
       left.set(key, before - quantity);
-      changes.push({ at: new Date().toISOString(), kind: 'sale', key, delta: -quantity, quantity: before - quantity, id: number });
+      changes.push({
+        at: new Date().toISOString(),
+        kind: 'sale',
+        key,
+        delta: -quantity,
+        quantity: before - quantity,
+        id: number,
+      });
       lines.push({ line: String(index + 1), key, quantity, title: item.title });
     }
     /** @type {Order} */
@@ -103,7 +115,11 @@ export class ShopStore {
   }
 
   /** Cancels or ships an order; a shop that restocks puts the pieces of a cancelled one back in the same write. */
-  async moveOrder(/** @type {string} */ number, /** @type {'cancelled'|'shipped'} */ state, /** @type {boolean} */ restocks) {
+  async moveOrder(
+    /** @type {string} */ number,
+    /** @type {'cancelled'|'shipped'} */ state,
+    /** @type {boolean} */ restocks,
+  ) {
     const order = this.#orders.get(number);
     if (!order || order.state !== 'open') return order;
     const moved = { ...order, state, revision: order.revision + 1 };
@@ -111,7 +127,9 @@ export class ShopStore {
     if (state === 'cancelled' && restocks) {
       for (const { key, quantity } of order.lines) back.set(key, (back.get(key) ?? 0) + quantity);
     }
-    const changes = [...back].map(([key, pieces]) => this.change('cancel', key, (this.#items.get(key)?.quantity ?? 0) + pieces, number));
+    const changes = [...back].map(([key, pieces]) =>
+      this.change('cancel', key, (this.#items.get(key)?.quantity ?? 0) + pieces, number),
+    );
     await this.append({ changes, order: moved });
     return moved;
   }

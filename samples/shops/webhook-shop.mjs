@@ -27,15 +27,20 @@ startShop(
     writes: (_shop, _request, body) => /^\{"type":"stock\.(adjust|set)"/.test(body.subarray(0, 40).toString('utf8')),
     serve,
     started: (shop) => {
-      if (shop.options.hub !== '' && shop.options.hub !== shop.store.hubUrl) void shop.store.append({ hubUrl: shop.options.hub });
-      void sendOrders(shop);
+      if (shop.options.hub !== '' && shop.options.hub !== shop.store.hubUrl)
+        void shop.store.append({ hubUrl: shop.options.hub });
+      sendOrders(shop);
     },
-    orderChanged: (shop) => void sendOrders(shop),
+    orderChanged: sendOrders,
   },
   { secret: process.env.SHOP_SECRET ?? 'whsec_c2FtcGxlLXNob3Atc2VjcmV0LTMyLWJ5dGVzLWxvbmc=', hub: '' },
 );
 
-async function serve(/** @type {Shop} */ shop, /** @type {import('node:http').IncomingMessage} */ request, /** @type {Buffer} */ body) {
+async function serve(
+  /** @type {Shop} */ shop,
+  /** @type {import('node:http').IncomingMessage} */ request,
+  /** @type {Buffer} */ body,
+) {
   if (request.method !== 'POST') return json({ error: 'use POST' }, 405);
   if (!signatureFits(request, body, shop.options.secret)) return json({ error: 'signature does not fit' }, 401);
   let call;
@@ -61,7 +66,12 @@ async function serve(/** @type {Shop} */ shop, /** @type {import('node:http').In
 }
 
 /** Same key and same body: the stored answer. Same key, other body: a conflict. */
-async function once(/** @type {Shop} */ shop, /** @type {string} */ id, /** @type {Buffer} */ body, /** @type {() => {changes: any[], answer: Answer}} */ make) {
+async function once(
+  /** @type {Shop} */ shop,
+  /** @type {string} */ id,
+  /** @type {Buffer} */ body,
+  /** @type {() => {changes: any[], answer: Answer}} */ make,
+) {
   const bodyHash = createHash('sha256').update(body).digest('hex');
   const stored = shop.store.answer(id);
   if (stored && stored.bodyHash !== bodyHash) return json({ error: 'this key was used for another body' }, 409);
@@ -82,14 +92,23 @@ function changeStock(/** @type {Shop} */ shop, /** @type {any} */ call, /** @typ
     const item = shop.faults.unknownKeys.includes(line.key) ? undefined : shop.store.item(line.key);
     const value = sets ? line.quantity : line.delta;
     if (!item) lines.push({ key: line.key, status: 'not-found', quantity: null });
-    else if (shop.faults.untrackedKeys.includes(line.key)) lines.push({ key: line.key, status: 'not-tracked', quantity: null });
-    else if (!Number.isSafeInteger(value)) lines.push({ key: line.key, status: 'rejected', quantity: item.quantity, message: 'not a whole number' });
+    else if (shop.faults.untrackedKeys.includes(line.key))
+      lines.push({ key: line.key, status: 'not-tracked', quantity: null });
+    else if (!Number.isSafeInteger(value))
+      lines.push({ key: line.key, status: 'rejected', quantity: item.quantity, message: 'not a whole number' });
     else {
       const before = now.get(line.key) ?? item.quantity;
       const after = sets ? value : before + value;
       const quantity = shop.faults.clampAtZero ? Math.max(0, after) : after;
       now.set(line.key, quantity);
-      changes.push({ at: new Date().toISOString(), kind: sets ? 'set' : 'delta', key: line.key, delta: quantity - before, quantity, id });
+      changes.push({
+        at: new Date().toISOString(),
+        kind: sets ? 'set' : 'delta',
+        key: line.key,
+        delta: quantity - before,
+        quantity,
+        id,
+      });
       lines.push({ key: line.key, status: 'applied', quantity });
     }
   }
@@ -98,7 +117,9 @@ function changeStock(/** @type {Shop} */ shop, /** @type {any} */ call, /** @typ
 
 function readStock(/** @type {Shop} */ shop, /** @type {any} */ { keys, cursor }) {
   const first = Number(cursor ?? 0);
-  const wanted = keys ? keys.map((/** @type {string} */ key) => shop.store.item(key)).filter(Boolean) : shop.store.items();
+  const wanted = keys
+    ? keys.map((/** @type {string} */ key) => shop.store.item(key)).filter(Boolean)
+    : shop.store.items();
   const rows = wanted.slice(first, first + READ_PAGE_ROWS).map((/** @type {any} */ { key, quantity }) => ({
     key,
     quantity: shop.faults.untrackedKeys.includes(key) ? null : quantity,
@@ -108,7 +129,10 @@ function readStock(/** @type {Shop} */ shop, /** @type {any} */ { keys, cursor }
 
 function listOrders(/** @type {Shop} */ shop, /** @type {any} */ { since }) {
   const after = Number(since ?? 0);
-  const orders = shop.store.orders().filter(({ number }) => Number(number) > after).slice(0, ORDER_PAGE_ROWS);
+  const orders = shop.store
+    .orders()
+    .filter(({ number }) => Number(number) > after)
+    .slice(0, ORDER_PAGE_ROWS);
   return json({ orders, mark: orders.at(-1)?.number ?? since ?? '0' });
 }
 
@@ -162,19 +186,30 @@ async function delivered(/** @type {Shop} */ shop, /** @type {string} */ id, /**
   }
 }
 
-function signatureFits(/** @type {import('node:http').IncomingMessage} */ request, /** @type {Buffer} */ body, /** @type {string} */ secret) {
+function signatureFits(
+  /** @type {import('node:http').IncomingMessage} */ request,
+  /** @type {Buffer} */ body,
+  /** @type {string} */ secret,
+) {
   const id = String(request.headers['webhook-id'] ?? '');
   const timestamp = String(request.headers['webhook-timestamp'] ?? '');
   if (id === '' || !(Math.abs(Date.now() / 1000 - Number(timestamp)) <= TOLERANCE_S)) return false;
   const expected = sign(secret, id, timestamp, body);
-  return String(request.headers['webhook-signature'] ?? '').split(' ').some((entry) => {
-    const given = Buffer.from(entry.startsWith('v1,') ? entry.slice(3) : '', 'base64');
-    return given.length === expected.length && timingSafeEqual(given, expected);
-  });
+  return String(request.headers['webhook-signature'] ?? '')
+    .split(' ')
+    .some((entry) => {
+      const given = Buffer.from(entry.startsWith('v1,') ? entry.slice(3) : '', 'base64');
+      return given.length === expected.length && timingSafeEqual(given, expected);
+    });
 }
 
 /** Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, keyed with the bytes after `whsec_`. */
-function sign(/** @type {string} */ secret, /** @type {string} */ id, /** @type {string} */ timestamp, /** @type {Buffer} */ body) {
+function sign(
+  /** @type {string} */ secret,
+  /** @type {string} */ id,
+  /** @type {string} */ timestamp,
+  /** @type {Buffer} */ body,
+) {
   const key = Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
   return createHmac('sha256', key).update(`${id}.${timestamp}.`).update(body).digest();
 }

@@ -27,12 +27,16 @@ describe('the seti connector alone', () => {
 
   it('counts an OK that says "not found" as not found', async () => {
     await shop.faults({ okButNotFound: true });
-    expect(await sendLines(seti, connectionTo(shop), [{ key: 'CAP', delta: -1 }])).toMatchObject([{ outcome: 'not-found', response: expect.stringMatching(/OK;Note=SKU CAP was not found/) as string }]);
+    expect(await sendLines(seti, connectionTo(shop), [{ key: 'CAP', delta: -1 }])).toMatchObject([
+      { outcome: 'not-found', response: expect.stringMatching(/OK;Note=SKU CAP was not found/) as string },
+    ]);
   });
 
   it('says which SKU it cannot express, without a call', async () => {
     const before = (await shop.journal()).length;
-    expect(await sendLines(seti, { ...connectionTo(shop), url: 'http://cart.invalid/' }, [{ key: 'A|B', delta: -1 }])).toMatchObject([{ outcome: 'rejected', response: expect.stringMatching(/"\|"/) as string }]);
+    expect(
+      await sendLines(seti, { ...connectionTo(shop), url: 'http://cart.invalid/' }, [{ key: 'A|B', delta: -1 }]),
+    ).toMatchObject([{ outcome: 'rejected', response: expect.stringMatching(/"\|"/) as string }]);
     expect((await shop.journal()).length).toBe(before);
   });
 });
@@ -40,26 +44,46 @@ describe('the seti connector alone', () => {
 describe('the webhook connector alone', () => {
   const webhook = connectorFor('webhook');
   let shop: Shop;
-  beforeAll(async () => void (shop = await startShop('webhook', { items: ['MUG', 'CAP'].map((key) => ({ key, title: key, quantity: 10 })) })));
+  beforeAll(
+    async () =>
+      void (shop = await startShop('webhook', {
+        items: ['MUG', 'CAP'].map((key) => ({ key, title: key, quantity: 10 })),
+      })),
+  );
   afterAll(() => shop.stop());
 
   it('applies a resend with the same key once, across a cut answer and a killed shop', async () => {
     const cart = connectionTo(shop);
-    const lines = [{ key: 'MUG', delta: -1 }, { key: 'CAP', delta: 2 }, { key: 'HAT', delta: 1 }];
+    const lines = [
+      { key: 'MUG', delta: -1 },
+      { key: 'CAP', delta: 2 },
+      { key: 'HAT', delta: 1 },
+    ];
     await shop.faults({ dropAfterApply: 1 });
     await thrownBy(sendLines(webhook, cart, lines, soon(), 'delivery-1'));
     const { dir } = shop;
     await shop.kill();
     shop = await startShop('webhook', { dir });
     const again = await sendLines(webhook, connectionTo(shop), lines, soon(), 'delivery-1');
-    expect(again).toMatchObject([{ outcome: 'applied', quantity: 9 }, { outcome: 'applied', quantity: 12 }, { outcome: 'not-found' }]);
-    expect(await readAll(webhook, connectionTo(shop), null)).toEqual(new Map([['MUG', 9], ['CAP', 12]]));
+    expect(again).toMatchObject([
+      { outcome: 'applied', quantity: 9 },
+      { outcome: 'applied', quantity: 12 },
+      { outcome: 'not-found' },
+    ]);
+    expect(await readAll(webhook, connectionTo(shop), null)).toEqual(
+      new Map([
+        ['MUG', 9],
+        ['CAP', 12],
+      ]),
+    );
     expect((await shop.journal()).filter(({ id }) => id === 'delivery-1')).toHaveLength(2);
   });
 
   it('is told when a key is used for another body', async () => {
     await sendLines(webhook, connectionTo(shop), [{ key: 'MUG', delta: -1 }], soon(), 'delivery-2');
-    const error = await thrownBy(sendLines(webhook, connectionTo(shop), [{ key: 'MUG', delta: -2 }], soon(), 'delivery-2'));
+    const error = await thrownBy(
+      sendLines(webhook, connectionTo(shop), [{ key: 'MUG', delta: -2 }], soon(), 'delivery-2'),
+    );
     expect(error).toBeInstanceOf(CartRejectedError);
     expect(error.response).toMatch(/409/);
   });
@@ -83,7 +107,10 @@ describe('the webhook connector alone', () => {
       await shop.setHub(`http://127.0.0.1:${(hub.address() as AddressInfo).port}/orders`);
       await shop.cancel(number);
       await expect.poll(() => shop.outboxSize(), { timeout: 10_000 }).toBe(0);
-      expect(heard).toEqual([{ number, revision: 1, state: 'open' }, { number, revision: 2, state: 'cancelled' }]);
+      expect(heard).toEqual([
+        { number, revision: 1, state: 'open' },
+        { number, revision: 2, state: 'cancelled' },
+      ]);
       expect((await shop.stock()).get('CAP')).toBe(12);
     } finally {
       hub.closeAllConnections();

@@ -7,12 +7,30 @@ import net from 'node:net';
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
-import { CartError, CartRejectedError, CartThrottledError, CartUnreachableError, CartUrlRefusedError, OutcomeUnknownError } from '../../src/cart-workers/connectors/cart-error.js';
-import type { CallContext, CartConnection, CartOrder, Connector, DeltaLine, LineAnswer, QuantityRow } from '../../src/cart-workers/connectors/connector.js';
+import {
+  CartError,
+  CartRejectedError,
+  CartThrottledError,
+  CartUnreachableError,
+  CartUrlRefusedError,
+  OutcomeUnknownError,
+} from '../../src/cart-workers/connectors/cart-error.js';
+import type {
+  CallContext,
+  CartConnection,
+  CartOrder,
+  Connector,
+  DeltaLine,
+  LineAnswer,
+  QuantityRow,
+} from '../../src/cart-workers/connectors/connector.js';
 import { startShop, type Shop, type ShopKind } from '../support/shops.js';
 
 export const ODD_SKUS = ['0012', 'AB 1', 'A+B', 'C/D', 'T~3', '~', 'Ü&<ö>"é"', 'x=y;z', '100%', "o'k", '№ 5 😀', '-1'];
-const STOCK = [{ key: 'MUG', title: 'Mug', quantity: 10 }, ...ODD_SKUS.map((key) => ({ key, title: `Odd ${key}`, quantity: 10 }))];
+const STOCK = [
+  { key: 'MUG', title: 'Mug', quantity: 10 },
+  ...ODD_SKUS.map((key) => ({ key, title: `Odd ${key}`, quantity: 10 })),
+];
 const LONG_MS = 10_000;
 
 export interface ContractShop {
@@ -34,7 +52,13 @@ export function connectionTo(shop: Shop): CartConnection {
 
 export const soon = (ms = LONG_MS): CallContext => ({ deadlineMs: Date.now() + ms });
 
-export function sendLines(connector: Connector, cart: CartConnection, lines: readonly DeltaLine[], call = soon(), key = `key_${randomUUID()}`): Promise<readonly LineAnswer[]> {
+export function sendLines(
+  connector: Connector,
+  cart: CartConnection,
+  lines: readonly DeltaLine[],
+  call = soon(),
+  key = `key_${randomUUID()}`,
+): Promise<readonly LineAnswer[]> {
   return connector.sendDeltas(cart, { idempotencyKey: key, createdAtMs: Date.UTC(2026, 0, 2), lines }, call);
 }
 
@@ -49,7 +73,11 @@ export async function thrownBy(call: Promise<unknown>): Promise<CartError> {
   throw new Error('the call succeeded');
 }
 
-export async function readAll(connector: Connector, cart: CartConnection, keys: readonly string[] | null): Promise<Map<string, number | null>> {
+export async function readAll(
+  connector: Connector,
+  cart: CartConnection,
+  keys: readonly string[] | null,
+): Promise<Map<string, number | null>> {
   const pages: QuantityRow[] = [];
   for await (const rows of connector.readQuantities(cart, keys, () => soon())) pages.push(...rows);
   return new Map(pages.map(({ key, quantity }) => [key, quantity]));
@@ -68,14 +96,20 @@ export function connectorContract(kind: ShopKind, connector: Connector): void {
     afterEach(() => shop.faults({}));
     afterAll(() => shop.stop());
 
-    const deltas = async (): Promise<number> => (await shop.journal()).filter(({ kind: what }) => what === 'delta').length;
-    const send = (lines: readonly DeltaLine[], call?: CallContext): Promise<readonly LineAnswer[]> => sendLines(connector, cart, lines, call);
+    const deltas = async (): Promise<number> =>
+      (await shop.journal()).filter(({ kind: what }) => what === 'delta').length;
+    const send = (lines: readonly DeltaLine[], call?: CallContext): Promise<readonly LineAnswer[]> =>
+      sendLines(connector, cart, lines, call);
     const one = [{ key: 'MUG', delta: -1 }];
 
     describe('a change that is answered', () => {
       it('is applied and tells the new quantity', async () => {
-        expect(await send([{ key: 'MUG', delta: -3 }])).toMatchObject([{ key: 'MUG', outcome: 'applied', quantity: 7 }]);
-        expect(await send([{ key: 'MUG', delta: 5 }])).toMatchObject([{ key: 'MUG', outcome: 'applied', quantity: 12 }]);
+        expect(await send([{ key: 'MUG', delta: -3 }])).toMatchObject([
+          { key: 'MUG', outcome: 'applied', quantity: 7 },
+        ]);
+        expect(await send([{ key: 'MUG', delta: 5 }])).toMatchObject([
+          { key: 'MUG', outcome: 'applied', quantity: 12 },
+        ]);
         expect((await shop.stock()).get('MUG')).toBe(12);
       });
 
@@ -106,7 +140,9 @@ export function connectorContract(kind: ShopKind, connector: Connector): void {
       });
 
       it('is definite when the host is unknown', async () => {
-        expect(await thrownBy(sendLines(connector, { ...cart, url: 'http://cart.invalid/' }, one))).toBeInstanceOf(CartUnreachableError);
+        expect(await thrownBy(sendLines(connector, { ...cart, url: 'http://cart.invalid/' }, one))).toBeInstanceOf(
+          CartUnreachableError,
+        );
       });
 
       it('is definite when its deadline has passed, and the shop has seen nothing', async () => {
@@ -126,7 +162,9 @@ export function connectorContract(kind: ShopKind, connector: Connector): void {
       });
 
       it('is definite when it was stopped before', async () => {
-        expect(await thrownBy(send(one, { ...soon(), signal: AbortSignal.abort() }))).toBeInstanceOf(CartUnreachableError);
+        expect(await thrownBy(send(one, { ...soon(), signal: AbortSignal.abort() }))).toBeInstanceOf(
+          CartUnreachableError,
+        );
       });
     });
 
@@ -161,12 +199,16 @@ export function connectorContract(kind: ShopKind, connector: Connector): void {
 
       it('is ambiguous when the answer takes longer than the cart may', async () => {
         await shop.faults({ delayAfterMs: 2_000 });
-        expect(await thrownBy(sendLines(connector, { ...cart, requestTimeoutMs: 300 }, one))).toBeInstanceOf(OutcomeUnknownError);
+        expect(await thrownBy(sendLines(connector, { ...cart, requestTimeoutMs: 300 }, one))).toBeInstanceOf(
+          OutcomeUnknownError,
+        );
       });
 
       it('is ambiguous when it is stopped on the way', async () => {
         await shop.faults({ delayAfterMs: 2_000 });
-        expect(await thrownBy(send(one, { ...soon(), signal: AbortSignal.timeout(300) }))).toBeInstanceOf(OutcomeUnknownError);
+        expect(await thrownBy(send(one, { ...soon(), signal: AbortSignal.timeout(300) }))).toBeInstanceOf(
+          OutcomeUnknownError,
+        );
       });
     });
 
@@ -178,7 +220,9 @@ export function connectorContract(kind: ShopKind, connector: Connector): void {
         expect(error).toBeInstanceOf(CartRejectedError);
         expect(error.response).not.toContain(wrong);
         expect(await deltas()).toBe(before);
-        expect(await thrownBy(connector.testConnection({ ...cart, secret: wrong }, soon()))).toBeInstanceOf(CartRejectedError);
+        expect(await thrownBy(connector.testConnection({ ...cart, secret: wrong }, soon()))).toBeInstanceOf(
+          CartRejectedError,
+        );
       });
 
       it('tells how long a throttling cart asks to wait', async () => {
@@ -197,9 +241,21 @@ export function connectorContract(kind: ShopKind, connector: Connector): void {
 
     describe('absolute quantities', () => {
       it('are set line by line, unknown ones told apart', async () => {
-        const rows = [{ key: 'MUG', quantity: 4 }, { key: 'never loaded', quantity: 1 }, { key: '0012', quantity: 0 }];
-        const answers = await connector.setQuantities(cart, { idempotencyKey: `key_${randomUUID()}`, createdAtMs: Date.now(), rows }, soon());
-        expect(answers).toMatchObject([{ key: 'MUG', outcome: 'applied', quantity: 4 }, { key: 'never loaded', outcome: 'not-found' }, { key: '0012', outcome: 'applied', quantity: 0 }]);
+        const rows = [
+          { key: 'MUG', quantity: 4 },
+          { key: 'never loaded', quantity: 1 },
+          { key: '0012', quantity: 0 },
+        ];
+        const answers = await connector.setQuantities(
+          cart,
+          { idempotencyKey: `key_${randomUUID()}`, createdAtMs: Date.now(), rows },
+          soon(),
+        );
+        expect(answers).toMatchObject([
+          { key: 'MUG', outcome: 'applied', quantity: 4 },
+          { key: 'never loaded', outcome: 'not-found' },
+          { key: '0012', outcome: 'applied', quantity: 0 },
+        ]);
         const stock = await shop.stock();
         expect([stock.get('MUG'), stock.get('0012')]).toEqual([4, 0]);
       });
@@ -207,11 +263,20 @@ export function connectorContract(kind: ShopKind, connector: Connector): void {
 
     describe('reading', () => {
       it('tells named items only as they are, and leaves out unknown ones', async () => {
-        expect(await readAll(connector, cart, ['MUG', 'T~3', 'never loaded'])).toEqual(new Map([['MUG', 10], ['T~3', 10]]));
+        expect(await readAll(connector, cart, ['MUG', 'T~3', 'never loaded'])).toEqual(
+          new Map([
+            ['MUG', 10],
+            ['T~3', 10],
+          ]),
+        );
       });
 
       it('tells everything, page by page', async () => {
-        const many = Array.from({ length: 1_203 }, (_, number) => ({ key: `PAGE-${number}`, title: `Item ${number}`, quantity: number }));
+        const many = Array.from({ length: 1_203 }, (_, number) => ({
+          key: `PAGE-${number}`,
+          title: `Item ${number}`,
+          quantity: number,
+        }));
         await shop.load(many);
         expect(await readAll(connector, cart, null)).toEqual(await shop.stock());
       });
@@ -232,15 +297,27 @@ export function connectorContract(kind: ShopKind, connector: Connector): void {
       it('come oldest first, page by page, each once, and then no more', async () => {
         await shop.load([{ key: 'MUG', title: 'Mug', quantity: 1_000 }]);
         const first = await allOrders(connector, cart, null);
-        for (let number = 0; number < 130; number += 1) await shop.buyLines([{ key: 'MUG', quantity: 1 }, { key: 'T~3', quantity: 1 }], true);
+        for (let number = 0; number < 130; number += 1)
+          await shop.buyLines(
+            [
+              { key: 'MUG', quantity: 1 },
+              { key: 'T~3', quantity: 1 },
+            ],
+            true,
+          );
         const told = await allOrders(connector, cart, first.mark);
         const made = (await shop.orders()).slice(-130);
         expect(told.orders.map(({ number }) => number)).toEqual(made.map(({ number }) => number));
         expect(told.orders[0]).toMatchObject({
           state: 'open',
-          lines: [{ line: '1', key: 'MUG', quantity: 1, title: 'Mug' }, { line: '2', key: 'T~3', quantity: 1 }],
+          lines: [
+            { line: '1', key: 'MUG', quantity: 1, title: 'Mug' },
+            { line: '2', key: 'T~3', quantity: 1 },
+          ],
         });
-        expect(Math.abs(Date.parse(told.orders[0]?.placedAt ?? '') - Date.parse(made[0]?.placedAt ?? ''))).toBeLessThan(1_000);
+        expect(Math.abs(Date.parse(told.orders[0]?.placedAt ?? '') - Date.parse(made[0]?.placedAt ?? ''))).toBeLessThan(
+          1_000,
+        );
         expect((await allOrders(connector, cart, told.mark)).orders).toEqual([]);
       });
     });
@@ -248,7 +325,11 @@ export function connectorContract(kind: ShopKind, connector: Connector): void {
 }
 
 /** Reads until a page is empty, as the worker does. */
-async function allOrders(connector: Connector, cart: CartConnection, since: string | null): Promise<{ orders: CartOrder[]; mark: string | null }> {
+async function allOrders(
+  connector: Connector,
+  cart: CartConnection,
+  since: string | null,
+): Promise<{ orders: CartOrder[]; mark: string | null }> {
   const orders: CartOrder[] = [];
   let mark = since;
   for (;;) {

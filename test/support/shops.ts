@@ -23,7 +23,12 @@ export interface ShopOrder {
   readonly revision: number;
   readonly placedAt: string;
   readonly state: 'open' | 'shipped' | 'cancelled';
-  readonly lines: readonly { readonly line: string; readonly key: string; readonly quantity: number; readonly title: string }[];
+  readonly lines: readonly {
+    readonly line: string;
+    readonly key: string;
+    readonly quantity: number;
+    readonly title: string;
+  }[];
 }
 
 /** One applied change of one item. `id`: the idempotency key, the order number, or the SETI function. */
@@ -90,7 +95,10 @@ export interface Shop {
   outboxSize(): Promise<number>;
   /** @throws Error when the shop refuses (sold out, unknown) */
   buy(key: string, quantity?: number): Promise<ShopOrder>;
-  buyLines(lines: readonly { readonly key: string; readonly quantity: number }[], backorder?: boolean): Promise<ShopOrder>;
+  buyLines(
+    lines: readonly { readonly key: string; readonly quantity: number }[],
+    backorder?: boolean,
+  ): Promise<ShopOrder>;
   cancel(number: string): Promise<ShopOrder>;
   ship(number: string): Promise<ShopOrder>;
   /** Replaces all fault switches; `{}` switches every fault off. */
@@ -116,14 +124,30 @@ export async function startShop(kind: ShopKind, options: ShopOptions = {}): Prom
   const own = kind === 'seti' ? ['--user', user, '--code', storeCode] : ['--hub', options.hub ?? ''];
   const child = spawn(
     process.execPath,
-    [path.join(shopsFolder, `${kind}-shop.mjs`), '--port', String(options.port ?? 0), '--dir', dir, '--name', options.name ?? `${kind} shop`, ...own],
+    [
+      path.join(shopsFolder, `${kind}-shop.mjs`),
+      '--port',
+      String(options.port ?? 0),
+      '--dir',
+      dir,
+      '--name',
+      options.name ?? `${kind} shop`,
+      ...own,
+    ],
     { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, SHOP_PASSWORD: secret, SHOP_SECRET: secret } },
   );
   const pageUrl = await listening(child);
 
   const get = async <T>(route: string): Promise<T> => answerOf<T>(route, await fetch(pageUrl + route));
   const post = async <T>(route: string, data: unknown): Promise<T> =>
-    answerOf<T>(route, await fetch(pageUrl + route, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(data) }));
+    answerOf<T>(
+      route,
+      await fetch(pageUrl + route, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(data),
+      }),
+    );
   const order = async (route: string, data: unknown) => (await post<{ order: ShopOrder }>(route, data)).order;
 
   const shop: Shop = {
@@ -135,7 +159,8 @@ export async function startShop(kind: ShopKind, options: ShopOptions = {}): Prom
     secret,
     storeCode,
     pid: child.pid ?? 0,
-    stock: async () => new Map((await get<{ items: ShopItem[] }>('/stock')).items.map(({ key, quantity }) => [key, quantity])),
+    stock: async () =>
+      new Map((await get<{ items: ShopItem[] }>('/stock')).items.map(({ key, quantity }) => [key, quantity])),
     orders: async () => (await get<{ orders: ShopOrder[] }>('/orders')).orders,
     journal: async () => (await get<{ journal: ShopChange[] }>('/journal')).journal,
     outboxSize: async () => (await get<{ outbox: number }>('/journal')).outbox,
@@ -164,7 +189,9 @@ async function listening(child: ChildProcess): Promise<string> {
   try {
     const [line] = (await Promise.race([
       once(lines, 'line', { signal: late }),
-      once(child, 'exit', { signal: late }).then(([code]) => Promise.reject(new Error(`the shop ended with code ${String(code)} before it listened`))),
+      once(child, 'exit', { signal: late }).then(([code]) =>
+        Promise.reject(new Error(`the shop ended with code ${String(code)} before it listened`)),
+      ),
     ])) as [string];
     return (JSON.parse(line) as { listening: string }).listening;
   } catch (error) {

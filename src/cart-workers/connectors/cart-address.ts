@@ -17,8 +17,10 @@ export function parseCartUrl(text: string, allowPrivateAddress: boolean): URL {
   } catch (cause) {
     throw new CartUrlRefusedError('the URL of the cart cannot be read', { cause });
   }
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') throw new CartUrlRefusedError('the URL of the cart must begin with http:// or https://');
-  if (url.username !== '' || url.password !== '') throw new CartUrlRefusedError('the URL of the cart must not contain a user or password');
+  if (url.protocol !== 'http:' && url.protocol !== 'https:')
+    throw new CartUrlRefusedError('the URL of the cart must begin with http:// or https://');
+  if (url.username !== '' || url.password !== '')
+    throw new CartUrlRefusedError('the URL of the cart must not contain a user or password');
   const host = url.hostname.replace(/^\[|\]$/g, '');
   if (net.isIP(host) !== 0 && !addressIsAllowed(host, allowPrivateAddress)) throw refused(url.host);
   return url;

@@ -108,7 +108,12 @@ export interface CartOrder {
   /** Business time, ISO 8601; null where the cart tells none. */
   readonly placedAt: string | null;
   readonly state: 'open' | 'shipped' | 'closed' | 'cancelled';
-  readonly lines: readonly { readonly line: string; readonly key: string; readonly quantity: number; readonly title: string }[];
+  readonly lines: readonly {
+    readonly line: string;
+    readonly key: string;
+    readonly quantity: number;
+    readonly title: string;
+  }[];
 }
 
 export interface OrderPage {
@@ -145,7 +150,11 @@ export interface Connector {
    */
   setQuantities(
     cart: CartConnection,
-    request: { readonly idempotencyKey: string; readonly createdAtMs: number; readonly rows: readonly { key: string; quantity: number }[] },
+    request: {
+      readonly idempotencyKey: string;
+      readonly createdAtMs: number;
+      readonly rows: readonly { key: string; quantity: number }[];
+    },
     call: CallContext,
   ): Promise<readonly LineAnswer[]>;
 

@@ -47,7 +47,12 @@ const IDLE_CONNECTIONS_MAX = 4;
 /** The longest delay a Node timer takes; later deadlines are beyond any call. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
-const agentOptions = { keepAlive: true, maxFreeSockets: IDLE_CONNECTIONS_MAX, timeout: IDLE_CONNECTION_MS, scheduling: 'lifo' } as const;
+const agentOptions = {
+  keepAlive: true,
+  maxFreeSockets: IDLE_CONNECTIONS_MAX,
+  timeout: IDLE_CONNECTION_MS,
+  scheduling: 'lifo',
+} as const;
 const httpAgent = new http.Agent(agentOptions);
 const httpsAgent = new https.Agent(agentOptions);
 
@@ -59,13 +64,17 @@ const httpsAgent = new https.Agent(agentOptions);
 export async function httpCall(call: HttpCallRequest): Promise<HttpAnswer> {
   const url = parseCartUrl(call.url, call.allowPrivateAddress);
   if (call.signal?.aborted) throw new CartUnreachableError('stopped before the request was sent');
-  if (Date.now() >= call.deadlineMs) throw new CartUnreachableError('the deadline had passed before the request was sent');
+  if (Date.now() >= call.deadlineMs)
+    throw new CartUnreachableError('the deadline had passed before the request was sent');
   const answer = await new Promise<HttpAnswer>((resolve, reject) => {
     new Exchange(url, call, resolve, reject).start();
   });
   const retryAfter = answer.headers['retry-after'];
   if (answer.status === 429 || (answer.status === 503 && retryAfter !== undefined)) {
-    throw new CartThrottledError(`the cart asked for patience (HTTP ${answer.status})`, parseRetryAfter(retryAfter, Date.now()));
+    throw new CartThrottledError(
+      `the cart asked for patience (HTTP ${answer.status})`,
+      parseRetryAfter(retryAfter, Date.now()),
+    );
   }
   return answer;
 }
@@ -117,7 +126,8 @@ class Exchange {
 
   #onSocket(socket: Socket, secure: boolean): void {
     socket.setNoDelay(true);
-    const waiting = socket.connecting || (secure && (socket as TLSSocket & { secureConnecting?: boolean }).secureConnecting === true);
+    const waiting =
+      socket.connecting || (secure && (socket as TLSSocket & { secureConnecting?: boolean }).secureConnecting === true);
     if (waiting) socket.once(secure ? 'secureConnect' : 'connect', () => this.#write(socket));
     else this.#write(socket);
   }
@@ -126,7 +136,9 @@ class Exchange {
   #write(socket: Socket): void {
     if (this.#settled || !this.#request) return;
     if (!addressIsAllowed(socket.remoteAddress, this.call.allowPrivateAddress)) {
-      this.#fail(new CartUrlRefusedError(`${this.url.host} is at a private address, which this cart is not allowed to use`));
+      this.#fail(
+        new CartUrlRefusedError(`${this.url.host} is at a private address, which this cart is not allowed to use`),
+      );
       return;
     }
     const nowMs = Date.now();

@@ -17,7 +17,8 @@ import {
 } from './seti-protocol.js';
 import { parseOrders, parseQuantities, parseSetiDate } from './seti-xml.js';
 
-const golden = (name: string): string => readFileSync(new URL(`../../../test/contract/golden/${name}`, import.meta.url), 'utf8');
+const golden = (name: string): string =>
+  readFileSync(new URL(`../../../test/contract/golden/${name}`, import.meta.url), 'utf8');
 const login = { username: 'stoneedge', password: 'p&ss', storeCode: 'main' };
 const oddSku = 'AB 1/2+~3';
 
@@ -28,11 +29,16 @@ const sku = fc
 
 describe('SETI requests', () => {
   it('write a delta with the SKU before the last tilde', () => {
-    expect(setiForm('invupdate', login, { update: deltaUpdate(oddSku, -3) })).toBe(golden('seti-invupdate.request.txt'));
+    expect(setiForm('invupdate', login, { update: deltaUpdate(oddSku, -3) })).toBe(
+      golden('seti-invupdate.request.txt'),
+    );
   });
 
   it('write absolute quantities with their count', () => {
-    const update = replaceUpdate([{ key: '0012', quantity: 7 }, { key: 'MUG RED', quantity: -2 }]);
+    const update = replaceUpdate([
+      { key: '0012', quantity: 7 },
+      { key: 'MUG RED', quantity: -2 },
+    ]);
     expect(setiForm('qohreplace', login, { ...update })).toBe(golden('seti-qohreplace.request.txt'));
   });
 
@@ -65,7 +71,10 @@ describe('the answer to invupdate', () => {
   });
 
   it.each([
-    ['an error after the change may have been made', 'SETIResponse=False;Note=Unknown error updating stock, will retry'],
+    [
+      'an error after the change may have been made',
+      'SETIResponse=False;Note=Unknown error updating stock, will retry',
+    ],
     ['a failed statement that is told as not tracked', 'SETIRESPONSE=False;SKU=AB 1/2+~3;QOH=NA;NOTE=Error'],
     ['another item', 'SETIResponse=OK;SKU=OTHER;QOH=3;NOTE='],
     ['half a piece', 'SETIResponse=OK;SKU=AB 1/2+~3;QOH=3.5;NOTE='],
@@ -79,7 +88,10 @@ describe('the answer to invupdate', () => {
   it('returns any SKU that can be said with its quantity', () => {
     fc.assert(
       fc.property(sku, fc.integer({ min: -1e9, max: 1e9 }), fc.constantFrom('\n', '\r\n', ''), (key, quantity, end) => {
-        expect(parseDeltaAnswer(`SETIResponse=OK;SKU=${key};QOH=${quantity}.00;NOTE=${end}`, key)).toEqual({ outcome: 'applied', quantity });
+        expect(parseDeltaAnswer(`SETIResponse=OK;SKU=${key};QOH=${quantity}.00;NOTE=${end}`, key)).toEqual({
+          outcome: 'applied',
+          quantity,
+        });
       }),
     );
   });
@@ -114,7 +126,16 @@ describe('named values and errors', () => {
   });
 
   it('count whole pieces only', () => {
-    expect(['100.0000', '-0.0', '+5', ' 7 ', '3.5', '1e3', '', '9999999999999999'].map(wholeNumber)).toEqual([100, 0, 5, 7, null, null, null, null]);
+    expect(['100.0000', '-0.0', '+5', ' 7 ', '3.5', '1e3', '', '9999999999999999'].map(wholeNumber)).toEqual([
+      100,
+      0,
+      5,
+      7,
+      null,
+      null,
+      null,
+      null,
+    ]);
   });
 });
 
@@ -146,7 +167,9 @@ describe('downloadqoh', () => {
   });
 
   it('refuses half pieces, own entities and cut documents', () => {
-    expect(() => parseQuantities(answer('1', '<Product><Code>A</Code><QOH>1.5</QOH></Product>'))).toThrow(/whole number/);
+    expect(() => parseQuantities(answer('1', '<Product><Code>A</Code><QOH>1.5</QOH></Product>'))).toThrow(
+      /whole number/,
+    );
     expect(() => parseQuantities(`<!DOCTYPE x [<!ENTITY a "b">]>${answer('1', '')}`)).toThrow(/DOCTYPE/);
     expect(() => parseQuantities(answer('1', '').slice(0, -5))).toThrow(/complete/);
   });
@@ -179,7 +202,15 @@ describe('downloadorders', () => {
   });
 
   it('reads the dates that scripts write, and no others', () => {
-    const dates = ['08-May-2015 12:00:01 AM', 'Jun/10/2003 00:00:00', '2003-06-10 13:05:00', '10-Jun-2003', '31-Feb-2003', '13-May-2015 13:00 PM', 'soon'];
+    const dates = [
+      '08-May-2015 12:00:01 AM',
+      'Jun/10/2003 00:00:00',
+      '2003-06-10 13:05:00',
+      '10-Jun-2003',
+      '31-Feb-2003',
+      '13-May-2015 13:00 PM',
+      'soon',
+    ];
     expect(dates.map(parseSetiDate)).toEqual([
       '2015-05-08T00:00:01.000Z',
       '2003-06-10T00:00:00.000Z',
@@ -194,11 +225,42 @@ describe('downloadorders', () => {
 
 describe('garbage', () => {
   const fragment = fc.constantFrom(
-    '<SETIProducts>', '</SETIProducts>', '<SETIOrders>', '</SETIOrders>', '<Response>', '</Response>', '<ResponseCode>1</ResponseCode>', '<Order>', '</Order>',
-    '<OrderNumber>1</OrderNumber>', '<Shipping>', '</Shipping>', '<Product>', '</Product>', '<QOH>', '7', '</QOH>', 'SETIResponse', '=OK', ';QOH=', 'SETIEndOfData',
-    'SETIError: x', '\n', '&', '&#0;', '<![CDATA[', ']]>', '<__proto__>', '<!--', '=', '~',
+    '<SETIProducts>',
+    '</SETIProducts>',
+    '<SETIOrders>',
+    '</SETIOrders>',
+    '<Response>',
+    '</Response>',
+    '<ResponseCode>1</ResponseCode>',
+    '<Order>',
+    '</Order>',
+    '<OrderNumber>1</OrderNumber>',
+    '<Shipping>',
+    '</Shipping>',
+    '<Product>',
+    '</Product>',
+    '<QOH>',
+    '7',
+    '</QOH>',
+    'SETIResponse',
+    '=OK',
+    ';QOH=',
+    'SETIEndOfData',
+    'SETIError: x',
+    '\n',
+    '&',
+    '&#0;',
+    '<![CDATA[',
+    ']]>',
+    '<__proto__>',
+    '<!--',
+    '=',
+    '~',
   );
-  const text = fc.oneof(fc.string(), fc.array(fragment, { maxLength: 30 }).map((parts) => parts.join('')));
+  const text = fc.oneof(
+    fc.string(),
+    fc.array(fragment, { maxLength: 30 }).map((parts) => parts.join('')),
+  );
 
   it.each<[string, (text: string) => unknown]>([
     ['invupdate', (answer) => parseDeltaAnswer(answer, oddSku)],
@@ -206,7 +268,10 @@ describe('garbage', () => {
     ['sendversion', (answer) => parseNamedValue(answer, 'version')],
     ['downloadqoh', parseQuantities],
     ['downloadqoh, wrapped', (answer) => parseQuantities(`<SETIProducts>${answer}</SETIProducts>`)],
-    ['downloadorders', (answer) => parseOrders(`<SETIOrders><Response><ResponseCode>1</ResponseCode></Response>${answer}</SETIOrders>`)],
+    [
+      'downloadorders',
+      (answer) => parseOrders(`<SETIOrders><Response><ResponseCode>1</ResponseCode></Response>${answer}</SETIOrders>`),
+    ],
   ])('from %s is a CartError or read, never another error', (_name, parse) => {
     fc.assert(
       fc.property(text, (answer) => {

@@ -22,7 +22,11 @@ export type SetiOutcome =
   | { readonly outcome: 'not-found' | 'not-tracked' | 'unknown' };
 
 /** The form of one call, in the order in which the desktop product sends its fields. */
-export function setiForm(setifunction: string, login: SetiLogin | null, fields: Readonly<Record<string, string>> = {}): string {
+export function setiForm(
+  setifunction: string,
+  login: SetiLogin | null,
+  fields: Readonly<Record<string, string>> = {},
+): string {
   const form = new URLSearchParams({ setifunction });
   if (login) {
     form.set('setiuser', login.username);
@@ -40,9 +44,11 @@ export function setiForm(setifunction: string, login: SetiLogin | null, fields: 
  */
 export function setiCannotSay(key: string): string | null {
   if (key.trim() === '') return 'an empty SKU cannot be sent';
-  if (key.includes('|')) return 'the SKU contains "|", which separates the lines of an update and cannot be sent to this cart';
+  if (key.includes('|'))
+    return 'the SKU contains "|", which separates the lines of an update and cannot be sent to this cart';
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-  if (/[\u0000-\u001f\u007f]/.test(key)) return 'the SKU contains a control character, which cannot be sent to this cart';
+  if (/[\u0000-\u001f\u007f]/.test(key))
+    return 'the SKU contains a control character, which cannot be sent to this cart';
   return null;
 }
 
@@ -50,13 +56,18 @@ export function deltaUpdate(key: string, delta: number): string {
   return `${key}~${delta}`;
 }
 
-export function replaceUpdate(rows: readonly { readonly key: string; readonly quantity: number }[]): { count: string; update: string } {
+export function replaceUpdate(rows: readonly { readonly key: string; readonly quantity: number }[]): {
+  count: string;
+  update: string;
+} {
   return { count: String(rows.length), update: rows.map(({ key, quantity }) => `${key}~${quantity}|`).join('') };
 }
 
 /** `SETIResponse: name=value`, as `sendversion` and `ordercount` answer. */
 export function parseNamedValue(text: string, name: string): string {
-  const match = new RegExp(`^SETIResponse\\s*[:=]\\s*${name}\\s*=\\s*(.+)$`, 'i').exec(plain(text).split('\n')[0] ?? '');
+  const match = new RegExp(`^SETIResponse\\s*[:=]\\s*${name}\\s*=\\s*(.+)$`, 'i').exec(
+    plain(text).split('\n')[0] ?? '',
+  );
   const value = match?.[1]?.trim();
   if (value === undefined) throw new OutcomeUnknownError(`expected "SETIResponse: ${name}=…"`);
   return value;
@@ -107,13 +118,25 @@ function answerFields(rest: string, key: string): { sku: string | null; quantity
  * @throws OutcomeUnknownError where the frame is missing, which means a cut or foreign answer
  */
 export function parseReplaceAnswer(text: string): ReadonlyMap<string, SetiOutcome> {
-  const lines = plain(text).split('\n').map((line) => line.trim());
+  const lines = plain(text)
+    .split('\n')
+    .map((line) => line.trim());
   const end = lines.findIndex((line) => /^SETIEndOfData$/i.test(line));
-  if (!/^SETIResponse\b/i.test(lines[0] ?? '') || end < 0) throw new OutcomeUnknownError('the answer to qohreplace is not complete');
+  if (!/^SETIResponse\b/i.test(lines[0] ?? '') || end < 0)
+    throw new OutcomeUnknownError('the answer to qohreplace is not complete');
   const outcomes = new Map<string, SetiOutcome>();
   for (const line of lines.slice(1, end)) {
     const at = line.lastIndexOf('=');
-    if (at > 0) outcomes.set(line.slice(0, at).trim(), replaceOutcome(line.slice(at + 1).trim().toUpperCase()));
+    if (at > 0)
+      outcomes.set(
+        line.slice(0, at).trim(),
+        replaceOutcome(
+          line
+            .slice(at + 1)
+            .trim()
+            .toUpperCase(),
+        ),
+      );
   }
   return outcomes;
 }
@@ -155,5 +178,8 @@ export function wholeNumber(text: string): number | null {
 
 /** Without a byte-order mark, with `\n` line ends, without blanks around. */
 function plain(text: string): string {
-  return text.replace(/^\uFEFF/, '').replaceAll(/\r\n?/g, '\n').trim();
+  return text
+    .replace(/^\uFEFF/, '')
+    .replaceAll(/\r\n?/g, '\n')
+    .trim();
 }

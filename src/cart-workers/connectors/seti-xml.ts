@@ -53,7 +53,10 @@ export function parseOrders(text: string): SetiPage<CartOrder> {
 function parseOrder(order: Exclude<Xml, string>): CartOrder {
   const number = textOf(order['OrderNumber']);
   if (number === '') throw new OutcomeUnknownError('an order without OrderNumber cannot be read');
-  const products = [...children(order['Shipping']).flatMap((shipping) => children(shipping['Product'])), ...children(order['Product'])];
+  const products = [
+    ...children(order['Shipping']).flatMap((shipping) => children(shipping['Product'])),
+    ...children(order['Product']),
+  ];
   const lineIds = products.map((product) => textOf(product['LineID']));
   // LineID is used only where it tells the lines apart; otherwise their position does.
   const named = lineIds.every((id) => id !== '') && new Set(lineIds).size === lineIds.length;
@@ -63,11 +66,21 @@ function parseOrder(order: Exclude<Xml, string>): CartOrder {
     if (key === '') return [];
     const quantity = wholeNumber(textOf(product['Quantity']));
     if (quantity === null || quantity < 0) {
-      throw new OutcomeUnknownError(`order ${number}: "${textOf(product['Quantity'])}" of ${key} is not a whole number of pieces`);
+      throw new OutcomeUnknownError(
+        `order ${number}: "${textOf(product['Quantity'])}" of ${key} is not a whole number of pieces`,
+      );
     }
-    return [{ line: named ? (lineIds[index] ?? '') : String(index + 1), key, quantity, title: textOf(product['Name']) }];
+    return [
+      { line: named ? (lineIds[index] ?? '') : String(index + 1), key, quantity, title: textOf(product['Name']) },
+    ];
   });
-  return { number, revision: 0, placedAt: parseSetiDate(textOf(order['OrderDate'])), state: orderState(textOf(order['OrderStatus'])), lines };
+  return {
+    number,
+    revision: 0,
+    placedAt: parseSetiDate(textOf(order['OrderDate'])),
+    state: orderState(textOf(order['OrderStatus'])),
+    lines,
+  };
 }
 
 /** Carts have their own words for states; only the clear ones are believed, the rest is open. */
@@ -85,7 +98,9 @@ const MONTHS = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', '
  * has no time zone; it is read as UTC, which is what the official script for Magento writes. null where unreadable.
  */
 export function parseSetiDate(text: string): string | null {
-  const match = /^(\w{1,4})[-/ ](\w{1,3})[-/ ](\w{1,4})(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(AM|PM)?)?/i.exec(text.trim());
+  const match = /^(\w{1,4})[-/ ](\w{1,3})[-/ ](\w{1,4})(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(AM|PM)?)?/i.exec(
+    text.trim(),
+  );
   if (!match) return null;
   const parts = dateParts([match[1] ?? '', match[2] ?? '', match[3] ?? '']);
   const half = match[7]?.toUpperCase();
@@ -93,11 +108,17 @@ export function parseSetiDate(text: string): string | null {
   if (half && (clock < 1 || clock > 12)) return null;
   const hour = half ? (clock % 12) + (half === 'PM' ? 12 : 0) : clock;
   if (!parts || hour > 23) return null;
-  const moment = new Date(Date.UTC(parts.year, parts.month, parts.day, hour, Number(match[5] ?? 0), Number(match[6] ?? 0)));
+  const moment = new Date(
+    Date.UTC(parts.year, parts.month, parts.day, hour, Number(match[5] ?? 0), Number(match[6] ?? 0)),
+  );
   return moment.getUTCMonth() === parts.month && moment.getUTCDate() === parts.day ? moment.toISOString() : null;
 }
 
-function dateParts([first, second, third]: readonly [string, string, string]): { year: number; month: number; day: number } | null {
+function dateParts([first, second, third]: readonly [string, string, string]): {
+  year: number;
+  month: number;
+  day: number;
+} | null {
   const named = (text: string): number => MONTHS.indexOf(text.toLowerCase());
   const [year, month, day] = /^\d{4}$/.test(first)
     ? [first, /^\d+$/.test(second) ? Number(second) - 1 : named(second), third]
@@ -111,8 +132,10 @@ function dateParts([first, second, third]: readonly [string, string, string]): {
 function readRoot(text: string, name: 'SETIProducts' | 'SETIOrders'): { root: Exclude<Xml, string>; ended: boolean } {
   refuseSetiError(text, false);
   // Own entities are the way to attack an XML reader, and no script needs them.
-  if (/<!\s*(?:DOCTYPE|ENTITY)/i.test(text)) throw new OutcomeUnknownError('the answer declares a DOCTYPE, which is not read');
-  if (!new RegExp(`</\\s*${name}\\s*>\\s*$|<${name}\\s*/>\\s*$`).test(text)) throw new OutcomeUnknownError(`the answer is no complete ${name} document`);
+  if (/<!\s*(?:DOCTYPE|ENTITY)/i.test(text))
+    throw new OutcomeUnknownError('the answer declares a DOCTYPE, which is not read');
+  if (!new RegExp(`</\\s*${name}\\s*>\\s*$|<${name}\\s*/>\\s*$`).test(text))
+    throw new OutcomeUnknownError(`the answer is no complete ${name} document`);
   let document: Xml;
   try {
     document = parser.parse(text) as Xml;
@@ -120,7 +143,8 @@ function readRoot(text: string, name: 'SETIProducts' | 'SETIOrders'): { root: Ex
     throw new OutcomeUnknownError(`the ${name} document cannot be read`, { cause });
   }
   const root = typeof document === 'string' ? undefined : document[name];
-  if (root === undefined || typeof root === 'string' || Array.isArray(root)) throw new OutcomeUnknownError(`the answer is no ${name} document`);
+  if (root === undefined || typeof root === 'string' || Array.isArray(root))
+    throw new OutcomeUnknownError(`the answer is no ${name} document`);
   const response = children((root as Exclude<Xml, string>)['Response'])[0] ?? {};
   const code = textOf(response['ResponseCode']);
   if (code === '3') {

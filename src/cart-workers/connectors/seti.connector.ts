@@ -1,8 +1,27 @@
 import { answerText } from './answer-text.js';
 import { CartError, CartRejectedError, OutcomeUnknownError } from './cart-error.js';
-import type { CallContext, CartConnection, CartOrder, ConnectionReport, Connector, DeltaRequest, LineAnswer, OrderPage, QuantityRow } from './connector.js';
+import type {
+  CallContext,
+  CartConnection,
+  CartOrder,
+  ConnectionReport,
+  Connector,
+  DeltaRequest,
+  LineAnswer,
+  OrderPage,
+  QuantityRow,
+} from './connector.js';
 import { httpCall } from './http-call.js';
-import { deltaUpdate, parseDeltaAnswer, parseNamedValue, parseReplaceAnswer, refuseSetiError, replaceUpdate, setiCannotSay, setiForm } from './seti-protocol.js';
+import {
+  deltaUpdate,
+  parseDeltaAnswer,
+  parseNamedValue,
+  parseReplaceAnswer,
+  refuseSetiError,
+  replaceUpdate,
+  setiCannotSay,
+  setiForm,
+} from './seti-protocol.js';
 import { parseOrders, parseQuantities, type SetiPage } from './seti-xml.js';
 
 /**
@@ -13,10 +32,22 @@ export const setiConnector: Connector = {
   type: 'seti',
   label: 'Stone Edge script (SETI)',
   fields: [
-    { name: 'url', label: 'Script URL', help: 'The full address of the script inside the shop.', required: true, secret: false },
+    {
+      name: 'url',
+      label: 'Script URL',
+      help: 'The full address of the script inside the shop.',
+      required: true,
+      secret: false,
+    },
     { name: 'username', label: 'User', help: 'The user that the script accepts.', required: true, secret: false },
     { name: 'secret', label: 'Password', help: 'The password of that user.', required: true, secret: true },
-    { name: 'storeCode', label: 'Store code', help: 'Only for shops that hold several stores; may stay empty.', required: false, secret: false },
+    {
+      name: 'storeCode',
+      label: 'Store code',
+      help: 'Only for shops that hold several stores; may stay empty.',
+      required: false,
+      secret: false,
+    },
   ],
   capabilities: {
     delivery: 'settlement',
@@ -63,7 +94,11 @@ async function testConnection(cart: CartConnection, call: CallContext): Promise<
 }
 
 /** One `invupdate`. Whatever is not a clear yes or no is `unknown`: an error of the script has been seen on applied changes. */
-async function sendDeltas(cart: CartConnection, request: DeltaRequest, call: CallContext): Promise<readonly LineAnswer[]> {
+async function sendDeltas(
+  cart: CartConnection,
+  request: DeltaRequest,
+  call: CallContext,
+): Promise<readonly LineAnswer[]> {
   const [line, ...more] = request.lines;
   if (!line) return [];
   if (more.length > 0) throw new RangeError('SETI takes one line a delivery');
@@ -80,7 +115,9 @@ async function setQuantities(
 ): Promise<readonly LineAnswer[]> {
   const sayable = request.rows.filter(({ key }) => setiCannotSay(key) === null);
   const outcomes =
-    sayable.length === 0 ? new Map<string, never>() : parseReplaceAnswer(await ask(cart, call, 'qohreplace', replaceUpdate(sayable), 'write'));
+    sayable.length === 0
+      ? new Map<string, never>()
+      : parseReplaceAnswer(await ask(cart, call, 'qohreplace', replaceUpdate(sayable), 'write'));
   return request.rows.map(({ key, quantity }): LineAnswer => {
     const reason = setiCannotSay(key);
     if (reason !== null) return { key, outcome: 'rejected', response: reason };
@@ -118,7 +155,13 @@ async function* readQuantities(
 }
 
 async function readPage(cart: CartConnection, call: CallContext, start: number): Promise<SetiPage<QuantityRow>> {
-  const text = await ask(cart, call, 'downloadqoh', { startnum: String(start), batchsize: String(ITEMS_PER_PAGE) }, 'read');
+  const text = await ask(
+    cart,
+    call,
+    'downloadqoh',
+    { startnum: String(start), batchsize: String(ITEMS_PER_PAGE) },
+    'read',
+  );
   return parseQuantities(text);
 }
 
@@ -131,7 +174,12 @@ async function readOrders(cart: CartConnection, since: string | null, call: Call
   const seen = new Set<string>();
   let start = 1;
   for (let number = 0; number < PAGES_MAX; number += 1) {
-    const fields = { lastorder: since ?? 'All', lastdate: 'All', startnum: String(start), batchsize: String(ORDERS_PER_PAGE) };
+    const fields = {
+      lastorder: since ?? 'All',
+      lastdate: 'All',
+      startnum: String(start),
+      batchsize: String(ORDERS_PER_PAGE),
+    };
     const page = parseOrders(await ask(cart, call, 'downloadorders', fields, 'read'));
     const seenBefore = seen.size;
     for (const order of page.rows) {
@@ -139,12 +187,15 @@ async function readOrders(cart: CartConnection, since: string | null, call: Call
       if (since === null || compareOrderNumbers(order.number, since) > 0) fresh.set(order.number, order);
     }
     const orders = [...fresh.values()];
-    const rising = orders.every((order, index) => index === 0 || compareOrderNumbers(order.number, orders[index - 1]?.number ?? '') > 0);
+    const rising = orders.every(
+      (order, index) => index === 0 || compareOrderNumbers(order.number, orders[index - 1]?.number ?? '') > 0,
+    );
     // A page whose orders were all skipped by the script says "data" and holds none; the next one may hold some.
     const skipped = page.rows.length === 0 && number === 0 && !page.ended;
     const ended = page.ended || (seen.size === seenBefore && !skipped);
     if (ended || (orders.length > 0 && rising)) {
-      if (orders.every(({ number: name }) => /^\d+$/.test(name))) orders.sort((left, right) => compareOrderNumbers(left.number, right.number));
+      if (orders.every(({ number: name }) => /^\d+$/.test(name)))
+        orders.sort((left, right) => compareOrderNumbers(left.number, right.number));
       return { orders, mark: orders.at(-1)?.number ?? since ?? '0' };
     }
     start += Math.max(page.rows.length, skipped ? ORDERS_PER_PAGE : 1);
@@ -172,7 +223,10 @@ async function ask(
   fields: Readonly<Record<string, string>>,
   kind: 'read' | 'write',
 ): Promise<string> {
-  const login = setifunction === 'sendversion' ? null : { username: cart.username, password: cart.secret, storeCode: cart.storeCode };
+  const login =
+    setifunction === 'sendversion'
+      ? null
+      : { username: cart.username, password: cart.secret, storeCode: cart.storeCode };
   const answer = await httpCall({
     method: 'POST',
     url: cart.url,
@@ -185,9 +239,10 @@ async function ask(
     // A doubt costs the cart's whole quiet time here, a new connection only a round trip.
     reuseConnection: kind === 'read',
   });
-  const text = decodeText(answer.body, String(answer.headers['content-type'] ?? ''));
+  const text = decodeText(answer.body, answer.headers['content-type'] ?? '');
   if (answer.status !== 200) {
-    const hint = answer.status >= 300 && answer.status < 400 ? ' (redirects are not followed: enter the final address)' : '';
+    const hint =
+      answer.status >= 300 && answer.status < 400 ? ' (redirects are not followed: enter the final address)' : '';
     const response = answerText(`HTTP ${answer.status}${hint}: ${text}`, [cart.secret]);
     throw kind === 'write' ? new OutcomeUnknownError(response) : new CartRejectedError(response);
   }
@@ -206,6 +261,10 @@ function withoutSecrets(error: CartError, cart: CartConnection): CartError {
 
 /** UTF-8 unless the answer declares the older Western encodings, which scripts of old shops do. */
 function decodeText(body: Buffer, contentType: string): string {
-  const declared = /encoding\s*=\s*["']([\w-]+)["']/i.exec(body.subarray(0, 100).toString('latin1'))?.[1] ?? /charset\s*=\s*"?([\w-]+)/i.exec(contentType)?.[1];
-  return new TextDecoder(/^(?:iso-8859-1|windows-1252|latin1)$/i.test(declared ?? '') ? 'windows-1252' : 'utf-8').decode(body);
+  const declared =
+    /encoding\s*=\s*["']([\w-]+)["']/i.exec(body.subarray(0, 100).toString('latin1'))?.[1] ??
+    /charset\s*=\s*"?([\w-]+)/i.exec(contentType)?.[1];
+  return new TextDecoder(
+    /^(?:iso-8859-1|windows-1252|latin1)$/i.test(declared ?? '') ? 'windows-1252' : 'utf-8',
+  ).decode(body);
 }

@@ -59,7 +59,11 @@ export const ordersListAnswer = z.object({ orders: z.array(orderData), mark: z.s
 export const pingAnswer = z.object({ version: z.string() });
 
 /** What a cart posts to us when one of its orders is new or has changed. */
-export const orderWebhook = z.object({ type: z.literal('order.updated'), timestamp: z.iso.datetime({ offset: true }), data: orderData });
+export const orderWebhook = z.object({
+  type: z.literal('order.updated'),
+  timestamp: z.iso.datetime({ offset: true }),
+  data: orderData,
+});
 
 /** The body of one call; the same input gives the same bytes. */
 export function webhookBody(type: WebhookCallType, createdAtMs: number, data: unknown): string {
@@ -94,12 +98,15 @@ export function verifyWebhook(
   secret: string,
   nowMs: number = Date.now(),
 ): WebhookVerdict {
-  const [id, timestamp, signatures] = ['webhook-id', 'webhook-timestamp', 'webhook-signature'].map((name) => headers[name]);
+  const [id, timestamp, signatures] = ['webhook-id', 'webhook-timestamp', 'webhook-signature'].map(
+    (name) => headers[name],
+  );
   if (typeof id !== 'string' || typeof timestamp !== 'string' || typeof signatures !== 'string' || id === '') {
     return { valid: false, reason: 'the headers webhook-id, webhook-timestamp and webhook-signature are needed' };
   }
   const sentAtMs = /^\d{1,11}$/.test(timestamp) ? Number(timestamp) * 1000 : Number.NaN;
-  if (!(Math.abs(nowMs - sentAtMs) <= TOLERANCE_MS)) return { valid: false, reason: 'webhook-timestamp is more than five minutes from now' };
+  if (!(Math.abs(nowMs - sentAtMs) <= TOLERANCE_MS))
+    return { valid: false, reason: 'webhook-timestamp is more than five minutes from now' };
   const key = Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
   // An empty key would let anybody sign.
   if (key.length === 0) return { valid: false, reason: 'no signing secret is set for this cart' };
@@ -140,9 +147,14 @@ export function parseLineAnswers(body: string, keys: readonly string[], secrets:
         : { key: line.key, outcome: line.status, response };
     const before = told.get(line.key);
     const contradicts = before !== undefined && JSON.stringify(before) !== JSON.stringify(answer);
-    told.set(line.key, contradicts ? { key: line.key, outcome: 'unknown', response: 'the answer names this item twice' } : answer);
+    told.set(
+      line.key,
+      contradicts ? { key: line.key, outcome: 'unknown', response: 'the answer names this item twice' } : answer,
+    );
   }
-  return keys.map((key) => told.get(key) ?? { key, outcome: 'unknown', response: 'the answer does not name this item' });
+  return keys.map(
+    (key) => told.get(key) ?? { key, outcome: 'unknown', response: 'the answer does not name this item' },
+  );
 }
 
 /** @throws OutcomeUnknownError where the answer is not what the protocol says */
@@ -154,12 +166,15 @@ export function parseAnswer<Schema extends z.ZodType>(schema: Schema, body: stri
     throw new OutcomeUnknownError('the answer is not JSON');
   }
   const parsed = schema.safeParse(data);
-  if (!parsed.success) throw new OutcomeUnknownError(`the answer is not what the protocol says: ${firstProblem(parsed.error)}`);
+  if (!parsed.success)
+    throw new OutcomeUnknownError(`the answer is not what the protocol says: ${firstProblem(parsed.error)}`);
   return parsed.data;
 }
 
 /** Statuses by which a receiver refuses a call before it touches stock; every other one but 200 proves nothing. */
-const REFUSING_STATUSES: ReadonlySet<number> = new Set([301, 307, 308, 400, 401, 403, 404, 405, 409, 410, 413, 415, 422]);
+const REFUSING_STATUSES: ReadonlySet<number> = new Set([
+  301, 307, 308, 400, 401, 403, 404, 405, 409, 410, 413, 415, 422,
+]);
 
 /** @throws CartRejectedError or OutcomeUnknownError for every status but 200 */
 export function refuseStatus(status: number, body: string, secrets: readonly string[]): void {

@@ -1,6 +1,15 @@
 import { randomUUID } from 'node:crypto';
 
-import type { CallContext, CartConnection, ConnectionReport, Connector, DeltaRequest, LineAnswer, OrderPage, QuantityRow } from './connector.js';
+import type {
+  CallContext,
+  CartConnection,
+  ConnectionReport,
+  Connector,
+  DeltaRequest,
+  LineAnswer,
+  OrderPage,
+  QuantityRow,
+} from './connector.js';
 import { OutcomeUnknownError } from './cart-error.js';
 import { answerText } from './answer-text.js';
 import { httpCall } from './http-call.js';
@@ -25,7 +34,13 @@ export const webhookConnector: Connector = {
   label: 'Signed webhook',
   fields: [
     { name: 'url', label: 'Webhook URL', help: 'Where stock changes are posted.', required: true, secret: false },
-    { name: 'secret', label: 'Signing secret', help: 'whsec_… as in Standard Webhooks; both sides sign with it.', required: true, secret: true },
+    {
+      name: 'secret',
+      label: 'Signing secret',
+      help: 'whsec_… as in Standard Webhooks; both sides sign with it.',
+      required: true,
+      secret: true,
+    },
   ],
   capabilities: {
     delivery: 'idempotency-key',
@@ -67,10 +82,18 @@ async function testConnection(cart: CartConnection, call: CallContext): Promise<
   };
 }
 
-async function sendDeltas(cart: CartConnection, request: DeltaRequest, call: CallContext): Promise<readonly LineAnswer[]> {
+async function sendDeltas(
+  cart: CartConnection,
+  request: DeltaRequest,
+  call: CallContext,
+): Promise<readonly LineAnswer[]> {
   const lines = request.lines.map(({ key, delta }) => ({ key, delta }));
   const answer = await post(cart, call, 'stock.adjust', { lines }, request);
-  return parseLineAnswers(answer, lines.map(({ key }) => key), [cart.secret]);
+  return parseLineAnswers(
+    answer,
+    lines.map(({ key }) => key),
+    [cart.secret],
+  );
 }
 
 async function setQuantities(
@@ -80,7 +103,11 @@ async function setQuantities(
 ): Promise<readonly LineAnswer[]> {
   const lines = request.rows.map(({ key, quantity }) => ({ key, quantity }));
   const answer = await post(cart, call, 'stock.set', { lines }, request);
-  return parseLineAnswers(answer, lines.map(({ key }) => key), [cart.secret]);
+  return parseLineAnswers(
+    answer,
+    lines.map(({ key }) => key),
+    [cart.secret],
+  );
 }
 
 /** Pages end with `nextCursor: null`; a cursor that comes again would never end and is an error. */
@@ -95,11 +122,15 @@ async function* readQuantities(
     let cursor: string | null = null;
     do {
       const data: { keys: readonly string[] | null; cursor: string | null } = { keys: some, cursor };
-      const answer: { rows: QuantityRow[]; nextCursor: string | null } = parseAnswer(stockReadAnswer, await post(cart, call(page), 'stock.read', data));
+      const answer: { rows: QuantityRow[]; nextCursor: string | null } = parseAnswer(
+        stockReadAnswer,
+        await post(cart, call(page), 'stock.read', data),
+      );
       if (answer.rows.length > 0) yield answer.rows;
       cursor = answer.nextCursor;
       page += 1;
-      if (cursor !== null && cursors.has(cursor)) throw new OutcomeUnknownError('the cart told the same page of items again');
+      if (cursor !== null && cursors.has(cursor))
+        throw new OutcomeUnknownError('the cart told the same page of items again');
       if (page >= PAGES_MAX) throw new OutcomeUnknownError(`the cart told more than ${PAGES_MAX} pages of items`);
       if (cursor !== null) cursors.add(cursor);
     } while (cursor !== null);
@@ -119,13 +150,20 @@ async function post(
   call: CallContext,
   type: WebhookCallType,
   data: unknown,
-  delivery: { readonly idempotencyKey: string; readonly createdAtMs: number } = { idempotencyKey: `read_${randomUUID()}`, createdAtMs: Date.now() },
+  delivery: { readonly idempotencyKey: string; readonly createdAtMs: number } = {
+    idempotencyKey: `read_${randomUUID()}`,
+    createdAtMs: Date.now(),
+  },
 ): Promise<string> {
   const body = webhookBody(type, delivery.createdAtMs, data);
   const answer = await httpCall({
     method: 'POST',
     url: cart.url,
-    headers: { 'content-type': 'application/json', accept: 'application/json', ...webhookHeaders(delivery.idempotencyKey, Date.now(), body, cart.secret) },
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json',
+      ...webhookHeaders(delivery.idempotencyKey, Date.now(), body, cart.secret),
+    },
     body,
     deadlineMs: call.deadlineMs,
     answerTimeoutMs: cart.requestTimeoutMs,
