@@ -1,5 +1,7 @@
+import fs from 'node:fs/promises';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
+import path from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -16,6 +18,38 @@ describe('the table of cart types', () => {
   it('knows each type once and names the known ones for an unknown type', () => {
     expect(cartTypes().map(({ type }) => type)).toEqual(['seti', 'webhook']);
     expect(() => connectorFor('abacus')).toThrow(/seti, webhook/);
+  });
+});
+
+describe('a sample shop', () => {
+  it('keeps what it has answered when it is killed, and cuts off a torn last line', async () => {
+    const first = await startShop('seti', { items: [{ key: 'MUG', title: 'Mug', quantity: 10 }] });
+    const { number } = await first.buy('MUG', 2);
+    await first.kill();
+    await fs.appendFile(path.join(first.dir, 'journal.jsonl'), '{"changes":[{"at":"2026');
+    const second = await startShop('seti', { dir: first.dir });
+    try {
+      expect((await second.stock()).get('MUG')).toBe(8);
+      expect(Number((await second.buy('MUG')).number)).toBe(Number(number) + 1);
+      await second.kill();
+      const third = await startShop('seti', { dir: first.dir });
+      expect((await third.stock()).get('MUG')).toBe(7);
+      await third.stop();
+    } finally {
+      await second.stop();
+      await fs.rm(first.dir, { recursive: true, force: true });
+    }
+  });
+
+  it('sells no more than it has, unless it takes back-orders', async () => {
+    const shop = await startShop('webhook', { items: [{ key: 'MUG', title: 'Mug', quantity: 1 }] });
+    try {
+      await expect(shop.buy('MUG', 2)).rejects.toThrow(/sold out/);
+      await shop.buyLines([{ key: 'MUG', quantity: 2 }], true);
+      expect((await shop.stock()).get('MUG')).toBe(-1);
+    } finally {
+      await shop.stop();
+    }
   });
 });
 

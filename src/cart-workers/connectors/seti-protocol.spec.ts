@@ -78,11 +78,12 @@ describe('the answer to invupdate', () => {
     ['a failed statement that is told as not tracked', 'SETIRESPONSE=False;SKU=AB 1/2+~3;QOH=NA;NOTE=Error'],
     ['another item', 'SETIResponse=OK;SKU=OTHER;QOH=3;NOTE='],
     ['half a piece', 'SETIResponse=OK;SKU=AB 1/2+~3;QOH=3.5;NOTE='],
-    ['a cut answer', 'SETIRes'],
-    ['nothing', ''],
-    ['a page', '<html>SETIResponse=OK;QOH=3</html>'],
   ])('that tells %s is unknown', (_what, text) => {
     expect(parseDeltaAnswer(text, oddSku)).toEqual({ outcome: 'unknown' });
+  });
+
+  it.each(['SETIRes', '', '<html>SETIResponse=OK;QOH=3</html>', 'SETIResponse=perhaps'])('is none in %j', (text) => {
+    expect(() => parseDeltaAnswer(text, oddSku)).toThrow(OutcomeUnknownError);
   });
 
   it('returns any SKU that can be said with its quantity', () => {

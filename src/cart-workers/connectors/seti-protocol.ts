@@ -40,7 +40,8 @@ export function setiForm(
 
 /**
  * Why a SKU cannot be sent, or null where it can. `|` separates the lines of an update and cannot be escaped; a line
- * break would split an answer. A `~` is possible because scripts that care split at the last one.
+ * break would split an answer. A `~` is sent, as careful scripts split at the last one; the official script for Magento
+ * splits at the first, so such a SKU needs the conformance probe before its cart is switched on.
  */
 export function setiCannotSay(key: string): string | null {
   if (key.trim() === '') return 'an empty SKU cannot be sent';
@@ -76,11 +77,13 @@ export function parseNamedValue(text: string, name: string): string {
 /**
  * Reads the answer to `invupdate`: `SETIResponse=OK;SKU=x;QOH=50;NOTE=` in its many forms.
  * "Not found" is believed even beside an OK: the official script for Magento answers an unknown SKU that way.
+ * @throws OutcomeUnknownError where the answer is none at all
  */
 export function parseDeltaAnswer(text: string, key: string): SetiOutcome {
   const match = /^SETIResponse\s*[:=]\s*(\w+)[ \t]*(?:;([^\n]*))?(?:\n|$)/i.exec(plain(text));
   const status = match?.[1]?.toLowerCase();
-  if (status !== 'ok' && status !== 'false') return { outcome: 'unknown' };
+  if (status !== 'ok' && status !== 'false')
+    throw new OutcomeUnknownError('the answer to invupdate is no SETIResponse');
   const { sku, quantity, note } = answerFields(match?.[2] ?? '', key);
   if (sku !== null && sku !== key.trim()) return { outcome: 'unknown' };
   if (quantity === 'NF' || /not\s*found/i.test(note)) return { outcome: 'not-found' };
