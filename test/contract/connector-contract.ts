@@ -26,17 +26,12 @@ import type {
 } from '../../src/cart-workers/connectors/connector.js';
 import { startShop, type Shop, type ShopKind } from '../support/shops.js';
 
-export const ODD_SKUS = ['0012', 'AB 1', 'A+B', 'C/D', 'T~3', '~', 'Ü&<ö>"é"', 'x=y;z', '100%', "o'k", '№ 5 😀', '-1'];
+const ODD_SKUS = ['0012', 'AB 1', 'A+B', 'C/D', 'T~3', '~', 'Ü&<ö>"é"', 'x=y;z', '100%', "o'k", '№ 5 😀', '-1'];
 const STOCK = [
   { key: 'MUG', title: 'Mug', quantity: 10 },
   ...ODD_SKUS.map((key) => ({ key, title: `Odd ${key}`, quantity: 10 })),
 ];
 const LONG_MS = 10_000;
-
-export interface ContractShop {
-  readonly shop: Shop;
-  readonly cart: CartConnection;
-}
 
 export function connectionTo(shop: Shop): CartConnection {
   return {
