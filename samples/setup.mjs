@@ -15,7 +15,10 @@ const nodeNeeded = [20, 19];
 export async function ensurePackages() {
   checkNode();
   if (packagesAreInstalled()) return;
-  await runVisibly('Installing packages (npm install)', npmCommand(['install', '--no-audit', '--no-fund']));
+  await runVisibly(
+    'Installing packages (npm install)',
+    npmCommand(['install', '--no-audit', '--no-fund', '--loglevel=error']),
+  );
 }
 
 /**

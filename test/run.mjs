@@ -11,16 +11,23 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const dir = mkdtempSync(path.join(tmpdir(), 'onhand-report-'));
 const report = path.join(dir, 'report.json');
 
-try {
-  await ensurePackages();
-  await ensureBuilt(); // whole-process tests run dist/
-} catch (error) {
-  process.stderr.write(`${error.message}\n`);
+if (await setUp()) {
+  const code = await runVitest();
+  finish(count(code), code);
+} else {
   finish({ passed: 0, failed: 1, skipped: 0 }, 1);
 }
 
-const code = await runVitest();
-finish(count(code), code);
+async function setUp() {
+  try {
+    await ensurePackages();
+    await ensureBuilt(); // whole-process tests run dist/
+    return true;
+  } catch (error) {
+    process.stderr.write(`${error.message}\n`);
+    return false;
+  }
+}
 
 function runVitest() {
   const vitest = path.join(root, 'node_modules', 'vitest', 'vitest.mjs');

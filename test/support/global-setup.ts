@@ -1,6 +1,8 @@
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { request } from 'node:http';
+import { Socket } from 'node:net';
 import path from 'node:path';
 import { GenericContainer, Wait } from 'testcontainers';
 import type { TestProject } from 'vitest/node';
@@ -71,13 +73,24 @@ async function startPostgres(choice: ReturnType<typeof choosePostgres>, dir: str
       const url = `postgresql://onhand:onhand@${container.getHost()}:${container.getMappedPort(5432)}/onhand`;
       return { url, stop: async () => void (await container.stop()) };
     }
-    case 'embedded':
-      return await startEmbeddedPostgres({
-        dataDir: path.join(dir, 'postgres'),
-        maxConnections: CONNECTIONS_MAX,
-        log: () => undefined,
-      });
+    case 'embedded': {
+      const dataDir = path.join(dir, 'postgres');
+      const postgres = await startEmbeddedPostgres({ dataDir, maxConnections: CONNECTIONS_MAX, log: () => undefined });
+      stopWhenWeAreKilled(path.join(postgres.home, 'data', 'postmaster.pid'));
+      return postgres;
+    }
   }
+}
+
+/**
+ * A hub's server outlives its killed hub on purpose; a test's must not. The shell waits until our end of the pipe
+ * closes, however we end; after an orderly end there is no pid file any more.
+ */
+function stopWhenWeAreKilled(pidFile: string): void {
+  const script = 'cat > /dev/null; test -f "$1" && kill -INT "$(head -n 1 "$1")"';
+  const keeper = spawn('sh', ['-c', script, 'sh', pidFile], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
+  keeper.unref();
+  if (keeper.stdin instanceof Socket) keeper.stdin.unref();
 }
 
 async function startRedisServer(choice: RedisChoice, dir: string): Promise<Server | undefined> {
