@@ -82,7 +82,12 @@ export class BatchDecision {
   written(): { readonly heads: readonly NewHead[]; readonly events: readonly NewEvent[] } {
     const heads = [...this.#heads]
       .filter(([, head]) => head.changed)
-      .map(([stream, { version, state, recordedAt }]) => ({ stream, version, state, recordedAt: recordedAt ?? this.#now }));
+      .map(([stream, { version, state, recordedAt }]) => ({
+        stream,
+        version,
+        state,
+        recordedAt: recordedAt ?? this.#now,
+      }));
     return { heads, events: this.#events };
   }
 

@@ -47,7 +47,9 @@ export const addCartHandler: Handler<Of<'AddCart'>> = {
     const stream = cartStream(command.cartId);
     if (context.exists(stream)) return refuse('already-exists', `There is a cart ${command.cartId} already.`, 'cartId');
     const settings = settingsOf(command);
-    return refuseLocations(settings, settings.locations, context) ?? acceptOne(stream, { type: 'CartAdded', data: settings });
+    return (
+      refuseLocations(settings, settings.locations, context) ?? acceptOne(stream, { type: 'CartAdded', data: settings })
+    );
   },
 };
 
@@ -59,7 +61,10 @@ export const changeCartHandler: Handler<Of<'ChangeCart'>> = {
     const cart = cartState(command.cartId, context);
     if (cart === null) return unknownCart(command.cartId);
     const settings = settingsAfter(cart.settings, command);
-    const refused = command.locations || command.orderLocation ? refuseLocations(settings, command.locations ?? [], context) : undefined;
+    const refused =
+      command.locations || command.orderLocation
+        ? refuseLocations(settings, command.locations ?? [], context)
+        : undefined;
     if (refused) return refused;
     if (isSame(settings, cart.settings)) return accept([], 'Nothing to do: the settings are like this already.');
     return acceptOne(stream, { type: 'CartChanged', data: settings });
@@ -116,7 +121,10 @@ function decideBaseline(command: Of<'BaselineListings'>, context: DecisionContex
   if (rows.length === 0 && resets.length === 0) return accept([], 'Nothing to do: there are no rows.');
 
   const at = isoTime(command.at);
-  const baselined: Fact = { type: 'ListingsBaselined', data: { cartId, generation: cart.generation, kind, at, mark, rows } };
+  const baselined: Fact = {
+    type: 'ListingsBaselined',
+    data: { cartId, generation: cart.generation, kind, at, mark, rows },
+  };
   const decided = resetsOf(command, context.stateOf).map(({ sku, quantity }) =>
     decideCount(
       {
@@ -145,7 +153,11 @@ function resetsOf(command: Of<'BaselineListings'>, stateOf: (stream: StreamName)
   const cart = stateOf(cartStream(command.cartId)) as CartState | null;
   if (cart === null) return [];
   const quantities = new Map((command.resets ?? []).map(({ sku, quantity }) => [sku, quantity]));
-  return [...quantities].map(([sku, quantity]) => ({ sku, quantity, stream: stockStream(cart.settings.orderLocation, sku) }));
+  return [...quantities].map(([sku, quantity]) => ({
+    sku,
+    quantity,
+    stream: stockStream(cart.settings.orderLocation, sku),
+  }));
 }
 
 export const discardRecordsHandler: Handler<Of<'DiscardRecords'>> = {
@@ -154,7 +166,10 @@ export const discardRecordsHandler: Handler<Of<'DiscardRecords'>> = {
     if (cartState(cartId, context) === null) return unknownCart(cartId);
     const refused = refuseRowCount(recordIds.length, 'recordIds');
     if (refused) return refused;
-    return acceptOne(cartStream(cartId), { type: 'RecordsDiscarded', data: { cartId, key, recordIds, reason, by, quantity } });
+    return acceptOne(cartStream(cartId), {
+      type: 'RecordsDiscarded',
+      data: { cartId, key, recordIds, reason, by, quantity },
+    });
   },
 };
 
@@ -202,9 +217,19 @@ function settingsAfter(before: CartSettings, command: Of<'ChangeCart'>): CartSet
 const isSame = (a: CartSettings, b: CartSettings) =>
   (Object.keys(a) as (keyof CartSettings)[]).every((key) => JSON.stringify(a[key]) === JSON.stringify(b[key]));
 
-function refuseLocations(settings: CartSettings, added: readonly string[], context: DecisionContext): Refused | undefined {
+function refuseLocations(
+  settings: CartSettings,
+  added: readonly string[],
+  context: DecisionContext,
+): Refused | undefined {
   if (!settings.locations.includes(settings.orderLocation)) {
-    return refuse('not-allowed-now', `The cart's orders take their pieces at ${settings.orderLocation}, which is not one of its locations.`, 'orderLocation');
+    return refuse(
+      'not-allowed-now',
+      `The cart's orders take their pieces at ${settings.orderLocation}, which is not one of its locations.`,
+      'orderLocation',
+    );
   }
-  return added.map((location) => refuseUnknownLocation(location, context, 'locations')).find((refused) => refused !== undefined);
+  return added
+    .map((location) => refuseUnknownLocation(location, context, 'locations'))
+    .find((refused) => refused !== undefined);
 }

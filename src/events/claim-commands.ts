@@ -14,7 +14,10 @@ export interface CommandKey {
  * insert waits for whoever holds a pair. Their answers have to be read in a second statement, whose snapshot sees them.
  * Effects: rows are locked in sorted order, so batches that share keys queue up and never deadlock.
  */
-export async function claimCommands(client: PoolClient, keys: readonly CommandKey[]): Promise<Pick<CommandKey, 'client' | 'idempotencyKey'>[]> {
+export async function claimCommands(
+  client: PoolClient,
+  keys: readonly CommandKey[],
+): Promise<Pick<CommandKey, 'client' | 'idempotencyKey'>[]> {
   const { rows } = await client.query<{ client: string; idempotency_key: string }>({
     name: 'claim-commands',
     text: `

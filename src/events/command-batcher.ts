@@ -68,7 +68,7 @@ export class CommandBatcher {
 
   /** Waits until everything submitted so far has been answered; for a graceful end. */
   async idle(): Promise<void> {
-    await Promise.all(this.#flights.map((flight) => flight.running));
+    for (const flight of this.#flights) await flight.running;
   }
 
   async #run(flight: Flight): Promise<void> {

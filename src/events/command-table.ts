@@ -15,7 +15,14 @@ import {
   switchCartHandler,
   switchSystemHandler,
 } from './cart.js';
-import { addLocationHandler, createItemHandler, evolveItem, evolveLocation, initialItem, initialLocation } from './item.js';
+import {
+  addLocationHandler,
+  createItemHandler,
+  evolveItem,
+  evolveLocation,
+  initialItem,
+  initialLocation,
+} from './item.js';
 import { evolveOrder, finishOrderHandler, importOrderHandler, initialOrder } from './order.js';
 import { countHandler, evolveStock, initialStock, stockHandler } from './stock-item.js';
 import type { StreamName } from './streams.js';

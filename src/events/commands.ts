@@ -58,7 +58,10 @@ export type Command =
       }[];
       readonly sighting: OrderSighting;
       /** What the cart does to its own stock by itself; decides the echoes. */
-      readonly cartMovesStock: { readonly at: 'order' | 'payment' | 'fulfilment' | 'never'; readonly restocksOnCancel: boolean };
+      readonly cartMovesStock: {
+        readonly at: 'order' | 'payment' | 'fulfilment' | 'never';
+        readonly restocksOnCancel: boolean;
+      };
     }
   /** Without `lines`: every open line. */
   | {
@@ -75,7 +78,11 @@ export type Command =
   /** Fields left out stay as they are; a cart's kind of connector cannot change. */
   | ({ readonly type: 'ChangeCart'; readonly cartId: string } & Partial<Omit<CartSettings, 'cartId' | 'type'>>)
   | { readonly type: 'SwitchCart'; readonly cartId: string; readonly on: boolean }
-  | { readonly type: 'MapListings'; readonly cartId: string; readonly rows: readonly { readonly key: string; readonly sku: string }[] }
+  | {
+      readonly type: 'MapListings';
+      readonly cartId: string;
+      readonly rows: readonly { readonly key: string; readonly sku: string }[];
+    }
   | {
       readonly type: 'BaselineListings';
       readonly cartId: string;

@@ -29,13 +29,13 @@ export interface DecisionContext {
   /** The clock of the database, read after the locks; ISO 8601 in UTC with milliseconds. */
   readonly now: string;
   /** The folded state of a locked stream; null when nothing has happened on it yet. */
-  stateOf(stream: StreamName): unknown;
+  readonly stateOf: (stream: StreamName) => unknown;
   /** Whether anything has happened on a stream that is locked, or named in the command's checks. */
-  exists(stream: StreamName): boolean;
+  readonly exists: (stream: StreamName) => boolean;
   /** When a fact appended to this stream now will have been recorded: never before the stream's last one. */
-  recordedAt(stream: StreamName): string;
+  readonly recordedAt: (stream: StreamName) => string;
   /** Sum of the stream's movements that occurred after `asOf`. Only for what the command's `asOfReads` named. */
-  movedAfter(stream: StreamName, asOf: string): MovedAfter;
+  readonly movedAfter: (stream: StreamName, asOf: string) => MovedAfter;
 }
 
 export interface MovedAfter {
@@ -77,7 +77,11 @@ const futureToleranceMs = 5 * 60_000;
 
 export function refuseQuantity(quantity: number, min: number, field: string): Refused | undefined {
   if (Number.isInteger(quantity) && quantity >= min && quantity <= quantityMax) return undefined;
-  return refuse('quantity-out-of-range', `${field} must be a whole number from ${min} to ${quantityMax}, not ${quantity}.`, field);
+  return refuse(
+    'quantity-out-of-range',
+    `${field} must be a whole number from ${min} to ${quantityMax}, not ${quantity}.`,
+    field,
+  );
 }
 
 export function refuseRowCount(count: number, field: string): Refused | undefined {
@@ -93,7 +97,11 @@ export function refuseTime(time: string | undefined, now: string, field: string)
     return refuse('quantity-out-of-range', `${field} must be a time since 1970 in ISO 8601, not ${time}.`, field);
   }
   if (ms > Date.parse(now) + futureToleranceMs) {
-    return refuse('time-in-future', `${field} ${time} is more than five minutes after our clock (${now}); check the sender's clock and time zone.`, field);
+    return refuse(
+      'time-in-future',
+      `${field} ${time} is more than five minutes after our clock (${now}); check the sender's clock and time zone.`,
+      field,
+    );
   }
   return undefined;
 }

@@ -1,5 +1,17 @@
 import { sql } from 'drizzle-orm';
-import { bigint, customType, index, integer, jsonb, pgTable, primaryKey, smallint, text, timestamp, uniqueIndex } from 'drizzle-orm/pg-core';
+import {
+  bigint,
+  customType,
+  index,
+  integer,
+  jsonb,
+  pgTable,
+  primaryKey,
+  smallint,
+  text,
+  timestamp,
+  uniqueIndex,
+} from 'drizzle-orm/pg-core';
 
 /** A transaction id that never wraps; compared with `<`, read as text. */
 const xid8 = customType<{ data: string }>({ dataType: () => 'xid8' });
@@ -46,9 +58,15 @@ export const events = pgTable(
   (t) => [
     primaryKey({ columns: [t.generation, t.transactionId, t.position] }),
     uniqueIndex('events_stream_version').on(t.stream, t.version),
-    index('events_stream_occurred_at').on(t.stream, t.occurredAt).where(sql`delta is not null`),
-    index('events_stream_recorded_at').on(t.stream, t.recordedAt, t.version).where(sql`delta is not null`),
-    index('events_sku_ledger').on(t.sku, t.generation, t.transactionId, t.position).where(sql`delta is not null`),
+    index('events_stream_occurred_at')
+      .on(t.stream, t.occurredAt)
+      .where(sql`delta is not null`),
+    index('events_stream_recorded_at')
+      .on(t.stream, t.recordedAt, t.version)
+      .where(sql`delta is not null`),
+    index('events_sku_ledger')
+      .on(t.sku, t.generation, t.transactionId, t.position)
+      .where(sql`delta is not null`),
   ],
 );
 

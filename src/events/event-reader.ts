@@ -103,7 +103,8 @@ async function readTransaction(client: PoolClient, of: EventRow, after: Checkpoi
   return rows;
 }
 
-const isSameTransaction = (a: EventRow, b: EventRow) => a.generation === b.generation && a.transaction_id === b.transaction_id;
+const isSameTransaction = (a: EventRow, b: EventRow) =>
+  a.generation === b.generation && a.transaction_id === b.transaction_id;
 
 function recordedFact(row: EventRow): RecordedFact {
   return {

@@ -193,7 +193,8 @@ function repeatOf(
   const key = keyOf(envelope);
   const owner = key === null ? undefined : owners.get(nameOf(key));
   const answer = owner === undefined ? undefined : answers.get(owner);
-  if (key === null || answer === undefined || !owner?.bodyHash) throw new Error('A command of the batch has no outcome');
+  if (key === null || answer === undefined || !owner?.bodyHash)
+    throw new Error('A command of the batch has no outcome');
   return replay(key, owner.bodyHash, answer);
 }
 
@@ -201,7 +202,11 @@ function repeatOf(
  * Papers and settings are locked before stock, because which stock an order or a transfer touches stands in its state.
  * Every transaction locks in this order, and sorted by name within each half, so no two can wait for each other.
  */
-async function lockStreams(client: PoolClient, batch: BatchDecision, envelopes: readonly CommandEnvelope[]): Promise<void> {
+async function lockStreams(
+  client: PoolClient,
+  batch: BatchDecision,
+  envelopes: readonly CommandEnvelope[],
+): Promise<void> {
   const lock = async (streams: readonly StreamName[]) => {
     const distinct = [...new Set(streams)];
     if (distinct.length === 0) return;
@@ -214,13 +219,19 @@ async function lockStreams(client: PoolClient, batch: BatchDecision, envelopes: 
 }
 
 /** Reads what some commands need besides their streams: that an item exists, what moved since a count. */
-async function readAside(client: PoolClient, batch: BatchDecision, envelopes: readonly CommandEnvelope[]): Promise<void> {
+async function readAside(
+  client: PoolClient,
+  batch: BatchDecision,
+  envelopes: readonly CommandEnvelope[],
+): Promise<void> {
   const checks = envelopes
     .flatMap(({ command }) => handlerOf(command).checks?.(command, batch.exists) ?? [])
     .filter((stream) => !batch.exists(stream));
   if (checks.length > 0) batch.addExisting(await existingStreams(client, [...new Set(checks)]));
 
-  const reads: AsOfRead[] = envelopes.flatMap(({ command }) => handlerOf(command).asOfReads?.(command, batch.stateOf) ?? []);
+  const reads: AsOfRead[] = envelopes.flatMap(
+    ({ command }) => handlerOf(command).asOfReads?.(command, batch.stateOf) ?? [],
+  );
   if (reads.length > 0) batch.addMovedAfter(reads, await sumMovedAfter(client, reads));
 }
 
@@ -230,7 +241,8 @@ function keyOf({ client, idempotencyKey, bodyHash }: CommandEnvelope): CommandKe
 }
 
 /** A newline is in neither part, so two pairs never share a name. */
-const nameOf = ({ client, idempotencyKey }: { client: string; idempotencyKey: string }) => `${client}\n${idempotencyKey}`;
+const nameOf = ({ client, idempotencyKey }: { client: string; idempotencyKey: string }) =>
+  `${client}\n${idempotencyKey}`;
 
 const causationIdOf = ({ client, idempotencyKey }: CommandEnvelope) => `${client}/${idempotencyKey ?? randomUUID()}`;
 

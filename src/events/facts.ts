@@ -37,7 +37,10 @@ export type MovementFact =
   | { readonly type: 'StockReceived'; readonly data: Movement }
   | { readonly type: 'StockSold'; readonly data: Movement }
   /** A return that cannot be sold again has delta 0: it is on record and not on hand. */
-  | { readonly type: 'StockReturned'; readonly data: Movement & { readonly resellable: boolean; readonly quantity: number } }
+  | {
+      readonly type: 'StockReturned';
+      readonly data: Movement & { readonly resellable: boolean; readonly quantity: number };
+    }
   | { readonly type: 'StockAdjusted'; readonly data: Movement }
   | {
       readonly type: 'StockCounted' | 'StockReset';
@@ -69,7 +72,12 @@ export interface TransferLine {
 export type TransferFact =
   | {
       readonly type: 'TransferShipped';
-      readonly data: { readonly transfer: string; readonly from: string; readonly to: string; readonly lines: readonly TransferLine[] };
+      readonly data: {
+        readonly transfer: string;
+        readonly from: string;
+        readonly to: string;
+        readonly lines: readonly TransferLine[];
+      };
     }
   | {
       readonly type: 'TransferReceived';
@@ -145,7 +153,12 @@ export type OrderFact =
 
 export type ItemFact = {
   readonly type: 'ItemCreated' | 'ItemChanged';
-  readonly data: { readonly sku: string; readonly title: string; readonly barcode: string | null; readonly active: boolean };
+  readonly data: {
+    readonly sku: string;
+    readonly title: string;
+    readonly barcode: string | null;
+    readonly active: boolean;
+  };
 };
 
 export type LocationFact = {
@@ -183,11 +196,17 @@ export interface BaselineRow {
 export type CartFact =
   | { readonly type: 'CartAdded' | 'CartChanged'; readonly data: CartSettings }
   /** `generation` is one more each time the cart is switched on. */
-  | { readonly type: 'CartSwitched'; readonly data: { readonly cartId: string; readonly on: boolean; readonly generation: number } }
+  | {
+      readonly type: 'CartSwitched';
+      readonly data: { readonly cartId: string; readonly on: boolean; readonly generation: number };
+    }
   /** The keys by which a cart knows our items; a listing exists from here on. */
   | {
       readonly type: 'ListingsMapped';
-      readonly data: { readonly cartId: string; readonly rows: readonly { readonly key: string; readonly sku: string }[] };
+      readonly data: {
+        readonly cartId: string;
+        readonly rows: readonly { readonly key: string; readonly sku: string }[];
+      };
     }
   /**
    * Listings were made equal: by `write` the cart follows us (what differs is owed from here on as deltas), by `get` we

@@ -31,7 +31,10 @@ export interface LedgerQuery {
 }
 
 /** A page of a SKU's movements, the newest first, in the global order of the log. */
-export async function ledgerPage(orm: NodePgDatabase, { sku, location, before, limit }: LedgerQuery): Promise<LedgerEntry[]> {
+export async function ledgerPage(
+  orm: NodePgDatabase,
+  { sku, location, before, limit }: LedgerQuery,
+): Promise<LedgerEntry[]> {
   const rows = await orm
     .select({ ...getTableColumns(events), transactionId: sql<string>`${events.transactionId}::text` })
     .from(events)

@@ -41,7 +41,13 @@ export async function createHeads(client: PoolClient, streams: readonly string[]
  * The clock is read row by row while the locks are granted, so the latest reading is after all of them.
  */
 export async function lockHeads(client: PoolClient, streams: readonly string[]): Promise<LockedHeads> {
-  const { rows } = await client.query<{ stream: string; version: string; state: unknown; recorded_at: Date | null; now: Date }>({
+  const { rows } = await client.query<{
+    stream: string;
+    version: string;
+    state: unknown;
+    recorded_at: Date | null;
+    now: Date;
+  }>({
     name: 'lock-heads',
     text: `
       WITH locked AS MATERIALIZED (
@@ -57,7 +63,12 @@ export async function lockHeads(client: PoolClient, streams: readonly string[]):
   });
   if (rows.length !== streams.length) throw new Error(`Locked ${rows.length} of ${streams.length} stream heads`);
   return {
-    heads: rows.map((row) => ({ stream: row.stream, version: BigInt(row.version), state: row.state, recordedAt: row.recorded_at })),
+    heads: rows.map((row) => ({
+      stream: row.stream,
+      version: BigInt(row.version),
+      state: row.state,
+      recordedAt: row.recorded_at,
+    })),
     now: new Date(Math.max(...rows.map((row) => row.now.getTime()))),
   };
 }

@@ -35,7 +35,14 @@ export interface HeldLine extends OrderLine {
   readonly open: number;
 }
 
-const unseen: OrderHead = { revision: null, placedAt: null, state: 'open', fulfilled: false, lines: [], cancelKept: null };
+const unseen: OrderHead = {
+  revision: null,
+  placedAt: null,
+  state: 'open',
+  fulfilled: false,
+  lines: [],
+  cancelKept: null,
+};
 export const initialOrder: OrderHead | null = null;
 
 export function evolveOrder(state: OrderHead | null, fact: Fact): OrderHead | null {
@@ -56,7 +63,10 @@ export function evolveOrder(state: OrderHead | null, fact: Fact): OrderHead | nu
       return { ...head, cancelKept: fact.data.revision };
     case 'OrderShipped':
     case 'OrderClosed':
-      return { ...head, lines: head.lines.map((line) => ({ ...line, open: line.open - quantityOf(fact.data.lines, line.line) })) };
+      return {
+        ...head,
+        lines: head.lines.map((line) => ({ ...line, open: line.open - quantityOf(fact.data.lines, line.line) })),
+      };
     default:
       return state;
   }
@@ -95,10 +105,13 @@ export const finishOrderHandler: Handler<Finish> = {
   decide: decideFinish,
 };
 
-const heldLines = (stateOf: (stream: StreamName) => unknown, { cartId, number }: { cartId: string | null; number: string }) =>
-  (stateOf(orderStream(cartId, number)) as OrderHead | null)?.lines ?? [];
+const heldLines = (
+  stateOf: (stream: StreamName) => unknown,
+  { cartId, number }: { cartId: string | null; number: string },
+) => (stateOf(orderStream(cartId, number)) as OrderHead | null)?.lines ?? [];
 
-const stockOf = (lines: readonly { location: string; sku: string }[]) => lines.map(({ location, sku }) => stockStream(location, sku));
+const stockOf = (lines: readonly { location: string; sku: string }[]) =>
+  lines.map(({ location, sku }) => stockStream(location, sku));
 
 function decideImport(command: Import, context: DecisionContext): Decision {
   const stream = orderStream(command.cartId, command.number);
@@ -113,7 +126,8 @@ function decideImport(command: Import, context: DecisionContext): Decision {
   }
   if (isSameAsKnown(command, head)) return accept([], 'Nothing to do: the order is known like this.');
   // A cancelled order that names its lines has arrived: it is taken and given back at once, so that what the cart did is known.
-  if (isFirst && command.state === 'cancelled' && !command.lines.some((line) => line.quantity > 0)) return keepCancel(command, head);
+  if (isFirst && command.state === 'cancelled' && !command.lines.some((line) => line.quantity > 0))
+    return keepCancel(command, head);
 
   const steps = stepsOf(command, head);
   const differences = steps.flatMap((step) => step.differences);
@@ -135,7 +149,9 @@ function decideImport(command: Import, context: DecisionContext): Decision {
       },
     },
   };
-  const movements = steps.flatMap((step) => step.movements).flatMap((fact) => movementFacts(fact, timing.imported ?? undefined, context));
+  const movements = steps
+    .flatMap((step) => step.movements)
+    .flatMap((fact) => movementFacts(fact, timing.imported ?? undefined, context));
   return accept([imported, ...movements], noteOf(command, head, context, timing.note));
 }
 
@@ -163,12 +179,16 @@ function refuseImport(command: Import, head: OrderHead, context: DecisionContext
 }
 
 function isSameAsKnown(command: Import, head: OrderHead): boolean {
-  if (command.revision !== head.revision || command.state !== head.state || command.lines.length !== head.lines.length) return false;
-  return command.lines.every((line) => head.lines.some((known) => sameThing(known, line) && known.quantity === line.quantity));
+  if (command.revision !== head.revision || command.state !== head.state || command.lines.length !== head.lines.length)
+    return false;
+  return command.lines.every((line) =>
+    head.lines.some((known) => sameThing(known, line) && known.quantity === line.quantity),
+  );
 }
 
 function keepCancel(command: Import, head: OrderHead): Decision {
-  if (head.cancelKept !== null && command.revision <= head.cancelKept) return accept([], 'Nothing to do: the cancel is kept already.');
+  if (head.cancelKept !== null && command.revision <= head.cancelKept)
+    return accept([], 'Nothing to do: the cancel is kept already.');
   const { cartId, number, revision } = command;
   const fact: Fact = { type: 'OrderCancelKept', data: { cartId, number, revision } };
   return accept(
@@ -215,11 +235,15 @@ function changeOf(line: OrderLine, state: OrderState, command: Import, head: Ord
   const closing = state === 'shipped' || state === 'closed' ? open + taken - givenBack : 0;
 
   const movements: MovementFact[] = [];
-  const move = (delta: number, openDelta: number, reason: string | null) => movementOf(command, line, delta, openDelta, reason);
+  const move = (delta: number, openDelta: number, reason: string | null) =>
+    movementOf(command, line, delta, openDelta, reason);
   if (taken > 0) movements.push({ type: 'StockSold', data: move(-taken, taken, null) });
   if (givenBack > 0) {
     const reason = state === 'cancelled' ? 'order cancelled' : 'order changed';
-    movements.push({ type: 'StockReturned', data: { ...move(givenBack, -givenBack, reason), resellable: true, quantity: givenBack } });
+    movements.push({
+      type: 'StockReturned',
+      data: { ...move(givenBack, -givenBack, reason), resellable: true, quantity: givenBack },
+    });
   }
   if (closing > 0) movements.push({ type: 'OrderLineClosed', data: move(0, -closing, `order ${state}`) });
 
@@ -248,7 +272,12 @@ function echoOf(before: number, after: number, state: OrderState, command: Impor
   return restocksOnCancel ? took - takes : 0;
 }
 
-function movedByCart(quantity: number, at: Import['cartMovesStock']['at'], state: OrderState, fulfilled: boolean): number {
+function movedByCart(
+  quantity: number,
+  at: Import['cartMovesStock']['at'],
+  state: OrderState,
+  fulfilled: boolean,
+): number {
   if (state === 'cancelled' || at === 'never') return 0;
   return at === 'fulfilment' && !fulfilled ? 0 : quantity;
 }
@@ -268,20 +297,31 @@ function placedTime(command: Import, head: OrderHead, context: DecisionContext):
   if (head.revision !== null) return { imported: null, placedAt: head.placedAt };
   if (command.placedAt === undefined) return { imported: null, placedAt: null };
   if (refuseTime(command.placedAt, context.now, 'placedAt')) {
-    return { imported: null, placedAt: null, note: `The cart says the order was placed at ${command.placedAt}, which cannot be; recorded as of now.` };
+    return {
+      imported: null,
+      placedAt: null,
+      note: `The cart says the order was placed at ${command.placedAt}, which cannot be; recorded as of now.`,
+    };
   }
   const placedAt = isoTime(command.placedAt);
   return { imported: placedAt, placedAt };
 }
 
 /** An order is a fact even where it names what we do not know: the movement is recorded, and the answer says so. */
-function noteOf(command: Import, head: OrderHead, context: DecisionContext, timing: string | undefined): string | undefined {
+function noteOf(
+  command: Import,
+  head: OrderHead,
+  context: DecisionContext,
+  timing: string | undefined,
+): string | undefined {
   const unknown = command.lines
     .filter(({ location, sku }) => !context.exists(stockStream(location, sku)) && !context.exists(itemStream(sku)))
     .map(({ sku }) => sku);
   const notes = [
     timing,
-    unknown.length === 0 ? undefined : `Recorded for unknown SKUs: ${[...new Set(unknown)].join(', ')}. Create the items.`,
+    unknown.length === 0
+      ? undefined
+      : `Recorded for unknown SKUs: ${[...new Set(unknown)].join(', ')}. Create the items.`,
     head.cancelKept === null ? undefined : 'A cancel that came before the order was applied.',
   ].filter((note) => note !== undefined);
   return notes.length === 0 ? undefined : notes.join(' ');
@@ -292,7 +332,13 @@ interface OrderName {
   readonly number: string;
 }
 
-function movementOf(order: OrderName, line: Omit<OrderLine, 'quantity'>, delta: number, openDelta: number, reason: string | null): Movement {
+function movementOf(
+  order: OrderName,
+  line: Omit<OrderLine, 'quantity'>,
+  delta: number,
+  openDelta: number,
+  reason: string | null,
+): Movement {
   const source: Source = order.cartId === null ? 'phone' : `cart:${order.cartId}`;
   const reference = { kind: 'order' as const, number: order.number, line: line.line };
   return { sku: line.sku, location: line.location, delta, openDelta, reason, reference, source };
@@ -302,11 +348,13 @@ function decideFinish(command: Finish, context: DecisionContext): Decision {
   const { cartId, number } = command;
   const stream = orderStream(cartId, number);
   const head = context.stateOf(stream) as OrderHead | null;
-  if (head === null || head.revision === null) return refuse('unknown-order', `There is no order ${number}; import it first.`, 'number');
+  if (head === null || head.revision === null)
+    return refuse('unknown-order', `There is no order ${number}; import it first.`, 'number');
   const wrongTime = refuseTime(command.occurredAt, context.now, 'occurredAt');
   if (wrongTime) return wrongTime;
 
-  const lines = command.lines ?? head.lines.filter(({ open }) => open > 0).map(({ line, open }) => ({ line, quantity: open }));
+  const lines =
+    command.lines ?? head.lines.filter(({ open }) => open > 0).map(({ line, open }) => ({ line, quantity: open }));
   const refused = refuseFinish(lines, head);
   if (refused) return refused;
   if (lines.length === 0) return accept([], 'Nothing to do: no line of the order is open.');

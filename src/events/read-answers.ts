@@ -18,7 +18,12 @@ export async function readAnswers(
   client: PoolClient,
   keys: readonly { readonly client: string; readonly idempotencyKey: string }[],
 ): Promise<StoredAnswer[]> {
-  const { rows } = await client.query<{ client: string; idempotency_key: string; body_hash: Buffer; answer: CommandAnswer }>({
+  const { rows } = await client.query<{
+    client: string;
+    idempotency_key: string;
+    body_hash: Buffer;
+    answer: CommandAnswer;
+  }>({
     name: 'read-answers',
     text: `
       SELECT c.client, c.idempotency_key, c.body_hash, c.answer

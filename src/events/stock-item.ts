@@ -33,7 +33,10 @@ export function evolveStock(state: StockState, fact: Fact, version: string): Sto
     case 'StockReset': {
       const { asOf, knows, includesOpenOrders } = fact.data;
       const older = state.lastCount !== null && asOf < state.lastCount.asOf;
-      return { ...moved(state, fact.data), lastCount: older ? state.lastCount : { asOf, version, knows, includesOpenOrders } };
+      return {
+        ...moved(state, fact.data),
+        lastCount: older ? state.lastCount : { asOf, version, knows, includesOpenOrders },
+      };
     }
     case 'StockReceived':
     case 'StockSold':
@@ -94,7 +97,10 @@ function movementOf(command: StockCommand): MovementFact {
       return { type: 'StockSold', data: movementData(command, -command.quantity) };
     case 'ReturnStock': {
       const { resellable, quantity } = command;
-      return { type: 'StockReturned', data: { ...movementData(command, resellable ? quantity : 0), resellable, quantity } };
+      return {
+        type: 'StockReturned',
+        data: { ...movementData(command, resellable ? quantity : 0), resellable, quantity },
+      };
     }
     case 'AdjustStock':
       return { type: 'StockAdjusted', data: movementData(command, command.delta) };
@@ -127,13 +133,18 @@ function movementData(input: MovementInput, delta: number): Movement {
  * late sale that is still open takes nothing from a count of the shelf that included open orders, and is corrected in one that did not.
  * @param given the business time somebody stated; a movement without one happens now, after every count
  */
-export function movementFacts(movement: MovementFact, given: string | undefined, context: DecisionContext): DecidedFact[] {
+export function movementFacts(
+  movement: MovementFact,
+  given: string | undefined,
+  context: DecisionContext,
+): DecidedFact[] {
   const { sku, location, delta, openDelta, source, reference } = movement.data;
   const stream = stockStream(location, sku);
   const occurredAt = given === undefined ? null : isoTime(given);
   const facts: DecidedFact[] = [{ stream, fact: movement, occurredAt }];
   const { lastCount } = stockState(context, stream);
-  if (lastCount === null || occurredAt === null || occurredAt > lastCount.asOf || !lastCount.knows.includes(source)) return facts;
+  if (lastCount === null || occurredAt === null || occurredAt > lastCount.asOf || !lastCount.knows.includes(source))
+    return facts;
   const known = delta + (lastCount.includesOpenOrders ? openDelta : 0);
   if (known === 0) return facts;
   facts.push({
@@ -193,7 +204,8 @@ export function decideCount(command: CountCommand, context: DecisionContext): Ac
   return accept([{ stream, fact, occurredAt: asOf }], note);
 }
 
-export const stockState = (context: DecisionContext, stream: StreamName) => (context.stateOf(stream) ?? initialStock) as StockState;
+export const stockState = (context: DecisionContext, stream: StreamName) =>
+  (context.stateOf(stream) ?? initialStock) as StockState;
 
 /** A SKU's first movement at a location is where a mistyped name would otherwise become a new stock; later ones need no look. */
 export function newStockChecks(location: string, sku: string, exists: (stream: StreamName) => boolean): StreamName[] {
@@ -219,4 +231,5 @@ function stockChecks(command: { location: string; sku: string }, exists: (stream
 }
 
 /** An unreadable time is refused by decide; until then it must not stop the batch. */
-const readableTime = (time: string | undefined): time is string => time !== undefined && !Number.isNaN(Date.parse(time));
+const readableTime = (time: string | undefined): time is string =>
+  time !== undefined && !Number.isNaN(Date.parse(time));

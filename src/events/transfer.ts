@@ -82,7 +82,11 @@ function decideShip(command: Ship, context: DecisionContext): Decision {
 function refuseRoute({ from, to }: Ship): Refused | undefined {
   if (from === to) return refuse('not-allowed-now', 'A transfer goes from one location to another one.', 'to');
   if (from === inTransit || to === inTransit) {
-    return refuse('not-allowed-now', 'A transfer goes between places that hold stock; in transit is on the way.', from === inTransit ? 'from' : 'to');
+    return refuse(
+      'not-allowed-now',
+      'A transfer goes between places that hold stock; in transit is on the way.',
+      from === inTransit ? 'from' : 'to',
+    );
   }
   return undefined;
 }
@@ -92,7 +96,12 @@ function decideReceive(command: Receive, context: DecisionContext): Decision {
   const stream = transferStream(transfer);
   const state = context.stateOf(stream) as TransferState | null;
   if (state === null) return refuse('unknown-transfer', `There is no transfer ${transfer}; ship it first.`, 'transfer');
-  if (state.closed) return refuse('transfer-closed', `Transfer ${transfer} is closed; book what came later as an adjustment.`, 'transfer');
+  if (state.closed)
+    return refuse(
+      'transfer-closed',
+      `Transfer ${transfer} is closed; book what came later as an adjustment.`,
+      'transfer',
+    );
   const refused =
     (command.lines === undefined ? undefined : refuseLines(command.lines, command.close ? 0 : 1)) ??
     refuseTime(command.occurredAt, context.now, 'occurredAt');
@@ -102,7 +111,11 @@ function decideReceive(command: Receive, context: DecisionContext): Decision {
   const excess = lines.find((line) => line.quantity > quantityOf(state.lines, line.sku));
   if (excess) {
     const rest = quantityOf(state.lines, excess.sku);
-    return refuse('not-enough-in-transit', `Transfer ${transfer} has ${rest} of ${excess.sku} in transit, not ${excess.quantity}.`, 'lines');
+    return refuse(
+      'not-enough-in-transit',
+      `Transfer ${transfer} has ${rest} of ${excess.sku} in transit, not ${excess.quantity}.`,
+      'lines',
+    );
   }
   const rest = without(state.lines, lines);
   const short = command.close ? rest : [];
@@ -148,7 +161,9 @@ function refuseLines(lines: readonly TransferLine[], countMin = 1): Refused | un
     const refused = refuseQuantity(line.quantity, 1, 'quantity');
     if (refused) return refused;
   }
-  return merged(lines).map((line) => refuseQuantity(line.quantity, 1, 'quantity')).find((refused) => refused !== undefined);
+  return merged(lines)
+    .map((line) => refuseQuantity(line.quantity, 1, 'quantity'))
+    .find((refused) => refused !== undefined);
 }
 
 /** Lines of the same SKU are one: what arrives does not tell which line it came from. */
