@@ -23,7 +23,8 @@ ENV ONHAND_DATA_DIR=/data ONHAND_HOST=0.0.0.0 ONHAND_PORT=3000 ONHAND_LOG_JSON=t
 # Not root: PostgreSQL refuses to run as root, and nothing here needs it.
 USER node
 EXPOSE 3000
+# For containers with the api role; the other roles listen nowhere (docker-compose.yml switches it off for them).
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-  CMD ["node", "-e", "fetch('http://127.0.0.1:' + process.env.ONHAND_PORT + '/health/live').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+  CMD ["node", "-e", "fetch('http://127.0.0.1:' + process.env.ONHAND_PORT + '/v1/health/live').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 # The process itself gets the signals, so a stop is orderly; `docker run --init` is not needed.
 CMD ["node", "dist/main.js"]

@@ -48,6 +48,7 @@ export async function choosePlace(dataDir: string, log: (sentence: string) => vo
   const binaries = mayExecute(path.join(shipped.folder, 'bin', 'postgres'), runAs)
     ? shipped.folder
     : await copyBinaries(shipped, log);
+  await openOwnDirectory(dataDir, runAs);
   const home = await chooseHome(dataDir, runAs, log);
   await mkdir(home, { recursive: true, mode: 0o700 });
   await chown(home, runAs.uid, runAs.gid);
@@ -58,6 +59,12 @@ const LIBRARY_FOLDER = '/var/lib/onhand';
 const CACHE_FOLDER = '/var/cache/onhand';
 /** Says where the data is, when it is not in the data directory itself. */
 const SIGNPOST = 'postgres-is-elsewhere.txt';
+
+/** Where only the data directory itself is closed, passing through is allowed; looking around in it still is not. */
+async function openOwnDirectory(dataDir: string, runAs: User): Promise<void> {
+  if (mayExecute(dataDir, runAs) || !mayExecute(path.dirname(dataDir), runAs)) return;
+  await chmod(dataDir, (await stat(dataDir)).mode | 0o011);
+}
 
 async function chooseHome(dataDir: string, runAs: User, log: (sentence: string) => void): Promise<string> {
   const inside = path.join(dataDir, 'postgres');

@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, cp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -218,6 +218,14 @@ describe.runIf(isRoot)('as root, below a folder only root may enter', () => {
     const second = await start(dataDir);
     expect(second.home).toBe(first.home);
     expect(await query(second, 'SELECT answer FROM note')).toEqual([{ answer: 42 }]);
+  });
+
+  it('keeps its data inside when only the data directory itself was closed, and does not let others look around', async () => {
+    const dataDir = path.join(await makeDirectory(), '.onhand');
+    await mkdir(dataDir, { mode: 0o700 });
+    const postgres = await start(dataDir);
+    expect(postgres.home).toBe(path.join(dataDir, 'postgres'));
+    expect((await stat(dataDir)).mode & 0o777).toBe(0o711);
   });
 
   it('begins anew when the data directory was removed, and in a copy of one that is still there', async () => {
