@@ -1,0 +1,166 @@
+import { BullModule } from '@nestjs/bullmq';
+import {
+  Global,
+  Inject,
+  Injectable,
+  Logger,
+  Module,
+  type DynamicModule,
+  type FactoryProvider,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+  type Type,
+} from '@nestjs/common';
+import { APP_FILTER, APP_PIPE } from '@nestjs/core';
+import { CartDirectory } from './cart-workers/cart-directory.js';
+import { CartSecrets } from './cart-workers/cart-secrets.js';
+import { DeadLetters } from './cart-workers/dead-letters.js';
+import { LaneControl } from './cart-workers/lane-control.js';
+import { OrderImport } from './cart-workers/order-import.js';
+import { QohTransfer } from './cart-workers/qoh-transfer.js';
+import type { QueueBackend } from './cart-workers/queue-backend.js';
+import { WorkerRuntime } from './cart-workers/worker-runtime.js';
+import type { Config } from './config.js';
+import type { Database } from './database.js';
+import { CommandBatcher } from './events/command-batcher.js';
+import { EventStore } from './events/event-store.js';
+import { AccessModule } from './modules/access/access.module.js';
+import { CartsModule } from './modules/carts/carts.module.js';
+import { DashboardModule } from './modules/dashboard/dashboard.module.js';
+import { HealthModule } from './modules/health/health.module.js';
+import { HttpModule } from './modules/http/http.module.js';
+import { ProblemFilter } from './modules/http/problem.filter.js';
+import { validationPipe } from './modules/http/validation.js';
+import { InventoryModule } from './modules/inventory/inventory.module.js';
+import { JobProcessorsModule } from './modules/jobs/jobs.module.js';
+import { OrdersModule } from './modules/orders/orders.module.js';
+import { CONFIG, DATABASE, ENCRYPTION_KEY, QUEUE_BACKEND } from './modules/tokens.js';
+import { WebStackModule } from './modules/web-stack/web-stack.module.js';
+import { Projector } from './projections/projector.js';
+import { Wakeups } from './wakeups.js';
+
+/** What exists before Nest does, and outlives it: see modules/start/hub.ts. */
+export interface Surroundings {
+  readonly config: Config;
+  readonly database: Database;
+  readonly backend: QueueBackend;
+  readonly encryptionKey: Buffer;
+}
+
+/** One binary; which parts of it are awake follows from the roles. */
+@Module({})
+export class AppModule {
+  static for(surroundings: Surroundings): DynamicModule {
+    const { roles } = surroundings.config;
+    const api = [HttpModule, AccessModule, InventoryModule, OrdersModule, CartsModule, WebStackModule, HealthModule, DashboardModule];
+    return {
+      module: AppModule,
+      imports: [
+        coreModule(surroundings),
+        BullModule.forRootAsync({
+          inject: [QUEUE_BACKEND],
+          useFactory: ({ connection, prefix }: QueueBackend) => ({ connection: connection!, prefix }),
+        }),
+        ...(roles.includes('api') ? api : []),
+        ...(roles.includes('worker') ? [JobProcessorsModule] : []),
+      ],
+      providers: roles.includes('api')
+        ? [
+            { provide: APP_PIPE, useFactory: validationPipe },
+            { provide: APP_FILTER, useClass: ProblemFilter },
+          ]
+        : [],
+    };
+  }
+}
+
+/** Starts the loops that this process's roles ask for, and stops them before queues and pools go. */
+@Injectable()
+class Loops implements OnApplicationBootstrap, OnApplicationShutdown {
+  constructor(
+    @Inject(CONFIG) private readonly config: Config,
+    private readonly wakeups: Wakeups,
+    private readonly projector: Projector,
+    private readonly workers: WorkerRuntime,
+    private readonly batcher: CommandBatcher,
+  ) {}
+
+  async onApplicationBootstrap(): Promise<void> {
+    await this.wakeups.start();
+    if (this.config.roles.includes('projector')) await this.projector.start();
+    if (this.config.roles.includes('worker')) await this.workers.start();
+  }
+
+  /** The HTTP server is closed by now: no new command comes in. Workers first, because their outcomes become facts. */
+  async onApplicationShutdown(): Promise<void> {
+    if (this.config.roles.includes('worker')) await this.workers.stop();
+    await this.batcher.idle();
+    if (this.config.roles.includes('projector')) await this.projector.stop();
+    await this.wakeups.stop();
+  }
+}
+
+@Global()
+@Module({})
+class CoreModule {}
+
+/** The classes of events, projections and cart-workers, which know nothing of Nest, under their own names. */
+function coreModule({ config, database, backend, encryptionKey }: Surroundings): DynamicModule {
+  const values = [
+    { provide: CONFIG, useValue: config },
+    { provide: DATABASE, useValue: database },
+    { provide: QUEUE_BACKEND, useValue: backend },
+    { provide: ENCRYPTION_KEY, useValue: encryptionKey },
+  ];
+  const classes = [
+    made(Wakeups, [], () => new Wakeups(database)),
+    made(EventStore, [Wakeups], (wakeups: Wakeups) => new EventStore(database.pool, { onAppended: () => wakeups.signal('events') })),
+    made(CommandBatcher, [EventStore], (store: EventStore) => new CommandBatcher(store)),
+    made(Projector, [Wakeups], (wakeups: Wakeups) => new Projector({ database, wakeups, log: logOf('Projector') })),
+    made(CartSecrets, [], () => new CartSecrets(database, encryptionKey)),
+    made(CartDirectory, [CartSecrets], (secrets: CartSecrets) => new CartDirectory(database, secrets, config)),
+    made(LaneControl, [Wakeups], (wakeups: Wakeups) => new LaneControl(database, wakeups)),
+    made(OrderImport, [CommandBatcher, CartDirectory], (batcher: CommandBatcher, directory: CartDirectory) => new OrderImport(database, batcher, directory)),
+    made(
+      QohTransfer,
+      [CommandBatcher, CartDirectory, OrderImport, Projector],
+      (batcher: CommandBatcher, directory: CartDirectory, orderImport: OrderImport, projector: Projector) =>
+        new QohTransfer({ database, batcher, directory, orderImport, caughtUp: (timeoutMs: number) => projector.caughtUp(timeoutMs) }),
+    ),
+    made(
+      DeadLetters,
+      [CommandBatcher, CartDirectory, Wakeups],
+      (batcher: CommandBatcher, directory: CartDirectory, wakeups: Wakeups) => new DeadLetters({ database, batcher, directory, wakeups }),
+    ),
+    made(
+      WorkerRuntime,
+      [CartDirectory, Wakeups, OrderImport, Projector],
+      (directory: CartDirectory, wakeups: Wakeups, orderImport: OrderImport, projector: Projector) =>
+        new WorkerRuntime({
+          database,
+          backend,
+          directory,
+          wakeups,
+          orderImport,
+          caughtUp: (timeoutMs) => projector.caughtUp(timeoutMs),
+          shutdownTimeoutMs: config.shutdownTimeoutMs,
+          log: logOf('Lanes'),
+        }),
+    ),
+  ];
+  return { module: CoreModule, providers: [...values, ...classes, Loops], exports: [...values, ...classes] };
+}
+
+/** A provider that makes a plain class. The class is its own token, so whoever injects it needs no other name. */
+function made<T>(type: Type<T> | (abstract new (...args: never[]) => T), inject: FactoryProvider['inject'], useFactory: (...args: never[]) => T): FactoryProvider<T> {
+  return { provide: type as Type<T>, inject: inject ?? [], useFactory: useFactory as (...args: unknown[]) => T };
+}
+
+function logOf(context: string) {
+  const logger = new Logger(context);
+  return {
+    info: (text: string) => logger.log(text),
+    warn: (text: string) => logger.warn(text),
+    error: (text: string) => logger.error(text),
+  };
+}

@@ -1,0 +1,48 @@
+import { Injectable, SetMetadata, type CanActivate, type ExecutionContext } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import type { FastifyRequest } from 'fastify';
+import { Problem } from '../http/problem.js';
+import { allows, type KeyHolder } from './api-keys.js';
+import type { Scope } from './api-keys.table.js';
+import { Sessions } from './sessions.js';
+
+/** A request after the guard. */
+export interface CallerRequest extends FastifyRequest {
+  caller?: KeyHolder;
+}
+
+const NEEDS = 'onhand:scope';
+const OPEN = 'onhand:open';
+
+/** The scope a route needs where it is not the usual one (`read` to look, `operate` for everything else). */
+export const Needs = (scope: Scope) => SetMetadata(NEEDS, scope);
+
+/** A route without an API key. It says why, so that nobody opens one in passing. */
+export const Open = (why: string) => SetMetadata(OPEN, why);
+
+/** On every route of every controller. */
+@Injectable()
+export class AccessGuard implements CanActivate {
+  constructor(
+    private readonly reflector: Reflector,
+    private readonly sessions: Sessions,
+  ) {}
+
+  async canActivate(context: ExecutionContext): Promise<boolean> {
+    const targets = [context.getHandler(), context.getClass()];
+    if (this.reflector.getAllAndOverride<string | undefined>(OPEN, targets) !== undefined) return true;
+
+    const request = context.switchToHttp().getRequest<CallerRequest>();
+    const looks = request.method === 'GET' || request.method === 'HEAD';
+    const needed = this.reflector.getAllAndOverride<Scope | undefined>(NEEDS, targets) ?? (looks ? 'read' : 'operate');
+    const caller = await this.sessions.callerOf(request);
+    if (caller === null) {
+      throw new Problem('unauthorized', 'Send a valid API key: Authorization: Bearer ohk_… or X-API-Key. An admin key makes others at POST /v1/api-keys.');
+    }
+    if (!allows(caller.scope, needed)) {
+      throw new Problem('forbidden', `This needs the scope "${needed}"; the key "${caller.name}" has "${caller.scope}". Use another key.`);
+    }
+    request.caller = caller;
+    return true;
+  }
+}

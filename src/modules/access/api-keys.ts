@@ -1,0 +1,165 @@
+import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { and, desc, eq, isNull, lt, or, sql } from 'drizzle-orm';
+import type { Database } from '../../database.js';
+import { DATABASE } from '../tokens.js';
+import { apiKeys, scopes, type Scope } from './api-keys.table.js';
+
+/** Who is calling. */
+export interface KeyHolder {
+  readonly id: string;
+  readonly name: string;
+  readonly scope: Scope;
+  readonly expiresAt: Date | null;
+}
+
+export interface ApiKeyRow extends KeyHolder {
+  readonly prefix: string;
+  readonly createdAt: Date;
+  readonly lastUsedAt: Date | null;
+  readonly revokedAt: Date | null;
+}
+
+/**
+ * Makes, checks and revokes API keys. What was checked is remembered for a few seconds, so that a busy client costs no
+ * query per request; a key revoked in another process may therefore be let in for that long.
+ */
+@Injectable()
+export class ApiKeys {
+  private readonly remembered = new Map<string, { holder: KeyHolder; until: number }>();
+  private readonly lastNoted = new Map<string, number>();
+  private readonly logger = new Logger('Access');
+
+  constructor(@Inject(DATABASE) private readonly database: Database) {}
+
+  /** Resolves with the holder of a key that is valid now, else with null. */
+  async check(key: string): Promise<KeyHolder | null> {
+    if (key.length > KEY_LENGTH_MAX) return null;
+    const hash = hashOf(key);
+    return this.recall(`hash:${hash.toString('hex')}`, async () => {
+      const rows = await this.database.orm.select().from(apiKeys).where(eq(apiKeys.prefix, prefixOf(key)));
+      return rows.find((row) => row.hash.length === hash.length && timingSafeEqual(row.hash, hash));
+    });
+  }
+
+  /** The same for a browser session, which remembers the key's id. */
+  checkId(id: string): Promise<KeyHolder | null> {
+    return this.recall(`id:${id}`, async () => {
+      const rows = await this.database.orm.select().from(apiKeys).where(eq(apiKeys.id, id));
+      return rows[0];
+    });
+  }
+
+  /** Makes a key. The answer is the only place where it can be read. */
+  async create(input: { name: string; scope: Scope; expiresAt: Date | null }): Promise<ApiKeyRow & { key: string }> {
+    const key = `ohk_${randomBytes(32).toString('base64url')}`;
+    const row = await this.insert(input, key);
+    return { ...row, key };
+  }
+
+  list(): Promise<ApiKeyRow[]> {
+    const { hash: _hidden, ...shown } = columns;
+    return this.database.orm.select(shown).from(apiKeys).orderBy(desc(apiKeys.createdAt), apiKeys.id);
+  }
+
+  /** False when there is no such key. Revoking twice is the same as once. */
+  async revoke(id: string): Promise<boolean> {
+    const rows = await this.database.orm
+      .update(apiKeys)
+      .set({ revokedAt: sql`coalesce(${apiKeys.revokedAt}, now())` })
+      .where(eq(apiKeys.id, id))
+      .returning({ id: apiKeys.id });
+    this.remembered.clear();
+    return rows.length > 0;
+  }
+
+  /**
+   * The first key of a hub. With a preset key that one exists afterwards; otherwise a new one is made where no admin key
+   * is left. Resolves with the new key, to be shown once, or null when nothing was made that nobody knows.
+   * Several processes may start at once: an advisory lock lets one of them make it.
+   */
+  async ensureOwner(preset: string | undefined): Promise<string | null> {
+    return this.database.orm.transaction(async (tx) => {
+      await tx.execute(sql`select pg_advisory_xact_lock(${OWNER_LOCK})`);
+      if (preset !== undefined) {
+        const known = await tx.select({ hash: apiKeys.hash }).from(apiKeys).where(eq(apiKeys.prefix, prefixOf(preset)));
+        if (known.some((row) => row.hash.equals(hashOf(preset)))) return null;
+        await tx.insert(apiKeys).values(valuesOf({ name: 'owner (ONHAND_OWNER_KEY)', scope: 'admin', expiresAt: null }, preset));
+        return null;
+      }
+      const owners = await tx
+        .select({ id: apiKeys.id })
+        .from(apiKeys)
+        .where(and(eq(apiKeys.scope, 'admin'), isNull(apiKeys.revokedAt), or(isNull(apiKeys.expiresAt), sql`${apiKeys.expiresAt} > now()`)))
+        .limit(1);
+      if (owners.length > 0) return null;
+      const key = `ohk_${randomBytes(32).toString('base64url')}`;
+      await tx.insert(apiKeys).values(valuesOf({ name: 'owner', scope: 'admin', expiresAt: null }, key));
+      return key;
+    });
+  }
+
+  private async insert(input: { name: string; scope: Scope; expiresAt: Date | null }, key: string): Promise<ApiKeyRow> {
+    const { hash: _hidden, ...shown } = columns;
+    const [row] = await this.database.orm.insert(apiKeys).values(valuesOf(input, key)).returning(shown);
+    return row!;
+  }
+
+  private async recall(entry: string, find: () => Promise<(ApiKeyRow & { hash: Buffer }) | undefined>): Promise<KeyHolder | null> {
+    const now = Date.now();
+    const remembered = this.remembered.get(entry);
+    if (remembered !== undefined && remembered.until > now) {
+      this.noteUse(remembered.holder.id, now);
+      return expired(remembered.holder, now) ? null : remembered.holder;
+    }
+    const row = await find();
+    if (row === undefined || row.revokedAt !== null || expired(row, now)) return null;
+    const holder: KeyHolder = { id: row.id, name: row.name, scope: row.scope, expiresAt: row.expiresAt };
+    if (this.remembered.size >= REMEMBERED_MAX) this.remembered.clear();
+    this.remembered.set(entry, { holder, until: now + REMEMBERED_MS });
+    this.noteUse(holder.id, now);
+    return holder;
+  }
+
+  private noteUse(id: string, now: number): void {
+    if (now - (this.lastNoted.get(id) ?? 0) < NOTED_EVERY_MS) return;
+    if (this.lastNoted.size >= REMEMBERED_MAX) this.lastNoted.clear();
+    this.lastNoted.set(id, now);
+    this.database.orm
+      .update(apiKeys)
+      .set({ lastUsedAt: new Date(now) })
+      .where(and(eq(apiKeys.id, id), or(isNull(apiKeys.lastUsedAt), lt(apiKeys.lastUsedAt, new Date(now)))))
+      // The request itself has been let in; that nobody can see when it was is not worth failing it.
+      .catch((error: unknown) => this.logger.warn(`The last use of API key ${id} was not noted: ${String(error)}`));
+  }
+}
+
+export function allows(held: Scope, needed: Scope): boolean {
+  return scopes.indexOf(held) >= scopes.indexOf(needed);
+}
+
+const columns = {
+  id: apiKeys.id,
+  name: apiKeys.name,
+  prefix: apiKeys.prefix,
+  hash: apiKeys.hash,
+  scope: apiKeys.scope,
+  createdAt: apiKeys.createdAt,
+  expiresAt: apiKeys.expiresAt,
+  lastUsedAt: apiKeys.lastUsedAt,
+  revokedAt: apiKeys.revokedAt,
+};
+
+const KEY_LENGTH_MAX = 500;
+const REMEMBERED_MS = 5_000;
+const REMEMBERED_MAX = 1_000;
+const NOTED_EVERY_MS = 60_000;
+const OWNER_LOCK = 0x6f6e6b79; // "onky"
+
+const hashOf = (key: string) => createHash('sha256').update(key).digest();
+const prefixOf = (key: string) => key.slice(0, 12);
+const expired = (key: { expiresAt: Date | null }, now: number) => key.expiresAt !== null && key.expiresAt.getTime() <= now;
+
+function valuesOf(input: { name: string; scope: Scope; expiresAt: Date | null }, key: string) {
+  return { id: randomUUID(), ...input, prefix: prefixOf(key), hash: hashOf(key) };
+}

@@ -1,0 +1,81 @@
+import { z } from 'zod';
+import { connectorFor } from '../../cart-workers/connectors/index.js';
+import type { Connector } from '../../cart-workers/connectors/connector.js';
+import { cartId, location, name } from '../http/fields.js';
+import { Problem } from '../http/problem.js';
+
+const url = z
+  .url({ protocol: /^https?$/, error: 'must be a URL such as https://shop.example.com' })
+  .max(2000)
+  .refine((text) => new URL(text).username === '' && new URL(text).password === '', 'must not contain a user or password; they have fields of their own');
+
+const access = {
+  url,
+  username: z.string().max(200),
+  /** Write-only: no answer ever contains it. */
+  secret: z.string().min(1).max(1000),
+  storeCode: z.string().max(200),
+};
+const timing = {
+  requestTimeoutMs: z.int().min(500).max(120_000),
+  quietTimeMs: z.int().min(0).max(3_600_000).describe('How long after a request’s deadline the cart may still carry it out'),
+  pollIntervalMs: z.int().min(500).max(86_400_000).describe('How often its orders are asked for'),
+};
+const stock = {
+  locations: z.array(location).min(1).max(100).describe('Whose stock the cart sells'),
+  orderLocation: location.describe('Where its orders take their pieces; one of its locations'),
+};
+
+/** What a draft is tried with, before anything is stored. */
+export const draft = z.strictObject({
+  url: access.url,
+  username: access.username.default(''),
+  secret: access.secret,
+  storeCode: access.storeCode.default(''),
+  requestTimeoutMs: timing.requestTimeoutMs.default(20_000),
+});
+
+export const newCart = z.strictObject({
+  id: cartId.optional().describe('Left out: made from the name'),
+  name,
+  type: z.string().max(50),
+  ...draft.shape,
+  locations: stock.locations,
+  orderLocation: stock.orderLocation.optional().describe('Left out: the first of its locations'),
+  quietTimeMs: timing.quietTimeMs.optional().describe('Left out: what is usual for its type'),
+  pollIntervalMs: timing.pollIntervalMs.default(5_000),
+});
+
+/** Fields left out stay as they are. The type never changes: another type is another cart. */
+export const cartChange = z
+  .strictObject({ name, ...access, ...timing, ...stock })
+  .partial()
+  .refine((body) => Object.keys(body).length > 0, 'name at least one field to change');
+
+/** @throws Problem unknown-cart-type */
+export function connectorOf(type: string): Connector {
+  try {
+    return connectorFor(type);
+  } catch {
+    throw new Problem('unknown-cart-type', `There is no cart type "${type}"; GET /v1/cart-types lists them.`, [{ field: 'type', detail: 'is not known' }]);
+  }
+}
+
+/** @throws Problem invalid-request naming every field that this type of cart needs and the draft lacks */
+export function checkFields(connector: Connector, given: z.infer<typeof draft>): void {
+  const missing = connector.fields.filter((field) => field.required && given[field.name] === '');
+  if (missing.length === 0) return;
+  const fields = missing.map((field) => ({ field: field.name, detail: `${field.label} is needed: ${field.help}` }));
+  throw new Problem('invalid-request', `A cart of the type "${connector.label}" needs: ${missing.map((field) => field.name).join(', ')}.`, fields);
+}
+
+/** An id out of a name: "Main Shop (EU)" becomes main-shop-eu. */
+export function idFromName(text: string): string {
+  const id = text
+    .normalize('NFKD')
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-+|-+$/g, '')
+    .slice(0, 63);
+  return id === '' ? 'cart' : id;
+}

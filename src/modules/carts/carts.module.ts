@@ -1,0 +1,16 @@
+import { Module } from '@nestjs/common';
+import { JobsModule } from '../jobs/jobs.module.js';
+import { CartReads } from './cart-reads.js';
+import { CartTypesController } from './cart-types.controller.js';
+import { CartsController } from './carts.controller.js';
+import { ComparisonController } from './comparison.controller.js';
+import { LanesController } from './lanes.controller.js';
+import { ListingsController } from './listings.controller.js';
+import { WebhooksController } from './webhooks.controller.js';
+
+@Module({
+  imports: [JobsModule],
+  controllers: [CartTypesController, CartsController, ListingsController, LanesController, ComparisonController, WebhooksController],
+  providers: [CartReads],
+})
+export class CartsModule {}

@@ -1,0 +1,56 @@
+import { Body, Controller, Get, HttpCode, Param, Post, Res } from '@nestjs/common';
+import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { FastifyReply } from 'fastify';
+import { z } from 'zod';
+import { cartId } from '../http/fields.js';
+import { Problem } from '../http/problem.js';
+import type { Asking } from '../http/asking.js';
+import { Asks } from '../http/asking.js';
+import { Comparisons } from '../jobs/comparisons.js';
+import { CartReads } from './cart-reads.js';
+import { unknownCart } from './carts.controller.js';
+
+const wish = z.strictObject({
+  direction: z.enum(['send', 'get']).describe('send: the cart follows us (Send QOH). get: we follow the cart (Get QOH).'),
+});
+
+@ApiTags('Carts')
+@ApiBearerAuth()
+@Controller('v1/carts/:id/comparison')
+export class ComparisonController {
+  constructor(
+    private readonly comparisons: Comparisons,
+    private readonly carts: CartReads,
+  ) {}
+
+  @Post()
+  @HttpCode(202)
+  @ApiOperation({ summary: 'Make both sides equal for the first time, in the background. Asked twice, the one under way is answered.' })
+  async start(
+    @Param('id', { schema: cartId }) id: string,
+    @Body({ schema: wish }) body: z.infer<typeof wish>,
+    @Asks() asking: Asking,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ) {
+    if (!(await this.carts.exists(id))) unknownCart(id);
+    const started = await this.comparisons.start(id, body.direction, asking.by);
+    const statusUrl = `/v1/carts/${id}/comparison/${started.id}`;
+    reply.header('Location', statusUrl);
+    return { ...started, statusUrl };
+  }
+
+  @Get()
+  @ApiOperation({ summary: 'The last comparisons of a cart, the newest first' })
+  async list(@Param('id', { schema: cartId }) id: string) {
+    if (!(await this.carts.exists(id))) unknownCart(id);
+    return { data: await this.comparisons.last(id), nextCursor: null };
+  }
+
+  @Get(':comparison')
+  @ApiOperation({ summary: 'How far a comparison is, and what it found' })
+  async status(@Param('id', { schema: cartId }) id: string, @Param('comparison', { schema: z.string().max(200) }) comparison: string) {
+    const status = await this.comparisons.status(id, comparison);
+    if (status !== null) return status;
+    throw new Problem('unknown-comparison', `There is no comparison "${comparison}" of this cart, or it is long past; start one at POST /v1/carts/${id}/comparison.`);
+  }
+}

@@ -1,0 +1,92 @@
+import cookie from '@fastify/cookie';
+import helmet from '@fastify/helmet';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { allows } from '../access/api-keys.js';
+import { cookieSecret, Sessions } from '../access/sessions.js';
+import { BOARD_PATH, BoardQueues } from '../dashboard/board-queues.js';
+import { version } from '../start/version.js';
+import { problemBody, type ProblemCode } from './problem.js';
+import { pathOf } from './problem.filter.js';
+
+const BODY_MAX = 1024 * 1024;
+const BATCH_BODY_MAX = 10 * BODY_MAX;
+const DOCS_PATH = '/docs';
+
+export function createHttpAdapter(): FastifyAdapter {
+  return new FastifyAdapter({
+    bodyLimit: BODY_MAX,
+    // A SKU in a path may have 255 characters, each of them several when encoded.
+    routerOptions: { maxParamLength: 3_000, ignoreTrailingSlash: true },
+    forceCloseConnections: 'idle',
+    return503OnClosing: true,
+  });
+}
+
+/** Everything of the HTTP side that is Fastify's and not Nest's. Call it before the application listens. */
+export async function configureHttp(app: NestFastifyApplication, encryptionKey: Buffer): Promise<void> {
+  const fastify = app.getHttpAdapter().getInstance();
+  // Batches may be larger; Fastify takes the route's own limit over its parser's.
+  fastify.addHook('onRoute', (route) => {
+    if (/\/(batch|listings)$/.test(route.url)) route.bodyLimit = BATCH_BODY_MAX;
+  });
+  await app.register(helmet, {
+    contentSecurityPolicy: {
+      directives: {
+        'defaultSrc': ["'self'"],
+        'scriptSrc': ["'self'"],
+        // Swagger UI and Bull Board write styles into their elements.
+        'styleSrc': ["'self'", "'unsafe-inline'"],
+        'imgSrc': ["'self'", 'data:'],
+        'frameAncestors': ["'none'"],
+        // A hub on a local network speaks plain HTTP; a proxy in front of it may say otherwise.
+        'upgradeInsecureRequests': null,
+      },
+    },
+  });
+  await app.register(cookie, { secret: cookieSecret(encryptionKey) });
+  const sessions = app.get(Sessions);
+  fastify.addHook('onRequest', (request, reply) => guardPages(sessions, request, reply));
+  await app.register(app.get(BoardQueues).adapter.registerPlugin(), { prefix: BOARD_PATH });
+  setUpDocs(app);
+}
+
+/**
+ * Bull Board and the docs are no controllers, so the access guard never sees them. Browsers without a session are sent
+ * to the sign-in page, everybody else gets the problem. Looking needs `read`; pressing buttons needs `operate`.
+ */
+async function guardPages(sessions: Sessions, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  const path = pathOf(request.url).toLowerCase();
+  if (![BOARD_PATH, DOCS_PATH].some((page) => path === page || path.startsWith(`${page}/`))) return;
+  const caller = await sessions.callerOf(request);
+  const looks = request.method === 'GET' || request.method === 'HEAD';
+  if (caller !== null && allows(caller.scope, looks ? 'read' : 'operate')) return;
+  if (caller === null && looks && request.headers.accept?.includes('text/html') === true) {
+    await reply.redirect(`/sign-in?to=${encodeURIComponent(request.url)}`, 303);
+    return;
+  }
+  const [code, detail]: [ProblemCode, string] =
+    caller === null
+      ? ['unauthorized', 'Sign in at /sign-in, or send an API key: Authorization: Bearer ohk_… or X-API-Key.']
+      : ['forbidden', 'This needs the scope "operate"; sign in with another key.'];
+  const body = problemBody(code, detail, [], path);
+  await reply.status(body.status).type('application/problem+json; charset=utf-8').send(JSON.stringify(body));
+}
+
+function setUpDocs(app: NestFastifyApplication): void {
+  const config = new DocumentBuilder()
+    .setTitle('Onhand')
+    .setDescription(
+      'One stock number, every cart, within seconds. Errors are problem+json; their `type` is stable. Lists are pages: hand `nextCursor` back as `cursor`.',
+    )
+    .setVersion(version)
+    .setOpenAPIVersion('3.1.0')
+    .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'An API key: ohk_…' })
+    .build();
+  SwaggerModule.setup('docs', app, () => SwaggerModule.createDocument(app, config), {
+    jsonDocumentUrl: 'docs/openapi.json',
+    yamlDocumentUrl: 'docs/openapi.yaml',
+    customSiteTitle: 'Onhand API',
+  });
+}

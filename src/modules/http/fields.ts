@@ -1,0 +1,61 @@
+import { z } from 'zod';
+
+/** The words of requests, described once; every body and query is made of these. */
+
+/** Largest quantity of one movement; far from where sums of bigint or JavaScript numbers would end. */
+const QUANTITY_MAX = 1_000_000_000;
+
+const printable = /^[^\u0000-\u001f\u007f]+$/u;
+
+const text = (max: number) =>
+  z
+    .string()
+    .min(1, 'must not be empty')
+    .max(max, `must have at most ${max} characters`)
+    .regex(printable, 'must be printable text')
+    .refine((value) => value === value.trim(), 'must not begin or end with a space');
+
+export const sku = text(255).describe('The merchant’s own code of an item');
+/** A location is part of a stream's name, where `/` separates. */
+export const location = text(64)
+  .regex(/^[^/]+$/, 'must not contain "/"')
+  .describe('Code of a warehouse or shop');
+export const cartId = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be small letters, digits and hyphens, at most 63')
+  .describe('Id of a cart');
+export const itemKey = text(255).describe('The cart’s own key of an item');
+export const paperNumber = text(100)
+  .regex(/^[^/]+$/, 'must not contain "/"')
+  .describe('Number of an order or a transfer');
+export const title = text(500);
+export const name = text(200);
+export const reason = text(500);
+
+export const quantity = z.int().min(1, 'must be 1 or more').max(QUANTITY_MAX);
+/** A count may find nothing. */
+export const countedQuantity = z.int().min(0, 'must be 0 or more').max(QUANTITY_MAX);
+export const delta = z
+  .int()
+  .min(-QUANTITY_MAX)
+  .max(QUANTITY_MAX)
+  .refine((value) => value !== 0, 'must not be 0');
+
+/** ISO 8601 with an offset; arrives as UTC with milliseconds, which is how the log keeps it. */
+export const time = z.iso
+  .datetime({ offset: true, message: 'must be a time such as 2026-03-01T12:00:00Z' })
+  .transform((value) => new Date(value).toISOString());
+
+export const reference = z.strictObject({
+  kind: z.enum(['purchase-order', 'order', 'transfer', 'count', 'file', 'other']),
+  number: text(100),
+  line: text(100).optional(),
+});
+
+export const source = z
+  .string()
+  .regex(/^(direct|phone|cart:[a-z0-9-]{1,63}|file:[^/]{1,200})$/, 'must be direct, phone, cart:<id> or file:<name>')
+  .transform((value) => value as 'direct' | 'phone' | `cart:${string}` | `file:${string}`);
+
+/** Flags in a query arrive as text. */
+export const flag = z.enum(['true', 'false']).transform((value) => value === 'true');

@@ -1,0 +1,56 @@
+import { Catch, HttpException, Logger, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { CartError } from '../../cart-workers/connectors/cart-error.js';
+import { QueueFullError } from '../../events/command-batcher.js';
+import { Problem, problemBody, type ProblemBody, type ProblemCode } from './problem.js';
+
+/**
+ * Turns every error into problem+json: ours, Nest's, Fastify's (malformed JSON, too large, wrong media type) and faults.
+ * A fault is logged with its stack here and answered without any of it.
+ */
+@Catch()
+export class ProblemFilter implements ExceptionFilter {
+  private readonly logger = new Logger('Http');
+
+  catch(error: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    const request = http.getRequest<FastifyRequest>();
+    const reply = http.getResponse<FastifyReply>();
+    const path = pathOf(request.url);
+    const body = bodyOf(error, request.method, path);
+    if (body.status >= 500) this.logger.error(`${request.method} ${path} failed`, error instanceof Error ? error.stack : String(error));
+    if (reply.sent) return;
+    if (body.status === 401) reply.header('WWW-Authenticate', 'Bearer realm="onhand"');
+    reply.status(body.status).type('application/problem+json; charset=utf-8').send(JSON.stringify(body));
+  }
+}
+
+/** Without the query: a problem's `instance` and the log name the place, not what was asked. */
+export function pathOf(url: string): string {
+  const end = url.indexOf('?');
+  return end === -1 ? url : url.slice(0, end);
+}
+
+function bodyOf(error: unknown, method: string, path: string): ProblemBody {
+  if (error instanceof Problem) return error.body(path);
+  if (error instanceof CartError) return problemBody('cart-call-failed', `The cart did not take it: ${error.response}`, [], path);
+  if (error instanceof Error && error.name === 'CartMissingError') {
+    return problemBody('unknown-cart', 'There is no cart with this id; GET /v1/carts lists them.', [], path);
+  }
+  if (error instanceof QueueFullError) return problemBody('unavailable', `Nothing was recorded: ${error.message}.`, [], path);
+  const status = error instanceof HttpException ? error.getStatus() : 500;
+  const [code, detail] = byStatus[status] ?? (status < 500 ? byStatus[400]! : byStatus[500]!);
+  return problemBody(code, detail.replace('{method}', method).replace('{path}', path), [], path);
+}
+
+const byStatus: Record<number, readonly [ProblemCode, string]> = {
+  400: ['malformed-request', 'The body is not valid JSON, or the URL cannot be decoded; check the syntax and send it again.'],
+  401: ['unauthorized', 'Send an API key: Authorization: Bearer ohk_… or X-API-Key.'],
+  403: ['forbidden', 'Use an API key whose scope allows this.'],
+  404: ['not-found', 'There is no {method} {path}; /docs lists every route.'],
+  405: ['method-not-allowed', '{method} is not allowed at {path}; /docs lists every route.'],
+  413: ['too-large', 'A request may have 1 MB, a batch 10 MB; send it in smaller parts.'],
+  415: ['unsupported-media-type', 'Send the body as JSON with Content-Type: application/json.'],
+  500: ['fault', 'It was not your request; try again, and look into the log of the hub if it stays.'],
+  503: ['unavailable', 'The hub is starting or stopping; try again in a moment.'],
+};

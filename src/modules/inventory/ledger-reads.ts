@@ -1,0 +1,50 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { z } from 'zod';
+import type { Database } from '../../database.js';
+import { ledgerPage, onHandAsOf, type LedgerEntry } from '../../events/ledger.js';
+import { decodeCursor, digits, pageOf } from '../http/paging.js';
+import { DATABASE } from '../tokens.js';
+
+/** What the log itself says of an item's stock: no projection, so it is never behind. */
+@Injectable()
+export class LedgerReads {
+  constructor(@Inject(DATABASE) private readonly database: Database) {}
+
+  /** The newest first, in the order of the log. */
+  async movements(sku: string, query: { location?: string | undefined; cursor?: string | undefined; limit: number }) {
+    const cursor = decodeCursor(query.cursor, z.tuple([z.int(), digits, digits]));
+    const before = cursor === null ? undefined : { generation: cursor[0], transactionId: cursor[1], position: cursor[2] };
+    const rows = await ledgerPage(this.database.orm, { sku, location: query.location, before, limit: query.limit + 1 });
+    return pageOf(rows, query.limit, (row) => [row.generation, row.transactionId, row.position], shownEntry);
+  }
+
+  async onHandAt(sku: string, at: string, by: 'recorded' | 'business') {
+    const locations = await onHandAsOf(this.database.orm, { sku, at: new Date(at), by });
+    return { sku, at, by, onHand: locations.reduce((sum, row) => sum + row.onHand, 0), locations };
+  }
+}
+
+function shownEntry(entry: LedgerEntry) {
+  const { fact, stream, version, location, delta, openDelta, balance } = entry;
+  const { reason, reference, source } = fact.data;
+  return {
+    type: fact.type,
+    location,
+    delta,
+    openDelta,
+    /** On hand at this location right after. */
+    balance,
+    reason,
+    reference,
+    source,
+    /** What only some kinds have: what was counted, and which count a correction belongs to. */
+    ...('asOf' in fact.data && { counted: fact.data.quantity, asOf: fact.data.asOf }),
+    ...(fact.type === 'CountCorrected' && { alreadyInCountOf: fact.data.countedAsOf }),
+    ...(fact.type === 'StockReturned' && { returned: fact.data.quantity, resellable: fact.data.resellable }),
+    stream,
+    version,
+    occurredAt: entry.occurredAt.toISOString(),
+    recordedAt: entry.recordedAt.toISOString(),
+    causationId: entry.causationId,
+  };
+}

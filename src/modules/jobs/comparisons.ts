@@ -1,0 +1,78 @@
+import { randomUUID } from 'node:crypto';
+import { InjectQueue } from '@nestjs/bullmq';
+import { Injectable } from '@nestjs/common';
+import { Queue, type Job } from 'bullmq';
+import { z } from 'zod';
+import { COMPARISONS } from './queue-names.js';
+
+export const comparisonData = z.object({
+  cartId: z.string(),
+  direction: z.enum(['send', 'get']),
+  by: z.string(),
+});
+export type ComparisonData = z.infer<typeof comparisonData>;
+
+export const comparisonProgress = z.object({ done: z.number(), total: z.number().nullable() });
+
+/** First comparisons as jobs: started here, worked on by comparisons.processor.ts in whichever process has the role. */
+@Injectable()
+export class Comparisons {
+  constructor(@InjectQueue(COMPARISONS) private readonly queue: Queue) {}
+
+  /** Starts one; where one of the same cart waits or runs already, that one is answered and nothing is started. */
+  async start(cartId: string, direction: 'send' | 'get', by: string) {
+    const wished: ComparisonData = { cartId, direction, by };
+    const added = await this.queue.add('compare', wished, {
+      jobId: `${cartId}-${randomUUID()}`,
+      deduplication: { id: cartId },
+      attempts: 3,
+      backoff: { type: 'exponential', delay: 5_000 },
+      removeOnComplete: { age: KEPT_SECONDS, count: KEPT_COUNT },
+      removeOnFail: { age: KEPT_SECONDS, count: KEPT_COUNT },
+    });
+    const job = (await this.queue.getJob(added.id!)) ?? added;
+    return shown(job);
+  }
+
+  async status(cartId: string, id: string) {
+    const job = await this.queue.getJob(id);
+    const status = job && (await shown(job));
+    return status?.cart === cartId ? status : null;
+  }
+
+  async last(cartId: string) {
+    const jobs = await this.queue.getJobs(['active', 'waiting', 'delayed', 'completed', 'failed'], 0, KEPT_COUNT);
+    const own = jobs.filter((job) => comparisonData.safeParse(job?.data).data?.cartId === cartId);
+    own.sort((a, b) => b.timestamp - a.timestamp);
+    return Promise.all(own.slice(0, SHOWN_MAX).map(shown));
+  }
+}
+
+const KEPT_SECONDS = 7 * 86_400;
+const KEPT_COUNT = 500;
+const SHOWN_MAX = 20;
+
+async function shown(job: Job) {
+  const { cartId, direction, by } = comparisonData.parse(job.data);
+  const state = stateOf(await job.getState());
+  const progress = comparisonProgress.safeParse(job.progress);
+  return {
+    id: job.id!,
+    cart: cartId,
+    direction,
+    by,
+    state,
+    progress: progress.success ? progress.data : { done: 0, total: null },
+    result: state === 'done' ? (job.returnvalue as unknown) : null,
+    error: job.failedReason ?? null,
+    askedAt: new Date(job.timestamp).toISOString(),
+    startedAt: job.processedOn === undefined ? null : new Date(job.processedOn).toISOString(),
+    endedAt: job.finishedOn === undefined ? null : new Date(job.finishedOn).toISOString(),
+  };
+}
+
+function stateOf(state: string): 'waiting' | 'running' | 'done' | 'failed' {
+  if (state === 'completed') return 'done';
+  if (state === 'failed') return 'failed';
+  return state === 'active' ? 'running' : 'waiting';
+}

@@ -1,0 +1,24 @@
+import { BullModule } from '@nestjs/bullmq';
+import { Module } from '@nestjs/common';
+import { CleanUpProcessor } from './clean-up.processor.js';
+import { CleanUpSchedule } from './clean-up-schedule.js';
+import { Comparisons } from './comparisons.js';
+import { ComparisonsProcessor } from './comparisons.processor.js';
+import { OrderPollSchedules } from './order-poll-schedules.js';
+import { OrderPollsProcessor } from './order-polls.processor.js';
+import { CLEAN_UP, COMPARISONS, ORDER_POLLS } from './queue-names.js';
+
+/** The fixed queues themselves: whoever starts or looks at a job needs them. */
+@Module({
+  imports: [BullModule.registerQueue({ name: ORDER_POLLS }, { name: COMPARISONS }, { name: CLEAN_UP })],
+  providers: [Comparisons],
+  exports: [BullModule, Comparisons],
+})
+export class JobsModule {}
+
+/** Whoever works on them: only in processes with the role `worker`. */
+@Module({
+  imports: [JobsModule],
+  providers: [OrderPollsProcessor, OrderPollSchedules, ComparisonsProcessor, CleanUpProcessor, CleanUpSchedule],
+})
+export class JobProcessorsModule {}

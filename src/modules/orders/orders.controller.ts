@@ -1,0 +1,124 @@
+import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { ApiBearerAuth, ApiHeader, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { z } from 'zod';
+import { OrderImport } from '../../cart-workers/order-import.js';
+import type { Asking } from '../http/asking.js';
+import { Asks } from '../http/asking.js';
+import { CommandRunner, type Accepted } from '../http/command-runner.js';
+import { cartId, itemKey, location, paperNumber, quantity, sku, time } from '../http/fields.js';
+import { idempotencyHeader } from '../http/open-api.js';
+import { pageFields } from '../http/paging.js';
+import { Problem } from '../http/problem.js';
+import { OrderReads } from './order-reads.js';
+
+const header = {
+  number: paperNumber,
+  revision: z.int().min(0).default(0).describe('Rises with every change of the order; older ones are ignored. 0: there is no such number.'),
+  placedAt: time.optional(),
+  state: z.enum(['open', 'shipped', 'closed', 'cancelled']).default('open'),
+};
+const line = z.string().min(1).max(100).optional().describe('Left out: its place in the order, from 1');
+
+const phoneOrder = z.strictObject({
+  ...header,
+  cart: z.null().optional(),
+  lines: z.array(z.strictObject({ line, sku, location, quantity })).max(500),
+});
+const cartOrder = z.strictObject({
+  ...header,
+  cart: cartId.describe('The cart on whose behalf the order is told; it counts as one of that cart’s own'),
+  lines: z.array(z.strictObject({ line, key: itemKey, quantity, title: z.string().max(500).default('') })).max(500),
+});
+const newOrder = z.union([phoneOrder, cartOrder]);
+
+const which = z.strictObject({ cart: cartId.optional().describe('Left out: an order no cart told us (phone)') });
+const listQuery = z.strictObject({
+  cart: cartId.optional(),
+  state: z.enum(['open', 'shipped', 'closed', 'cancelled']).optional(),
+  ...pageFields,
+});
+const progress = z
+  .strictObject({
+    lines: z.array(z.strictObject({ line: z.string().min(1).max(100), quantity })).min(1).max(500).optional().describe('Left out: every open line'),
+    occurredAt: time.optional(),
+  })
+  .default({});
+
+@ApiTags('Orders')
+@ApiBearerAuth()
+@Controller('v1/orders')
+export class OrdersController {
+  constructor(
+    private readonly commands: CommandRunner,
+    private readonly orders: OrderReads,
+    private readonly orderImport: OrderImport,
+  ) {}
+
+  @Post()
+  @ApiHeader(idempotencyHeader)
+  @ApiOperation({ summary: 'Tell a whole order as it is now; only what differs from the last revision moves stock' })
+  async tell(@Body({ schema: newOrder }) body: z.infer<typeof newOrder>, @Asks() asking: Asking): Promise<Accepted> {
+    if (typeof body.cart === 'string') return this.tellForCart(body as z.infer<typeof cartOrder>, asking);
+    const { cart: _phone, lines, ...order } = body as z.infer<typeof phoneOrder>;
+    return this.commands.run(asking, {
+      type: 'ImportOrder',
+      cartId: null,
+      ...order,
+      lines: lines.map((row, at) => ({ ...row, line: row.line ?? String(at + 1), key: row.sku })),
+      sighting: { after: null, by: new Date().toISOString() },
+      cartMovesStock: { at: 'never', restocksOnCancel: false },
+    });
+  }
+
+  @Get()
+  @ApiOperation({ summary: 'Orders, the last placed first' })
+  list(@Query({ schema: listQuery }) query: z.infer<typeof listQuery>) {
+    return this.orders.list(query);
+  }
+
+  @Get(':number')
+  @ApiOperation({ summary: 'One order with its lines' })
+  async get(@Param('number', { schema: paperNumber }) number: string, @Query({ schema: which }) { cart }: z.infer<typeof which>) {
+    const order = await this.orders.get(cart ?? null, number);
+    if (order !== null) return order;
+    const of = cart === undefined ? 'that was told by phone; name the cart with ?cart=…' : `of the cart "${cart}"`;
+    throw new Problem('unknown-order', `There is no order "${number}" ${of}. GET /v1/orders lists them.`);
+  }
+
+  @Post(':number/ship')
+  @HttpCode(201)
+  @ApiHeader(idempotencyHeader)
+  @ApiOperation({ summary: 'Lines have left the building: they are no longer open' })
+  ship(
+    @Param('number', { schema: paperNumber }) number: string,
+    @Query({ schema: which }) { cart }: z.infer<typeof which>,
+    @Body({ schema: progress }) body: z.infer<typeof progress>,
+    @Asks() asking: Asking,
+  ) {
+    return this.commands.run(asking, { type: 'ShipOrder', cartId: cart ?? null, number, ...body });
+  }
+
+  @Post(':number/close')
+  @HttpCode(201)
+  @ApiHeader(idempotencyHeader)
+  @ApiOperation({ summary: 'Lines will not be shipped by us any more; nothing comes back on hand' })
+  close(
+    @Param('number', { schema: paperNumber }) number: string,
+    @Query({ schema: which }) { cart }: z.infer<typeof which>,
+    @Body({ schema: progress }) body: z.infer<typeof progress>,
+    @Asks() asking: Asking,
+  ) {
+    return this.commands.run(asking, { type: 'CloseOrder', cartId: cart ?? null, number, ...body });
+  }
+
+  /** The importer knows the cart's keys, its order location and what it does to its own stock. */
+  private async tellForCart({ cart, lines, placedAt, ...order }: z.infer<typeof cartOrder>, asking: Asking): Promise<Accepted> {
+    const outcome = await this.orderImport.importOrder(
+      cart,
+      { ...order, placedAt: placedAt ?? null, lines: lines.map((row, at) => ({ ...row, line: row.line ?? String(at + 1) })) },
+      { after: null, by: new Date().toISOString() },
+      asking.idempotencyKey === null ? null : `${asking.client}/${asking.idempotencyKey}`,
+    );
+    return this.commands.answer(asking, outcome);
+  }
+}
