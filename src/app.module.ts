@@ -129,8 +129,9 @@ function coreModule({ config, database, backend, encryptionKey }: Surroundings):
     ),
     made(
       DeadLetters,
-      [CommandBatcher, CartDirectory, Wakeups],
-      (batcher: CommandBatcher, directory: CartDirectory, wakeups: Wakeups) => new DeadLetters({ database, batcher, directory, wakeups }),
+      [CommandBatcher, CartDirectory, QohTransfer, Wakeups],
+      (batcher: CommandBatcher, directory: CartDirectory, qohTransfer: QohTransfer, wakeups: Wakeups) =>
+        new DeadLetters({ database, batcher, directory, qohTransfer, wakeups }),
     ),
     made(
       WorkerRuntime,

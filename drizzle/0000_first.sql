@@ -1,0 +1,281 @@
+CREATE TABLE "attempts" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"delivery_id" uuid NOT NULL,
+	"cart_id" text COLLATE "C" NOT NULL,
+	"take" integer NOT NULL,
+	"kind" text NOT NULL,
+	"serial" boolean NOT NULL,
+	"worker" text NOT NULL,
+	"started_at" timestamp (3) with time zone NOT NULL,
+	"deadline" timestamp (3) with time zone NOT NULL,
+	"ended_at" timestamp (3) with time zone,
+	"outcome" text,
+	"response" text,
+	"duration_ms" integer
+);
+--> statement-breakpoint
+CREATE TABLE "cart_secrets" (
+	"cart_id" text COLLATE "C" PRIMARY KEY NOT NULL,
+	"key_id" text NOT NULL,
+	"ciphertext" "bytea" NOT NULL,
+	"updated_at" timestamp (3) with time zone DEFAULT now() NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "deliveries" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"cart_id" text COLLATE "C" NOT NULL,
+	"generation" integer NOT NULL,
+	"state" text DEFAULT 'dispatched' NOT NULL,
+	"take" integer DEFAULT 1 NOT NULL,
+	"probe" boolean DEFAULT false NOT NULL,
+	"ambiguous" boolean DEFAULT false NOT NULL,
+	"resends" integer DEFAULT 0 NOT NULL,
+	"queued_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"next_attempt_at" timestamp (3) with time zone,
+	"created_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"closed_at" timestamp (3) with time zone,
+	CONSTRAINT "deliveries_state" CHECK (state in ('dispatched', 'in-doubt', 'closed'))
+);
+--> statement-breakpoint
+CREATE TABLE "delivery_lines" (
+	"delivery_id" uuid NOT NULL,
+	"line_no" integer NOT NULL,
+	"cart_id" text COLLATE "C" NOT NULL,
+	"key" text COLLATE "C" NOT NULL,
+	"delta" bigint NOT NULL,
+	"state" text DEFAULT 'in-flight' NOT NULL,
+	"outcome" text,
+	"response" text,
+	"q0" bigint,
+	"q0_from" timestamp (3) with time zone,
+	"q0_to" timestamp (3) with time zone,
+	"quantity" bigint,
+	"settle_at" timestamp (3) with time zone,
+	"settle_read" jsonb,
+	"evidence" jsonb,
+	"ended_at" timestamp (3) with time zone,
+	CONSTRAINT "delivery_lines_delivery_id_line_no_pk" PRIMARY KEY("delivery_id","line_no"),
+	CONSTRAINT "delivery_lines_state" CHECK (state in ('in-flight', 'in-doubt', 'quarantined', 'done'))
+);
+--> statement-breakpoint
+CREATE TABLE "lanes" (
+	"cart_id" text COLLATE "C" PRIMARY KEY NOT NULL,
+	"paused" boolean DEFAULT false NOT NULL,
+	"paused_by" text,
+	"paused_reason" text,
+	"paused_at" timestamp (3) with time zone,
+	"down_since" timestamp (3) with time zone,
+	"probes" integer DEFAULT 0 NOT NULL,
+	"next_probe_at" timestamp (3) with time zone,
+	"last_response" text,
+	"comparing_until" timestamp (3) with time zone,
+	"last_success_at" timestamp (3) with time zone,
+	"job_window" integer DEFAULT 8 NOT NULL,
+	"concurrency" integer DEFAULT 1 NOT NULL,
+	"serial" boolean DEFAULT true NOT NULL,
+	"updated_at" timestamp (3) with time zone DEFAULT now() NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "order_polls" (
+	"cart_id" text COLLATE "C" PRIMARY KEY NOT NULL,
+	"mark" text,
+	"started_at" timestamp (3) with time zone,
+	"ended_at" timestamp (3) with time zone,
+	"last_error" text,
+	"orders_seen" bigint DEFAULT 0 NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "commands" (
+	"client" text COLLATE "C" NOT NULL,
+	"idempotency_key" text COLLATE "C" NOT NULL,
+	"body_hash" "bytea" NOT NULL,
+	"answer" jsonb,
+	"recorded_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	CONSTRAINT "commands_client_idempotency_key_pk" PRIMARY KEY("client","idempotency_key")
+);
+--> statement-breakpoint
+CREATE TABLE "events" (
+	"generation" integer NOT NULL,
+	"transaction_id" "xid8" DEFAULT pg_current_xact_id() NOT NULL,
+	"position" bigint GENERATED ALWAYS AS IDENTITY (sequence name "events_position_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 50),
+	"stream" text COLLATE "C" NOT NULL,
+	"version" bigint NOT NULL,
+	"type" text NOT NULL,
+	"shape" smallint DEFAULT 1 NOT NULL,
+	"data" jsonb NOT NULL,
+	"sku" text,
+	"location" text,
+	"delta" bigint,
+	"open_delta" bigint,
+	"balance" bigint,
+	"open_balance" bigint,
+	"occurred_at" timestamp (3) with time zone NOT NULL,
+	"recorded_at" timestamp (3) with time zone NOT NULL,
+	"causation_id" text NOT NULL,
+	CONSTRAINT "events_generation_transaction_id_position_pk" PRIMARY KEY("generation","transaction_id","position")
+);
+--> statement-breakpoint
+CREATE TABLE "log_generation" (
+	"generation" integer PRIMARY KEY NOT NULL,
+	"system_identifier" text NOT NULL,
+	"started_at" timestamp with time zone DEFAULT now() NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "stream_heads" (
+	"stream" text COLLATE "C" PRIMARY KEY NOT NULL,
+	"version" bigint NOT NULL,
+	"state" jsonb NOT NULL,
+	"recorded_at" timestamp (3) with time zone
+);
+--> statement-breakpoint
+CREATE TABLE "api_keys" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"name" text NOT NULL,
+	"prefix" text NOT NULL,
+	"hash" "bytea" NOT NULL,
+	"scope" text NOT NULL,
+	"created_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"expires_at" timestamp (3) with time zone,
+	"last_used_at" timestamp (3) with time zone,
+	"revoked_at" timestamp (3) with time zone,
+	CONSTRAINT "api_keys_scope" CHECK ("api_keys"."scope" in ('read', 'operate', 'admin'))
+);
+--> statement-breakpoint
+CREATE TABLE "echoes" (
+	"id" bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (sequence name "echoes_id_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
+	"cart_id" text COLLATE "C" NOT NULL,
+	"key" text COLLATE "C" NOT NULL,
+	"delta" bigint NOT NULL,
+	"order_number" text NOT NULL,
+	"line" text NOT NULL,
+	"seen_after" timestamp (3) with time zone,
+	"seen_by" timestamp (3) with time zone NOT NULL,
+	"applied" boolean NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "listings" (
+	"cart_id" text COLLATE "C" NOT NULL,
+	"key" text COLLATE "C" NOT NULL,
+	"sku" text COLLATE "C" NOT NULL,
+	"generation" integer DEFAULT 0 NOT NULL,
+	"target" bigint,
+	"expected" bigint,
+	"baseline_kind" text,
+	"baseline_at" timestamp (3) with time zone,
+	"baseline_mark" text,
+	"unlisted" text,
+	"last_quantity" bigint,
+	"last_quantity_from" timestamp (3) with time zone,
+	"last_quantity_to" timestamp (3) with time zone,
+	CONSTRAINT "listings_cart_id_key_pk" PRIMARY KEY("cart_id","key"),
+	CONSTRAINT "listings_unlisted" CHECK ("listings"."unlisted" in ('not-found', 'not-tracked'))
+);
+--> statement-breakpoint
+CREATE TABLE "web_stack" (
+	"id" bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (sequence name "web_stack_id_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 50),
+	"cart_id" text COLLATE "C" NOT NULL,
+	"key" text COLLATE "C" NOT NULL,
+	"sku" text COLLATE "C" NOT NULL,
+	"generation" integer NOT NULL,
+	"delta" bigint NOT NULL,
+	"target" bigint NOT NULL,
+	"cause" jsonb NOT NULL,
+	"state" text DEFAULT 'waiting' NOT NULL,
+	"delivery_id" uuid,
+	"attempts" integer DEFAULT 0 NOT NULL,
+	"attempts_counted" integer DEFAULT 0 NOT NULL,
+	"last_response" text,
+	"not_before" timestamp (3) with time zone,
+	"accepted_at" timestamp (3) with time zone NOT NULL,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	"ended_at" timestamp (3) with time zone,
+	CONSTRAINT "web_stack_state" CHECK (state in ('waiting','in-flight','in-doubt','quarantined','dead-lettered','held','delivered','netted','superseded','discarded')),
+	CONSTRAINT "web_stack_end" CHECK ((state in ('delivered','netted','superseded','discarded')) = (ended_at is not null)),
+	CONSTRAINT "web_stack_delta" CHECK (delta <> 0)
+);
+--> statement-breakpoint
+CREATE TABLE "cart_locations" (
+	"cart_id" text COLLATE "C" NOT NULL,
+	"location" text COLLATE "C" NOT NULL,
+	CONSTRAINT "cart_locations_cart_id_location_pk" PRIMARY KEY("cart_id","location")
+);
+--> statement-breakpoint
+CREATE TABLE "carts" (
+	"cart_id" text COLLATE "C" PRIMARY KEY NOT NULL,
+	"settings" jsonb NOT NULL,
+	"is_on" boolean DEFAULT false NOT NULL,
+	"generation" integer DEFAULT 0 NOT NULL,
+	"clamps_at_zero" boolean GENERATED ALWAYS AS (coalesce((settings->>'clampsAtZero')::boolean, false)) STORED NOT NULL,
+	"settings_version" bigint NOT NULL,
+	"switch_version" bigint DEFAULT 0 NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "items" (
+	"sku" text COLLATE "C" PRIMARY KEY NOT NULL,
+	"title" text NOT NULL,
+	"barcode" text,
+	"active" boolean NOT NULL,
+	"version" bigint NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "locations" (
+	"location" text COLLATE "C" PRIMARY KEY NOT NULL,
+	"name" text NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "orders" (
+	"cart_id" text COLLATE "C" NOT NULL,
+	"number" text COLLATE "C" NOT NULL,
+	"revision" bigint NOT NULL,
+	"state" text NOT NULL,
+	"placed_at" timestamp (3) with time zone NOT NULL,
+	"lines" jsonb NOT NULL,
+	"version" bigint NOT NULL,
+	"imported_at" timestamp (3) with time zone NOT NULL,
+	CONSTRAINT "orders_cart_id_number_pk" PRIMARY KEY("cart_id","number")
+);
+--> statement-breakpoint
+CREATE TABLE "projection_checkpoints" (
+	"name" text PRIMARY KEY NOT NULL,
+	"generation" integer DEFAULT 0 NOT NULL,
+	"transaction_id" "xid8" DEFAULT '0' NOT NULL,
+	"position" bigint DEFAULT 0 NOT NULL,
+	"recorded_at" timestamp (3) with time zone,
+	"stopped" jsonb,
+	"updated_at" timestamp (3) with time zone DEFAULT now() NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "quantity_on_hand" (
+	"sku" text COLLATE "C" NOT NULL,
+	"location" text COLLATE "C" NOT NULL,
+	"on_hand" bigint NOT NULL,
+	"open" bigint NOT NULL,
+	"movements" bigint NOT NULL,
+	"updated_at" timestamp (3) with time zone NOT NULL,
+	CONSTRAINT "quantity_on_hand_sku_location_pk" PRIMARY KEY("sku","location")
+);
+--> statement-breakpoint
+CREATE TABLE "system_switch" (
+	"id" integer PRIMARY KEY DEFAULT 1 NOT NULL,
+	"is_on" boolean NOT NULL,
+	"version" bigint NOT NULL
+);
+--> statement-breakpoint
+CREATE UNIQUE INDEX "attempts_one_open_per_delivery" ON "attempts" USING btree ("delivery_id") WHERE ended_at is null;--> statement-breakpoint
+CREATE UNIQUE INDEX "attempts_one_open_per_serial_cart" ON "attempts" USING btree ("cart_id") WHERE ended_at is null and serial;--> statement-breakpoint
+CREATE INDEX "attempts_delivery" ON "attempts" USING btree ("delivery_id","started_at");--> statement-breakpoint
+CREATE INDEX "deliveries_open" ON "deliveries" USING btree ("cart_id","created_at") WHERE state <> 'closed';--> statement-breakpoint
+CREATE UNIQUE INDEX "delivery_lines_one_per_listing" ON "delivery_lines" USING btree ("cart_id","key") WHERE state in ('in-flight', 'in-doubt', 'quarantined');--> statement-breakpoint
+CREATE UNIQUE INDEX "events_stream_version" ON "events" USING btree ("stream","version");--> statement-breakpoint
+CREATE INDEX "events_stream_occurred_at" ON "events" USING btree ("stream","occurred_at") WHERE delta is not null;--> statement-breakpoint
+CREATE INDEX "events_stream_recorded_at" ON "events" USING btree ("stream","recorded_at","version") WHERE delta is not null;--> statement-breakpoint
+CREATE INDEX "events_sku_ledger" ON "events" USING btree ("sku","generation","transaction_id","position") WHERE delta is not null;--> statement-breakpoint
+CREATE INDEX "api_keys_prefix" ON "api_keys" USING btree ("prefix");--> statement-breakpoint
+CREATE INDEX "echoes_listing" ON "echoes" USING btree ("cart_id","key","seen_by");--> statement-breakpoint
+CREATE INDEX "listings_sku" ON "listings" USING btree ("sku");--> statement-breakpoint
+CREATE INDEX "web_stack_waiting" ON "web_stack" USING btree ("cart_id","key","id") WHERE state in ('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held');--> statement-breakpoint
+CREATE INDEX "web_stack_cart_state" ON "web_stack" USING btree ("cart_id","state","id");--> statement-breakpoint
+CREATE INDEX "web_stack_delivery" ON "web_stack" USING btree ("delivery_id");--> statement-breakpoint
+CREATE INDEX "web_stack_sku" ON "web_stack" USING btree ("sku","id");--> statement-breakpoint
+CREATE INDEX "cart_locations_location" ON "cart_locations" USING btree ("location");--> statement-breakpoint
+CREATE INDEX "orders_placed_at" ON "orders" USING btree ("placed_at","cart_id","number");

@@ -1,0 +1,88 @@
+import { eq } from 'drizzle-orm';
+import type { Config } from '../config.js';
+import type { Database } from '../database.js';
+import type { CartSettings } from '../events/facts.js';
+import { carts } from '../projections/projections.table.js';
+import type { CartSecrets } from './cart-secrets.js';
+import { connectorFor } from './connectors/index.js';
+import type { CallContext, CartConnection, ConnectionReport, Connector } from './connectors/connector.js';
+
+export interface ReachableCart {
+  readonly settings: CartSettings;
+  readonly on: boolean;
+  readonly generation: number;
+  readonly connector: Connector;
+  readonly connection: CartConnection;
+}
+
+export class CartMissingError extends Error {
+  override readonly name = 'CartMissingError';
+  constructor(readonly cartId: string) {
+    super(`There is no cart ${cartId}`);
+  }
+}
+
+/** A draft of a cart: what a person has filled in so far, secret included, before anything is stored. */
+export type CartDraft = Pick<CartSettings, 'type' | 'url' | 'username' | 'storeCode'> & {
+  readonly secret: string;
+  readonly requestTimeoutMs?: number;
+};
+
+const draftTimeoutMs = 10_000;
+
+/** How to reach each cart: its settings, its connector, its decrypted secret. */
+export class CartDirectory {
+  constructor(
+    private readonly database: Database,
+    private readonly secrets: CartSecrets,
+    private readonly config: Pick<Config, 'allowPrivateCartUrls'>,
+  ) {}
+
+  /** @throws CartMissingError */
+  async cart(cartId: string): Promise<ReachableCart> {
+    const [row] = await this.database.orm.select().from(carts).where(eq(carts.cartId, cartId));
+    if (row === undefined) throw new CartMissingError(cartId);
+    const { settings } = row;
+    return {
+      settings,
+      on: row.on,
+      generation: row.generation,
+      connector: connectorFor(settings.type),
+      connection: {
+        cartId,
+        url: settings.url,
+        username: settings.username,
+        secret: await this.secrets.get(cartId),
+        storeCode: settings.storeCode,
+        requestTimeoutMs: settings.requestTimeoutMs,
+        allowPrivateAddress: this.config.allowPrivateCartUrls,
+      },
+    };
+  }
+
+  /** @throws CartMissingError, CartError */
+  async test(cartId: string): Promise<ConnectionReport> {
+    const { connector, connection } = await this.cart(cartId);
+    return connector.testConnection(connection, callFor(connection.requestTimeoutMs));
+  }
+
+  /** @throws CartError */
+  async testDraft(draft: CartDraft): Promise<ConnectionReport> {
+    const requestTimeoutMs = draft.requestTimeoutMs ?? draftTimeoutMs;
+    const connection: CartConnection = {
+      cartId: 'draft',
+      url: draft.url,
+      username: draft.username,
+      secret: draft.secret,
+      storeCode: draft.storeCode,
+      requestTimeoutMs,
+      allowPrivateAddress: this.config.allowPrivateCartUrls,
+    };
+    return connectorFor(draft.type).testConnection(connection, callFor(requestTimeoutMs));
+  }
+}
+
+/** A call that may take `timeoutMs` from now on. */
+export function callFor(timeoutMs: number, signal?: AbortSignal): CallContext {
+  return { deadlineMs: Date.now() + timeoutMs, ...(signal === undefined ? {} : { signal }) };
+}

@@ -1,0 +1,261 @@
+import { hostname } from 'node:os';
+import type { Database } from '../database.js';
+import type { CartDirectory, ReachableCart } from './cart-directory.js';
+import { claim, type Claim, type ClaimTerms } from './claim.js';
+import { CartError } from './connectors/cart-error.js';
+import type { LineAnswer } from './connectors/connector.js';
+import type { LaneJobData } from './lane-job.js';
+import { recordOutcome, type LineEnd } from './outcome.js';
+import { readQuantities } from './read-cart.js';
+import { judge, judgeRefusal, probeDelayMs } from './retry-policy.js';
+import { settleDelivery, type OrdersUpToDate } from './settle-delivery.js';
+
+/** What the lane does with the job afterwards. `again`: the same job, later; nothing else keeps the delivery alive. */
+export type JobEnd = { readonly kind: 'done' } | { readonly kind: 'busy' | 'resend'; readonly inMs: number };
+
+export interface CartWorkerDependencies {
+  readonly database: Database;
+  readonly directory: CartDirectory;
+  readonly ordersUpToDate: OrdersUpToDate;
+  readonly log: { warn(text: string): void };
+}
+
+const workerName = `${hostname()}-${process.pid}`;
+/** A settlement looks at the orders twice and reads the cart twice: that many calls' time. */
+const settleCalls = 8;
+
+/**
+ * Works on one lane job: claims the delivery, makes the call, records what came of it. Everything it decides on stands in
+ * Postgres, so it may die at any line, be run twice, or be run long after it was meant.
+ */
+export async function workOn(dependencies: CartWorkerDependencies, cartId: string, job: LaneJobData, signal: AbortSignal): Promise<JobEnd> {
+  const cart = await dependencies.directory.cart(cartId);
+  const terms = termsOf(cart);
+  for (;;) {
+    const claimed = await claim(dependencies.database, job, terms);
+    if (claimed.kind === 'gone') return { kind: 'done' };
+    if (claimed.kind === 'busy') return { kind: 'busy', inMs: claimed.retryInMs };
+    switch (claimed.purpose) {
+      case 'read':
+        if (await readBefore(dependencies, cart, claimed, signal)) continue;
+        return { kind: 'done' };
+      case 'settle':
+        await settleDelivery(dependencies, cart, claimed, signal);
+        return { kind: 'done' };
+      case 'send':
+        return send(dependencies, cart, claimed, signal);
+      default:
+        return claimed.purpose satisfies never;
+    }
+  }
+}
+
+function termsOf(cart: ReachableCart): ClaimTerms {
+  const { capabilities } = cart.connector;
+  const { requestTimeoutMs, quietTimeMs } = cart.settings;
+  return {
+    keyed: capabilities.delivery === 'idempotency-key' || capabilities.delivery === 'compare-and-set',
+    needsQ0: capabilities.delivery === 'settlement',
+    serial: capabilities.parallelCallsMax === 1,
+    requestTimeoutMs,
+    settleTimeoutMs: requestTimeoutMs * settleCalls,
+    quietTimeMs,
+    worker: workerName,
+  };
+}
+
+async function send(dependencies: CartWorkerDependencies, cart: ReachableCart, claimed: Claim, signal: AbortSignal): Promise<JobEnd> {
+  const { connector, connection } = cart;
+  const from = new Date();
+  try {
+    const answers = await connector.sendDeltas(
+      connection,
+      { idempotencyKey: claimed.deliveryId, createdAtMs: claimed.createdAtMs, lines: claimed.lines },
+      { deadlineMs: claimed.deadlineMs, signal },
+    );
+    return await recordAnswers(dependencies.database, cart, claimed, answers, from);
+  } catch (error) {
+    if (!(error instanceof CartError)) throw error;
+    return await recordError(dependencies.database, cart, claimed, error);
+  }
+}
+
+async function recordAnswers(
+  database: Database,
+  cart: ReachableCart,
+  claimed: Claim,
+  answers: readonly LineAnswer[],
+  from: Date,
+): Promise<JobEnd> {
+  const to = new Date();
+  const lines = claimed.lines.map((line, index): LineEnd => {
+    const answer = answers[index];
+    if (answer === undefined || answer.key !== line.key) {
+      return unknownLine(cart, line.key, 'The answer does not speak of this item');
+    }
+    const { key, response } = answer;
+    switch (answer.outcome) {
+      case 'applied':
+        return {
+          key,
+          response,
+          end: 'delivered',
+          outcome: 'applied',
+          quantity: answer.quantity,
+          quantityFrom: answer.quantity === null ? null : from,
+          quantityTo: answer.quantity === null ? null : to,
+        };
+      case 'not-found':
+      case 'not-tracked':
+        return { key, response, end: 'dead-lettered', outcome: answer.outcome, unlisted: answer.outcome };
+      case 'rejected':
+      case 'stale':
+        return refusedLine(key, response, answer.outcome, line.attemptsCounted);
+      case 'unknown':
+        return unknownLine(cart, key, response);
+      default:
+        return answer satisfies never;
+    }
+  });
+  const resendInMs = lines.some((line) => line.end === 'open') ? probeDelayMs(claimed.resends, Math.random()) : undefined;
+  await recordOutcome(database, {
+    attemptId: claimed.attemptId,
+    deliveryId: claimed.deliveryId,
+    cartId: claimed.cartId,
+    outcome: summary(lines),
+    response: lines[0]?.response ?? '',
+    lines,
+    resendInMs,
+    cart: 'up',
+  });
+  return resendInMs === undefined ? { kind: 'done' } : { kind: 'resend', inMs: resendInMs };
+}
+
+async function recordError(
+  database: Database,
+  cart: ReachableCart,
+  claimed: Claim,
+  error: CartError,
+): Promise<JobEnd> {
+  const { capabilities } = cart.connector;
+  const random = Math.random();
+  const verdict = judge(error, {
+    delivery: capabilities.delivery,
+    keyLifeMs: capabilities.keyLifeMs,
+    keyAgeMs: Date.now() - claimed.createdAtMs,
+    ambiguousBefore: claimed.ambiguous,
+    resends: claimed.resends,
+    attemptsCounted: Math.max(0, ...claimed.lines.map((line) => line.attemptsCounted)),
+    random,
+  });
+  const cartDown = verdict.kind === 'settle' || ('cartDown' in verdict && verdict.cartDown);
+  const lines = claimed.lines.map(({ key }): LineEnd => {
+    const response = error.response;
+    switch (verdict.kind) {
+      case 'resend':
+        return { key, response, end: 'open' };
+      case 'settle':
+        return unknownLine(cart, key, response);
+      case 'return':
+        return { key, response, end: 'returned', outcome: error.code, delayMs: verdict.delayMs, counted: verdict.counted };
+      case 'dead-letter':
+        return { key, response, end: 'dead-lettered', outcome: error.code, unlisted: null };
+      default:
+        return verdict satisfies never;
+    }
+  });
+  const resendInMs = verdict.kind === 'resend' ? verdict.delayMs : undefined;
+  await recordOutcome(database, {
+    attemptId: claimed.attemptId,
+    deliveryId: claimed.deliveryId,
+    cartId: claimed.cartId,
+    outcome: error.code,
+    response: error.response,
+    lines,
+    resendInMs,
+    cart: cartDown ? 'down' : null,
+    probeInMs: cartDown ? probeDelayMs(await probesOf(database, claimed.cartId), random) : undefined,
+  });
+  return resendInMs === undefined ? { kind: 'done' } : { kind: 'resend', inMs: resendInMs };
+}
+
+/** A line whose fate nobody knows: sent again by its key, or settled by looking at the cart after its quiet time. */
+function unknownLine(cart: ReachableCart, key: string, response: string): LineEnd {
+  const { delivery } = cart.connector.capabilities;
+  if (delivery === 'idempotency-key' || delivery === 'compare-and-set') return { key, response, end: 'open' };
+  return { key, response, end: 'in-doubt', settleInMs: cart.settings.quietTimeMs };
+}
+
+function refusedLine(key: string, response: string, outcome: string, attemptsCounted: number): LineEnd {
+  const verdict = judgeRefusal({ attemptsCounted, random: Math.random() });
+  return verdict.kind === 'return'
+    ? { key, response, end: 'returned', outcome, delayMs: verdict.delayMs, counted: verdict.counted }
+    : { key, response, end: 'dead-lettered', outcome, unlisted: null };
+}
+
+async function probesOf(database: Database, cartId: string): Promise<number> {
+  const found = await database.pool.query<{ probes: number }>('SELECT probes FROM lanes WHERE cart_id = $1', [cartId]);
+  return found.rows[0]?.probes ?? 0;
+}
+
+function summary(lines: readonly LineEnd[]): string {
+  const ends = new Set(lines.map((line) => ('outcome' in line ? line.outcome : line.end)));
+  return ends.size === 1 ? ([...ends][0] as string) : 'mixed';
+}
+
+/**
+ * Reads what the listings of a delivery show before it is sent, because a lost answer could not be settled otherwise.
+ * @returns whether the delivery can be sent now
+ */
+async function readBefore(dependencies: CartWorkerDependencies, cart: ReachableCart, claimed: Claim, signal: AbortSignal): Promise<boolean> {
+  const keys = claimed.lines.map((line) => line.key);
+  const end = { attemptId: claimed.attemptId, deliveryId: claimed.deliveryId, cartId: claimed.cartId };
+  try {
+    const from = new Date();
+    const read = await readQuantities(cart, keys, claimed.deadlineMs, signal);
+    const to = new Date();
+    const missing = claimed.lines.filter(({ key }) => read.get(key) == null);
+    await recordOutcome(dependencies.database, {
+      ...end,
+      outcome: missing.length === 0 ? 'read' : 'not-found',
+      response: missing.length === 0 ? 'Read before sending' : 'The cart does not list this item',
+      lines: missing.map(({ key }): LineEnd => notListed(key, read)),
+      cart: 'up',
+    });
+    await storeQuantities(dependencies.database, claimed.cartId, read, from, to);
+    return missing.length < claimed.lines.length;
+  } catch (error) {
+    if (!(error instanceof CartError)) throw error;
+    // Nothing was sent: whatever went wrong with the reading, the lines are free to go back.
+    await recordOutcome(dependencies.database, {
+      ...end,
+      outcome: error.code,
+      response: error.response,
+      lines: keys.map((key): LineEnd => ({ key, response: error.response, end: 'returned', outcome: error.code, delayMs: 0, counted: false })),
+      cart: 'down',
+      probeInMs: probeDelayMs(await probesOf(dependencies.database, claimed.cartId), Math.random()),
+    });
+    return false;
+  }
+}
+
+function notListed(key: string, read: ReadonlyMap<string, number | null>): LineEnd {
+  return read.has(key)
+    ? { key, response: 'The cart lists the item but does not track its stock', end: 'dead-lettered', outcome: 'not-tracked', unlisted: 'not-tracked' }
+    : { key, response: 'The cart does not list this item', end: 'dead-lettered', outcome: 'not-found', unlisted: 'not-found' };
+}
+
+async function storeQuantities(database: Database, cartId: string, read: ReadonlyMap<string, number | null>, from: Date, to: Date): Promise<void> {
+  const rows = [...read].filter(([, quantity]) => quantity !== null);
+  await database.pool.query({
+    name: 'store-quantities',
+    text: `UPDATE listings l SET last_quantity = t.quantity, last_quantity_from = $4, last_quantity_to = $5
+             FROM (SELECT s.cart_id, s.key, t.quantity FROM unnest($2::text[], $3::bigint[]) AS t (key, quantity)
+                     JOIN listings s ON s.cart_id = $1 AND s.key = t.key
+                    ORDER BY s.key FOR UPDATE OF s) AS t
+            WHERE l.cart_id = t.cart_id AND l.key = t.key
+              AND NOT EXISTS (SELECT FROM attempts a JOIN delivery_lines d USING (delivery_id)
+                               WHERE a.cart_id = $1 AND a.ended_at IS NULL AND a.kind = 'send' AND d.key = l.key)`,
+    values: [cartId, rows.map(([key]) => key), rows.map(([, quantity]) => quantity), from, to],
+  });
+}

@@ -1,0 +1,281 @@
+import { randomUUID } from 'node:crypto';
+import { DatabaseError, type PoolClient } from 'pg';
+import type { Database } from '../database.js';
+import type { LaneJobData } from './lane-job.js';
+
+export interface ClaimedLine {
+  readonly key: string;
+  readonly delta: number;
+  readonly attemptsCounted: number;
+  /** Settling: what was read before, and between which moments. */
+  readonly q0: number | null;
+  readonly q0From: Date | null;
+  readonly q0To: Date | null;
+  readonly settleRead: { readonly quantity: number; readonly from: string; readonly to: string } | null;
+}
+
+export interface Claim {
+  readonly kind: 'claimed';
+  readonly attemptId: string;
+  readonly cartId: string;
+  readonly deliveryId: string;
+  /**
+   * send: the lines leave now. read: they may leave once it is known what the listing shows (the claim is ended and made
+   * again). settle: find out whether they were applied.
+   */
+  readonly purpose: 'send' | 'read' | 'settle';
+  readonly createdAtMs: number;
+  readonly ambiguous: boolean;
+  readonly resends: number;
+  readonly probe: boolean;
+  readonly lines: readonly ClaimedLine[];
+  /** By this process's clock, taken before the claim, so never later than the stored one. */
+  readonly deadlineMs: number;
+}
+
+export type ClaimResult =
+  | Claim
+  /** Closed, or another take of it is meant: this job has nothing to do. */
+  | { readonly kind: 'gone' }
+  /** Somebody else may have bytes under way; come back later. */
+  | { readonly kind: 'busy'; readonly retryInMs: number };
+
+/** How the delivery's cart wants to be spoken to. */
+export interface ClaimTerms {
+  /** A repetition by the same key is harmless, so a dead worker's try need not be waited out. */
+  readonly keyed: boolean;
+  /** What was there before must be known, because a lost answer is settled by comparing quantities. */
+  readonly needsQ0: boolean;
+  readonly serial: boolean;
+  readonly requestTimeoutMs: number;
+  /** A settlement polls orders and reads twice; it may take this long. */
+  readonly settleTimeoutMs: number;
+  readonly quietTimeMs: number;
+  readonly worker: string;
+}
+
+const busyMs = 40;
+/** Lost against the unique indexes, a deadlock, a serialization failure, a lock time-out: somebody else is at it. */
+const retryableCodes = new Set(['23505', '40P01', '40001', '55P03']);
+
+/**
+ * A worker begins here: compare-and-set on the delivery's take, and one open attempt per delivery (per cart where it is a
+ * serial one), by unique index. The attempt stands in the database before the first byte leaves.
+ */
+export async function claim(database: Database, job: LaneJobData, terms: ClaimTerms): Promise<ClaimResult> {
+  const startedMs = Date.now();
+  const client = await database.pool.connect();
+  try {
+    await client.query('BEGIN');
+    const result = await claimIn(client, job, terms, startedMs);
+    await client.query('COMMIT');
+    return result;
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => undefined);
+    if (error instanceof DatabaseError && retryableCodes.has(error.code ?? '')) return { kind: 'busy', retryInMs: busyMs };
+    throw error;
+  } finally {
+    client.release();
+  }
+}
+
+interface DeliveryRow {
+  readonly cart_id: string;
+  readonly state: 'dispatched' | 'in-doubt' | 'closed';
+  readonly take: number;
+  readonly probe: boolean;
+  readonly ambiguous: boolean;
+  readonly resends: number;
+  readonly created_at: Date;
+  readonly paused: boolean;
+  readonly down: boolean;
+}
+
+async function claimIn(client: PoolClient, job: LaneJobData, terms: ClaimTerms, startedMs: number): Promise<ClaimResult> {
+  const found = await client.query<DeliveryRow>({
+    name: 'lock-delivery',
+    text: `SELECT d.cart_id, d.state, d.take, d.probe, d.ambiguous, d.resends, d.created_at, l.paused, l.down_since IS NOT NULL AS down
+             FROM deliveries d JOIN lanes l USING (cart_id) WHERE d.id = $1 FOR UPDATE OF d`,
+    values: [job.deliveryId],
+  });
+  const delivery = found.rows[0];
+  if (delivery === undefined || delivery.state === 'closed' || delivery.take !== job.take) return { kind: 'gone' };
+
+  const open = await closeDeadAttempts(client, job.deliveryId, delivery.cart_id, terms);
+  if (open.waitMs > 0) return { kind: 'busy', retryInMs: open.waitMs };
+  if (open.lostThis && !terms.keyed) return { kind: 'gone' };
+  const ambiguous = delivery.ambiguous || open.lostThis;
+
+  if (delivery.state === 'dispatched' && !ambiguous && (delivery.paused || (delivery.down && !delivery.probe))) {
+    await handBack(client, job.deliveryId);
+    return { kind: 'gone' };
+  }
+  // Bytes of this delivery may have been applied: it waits, as it is, until the lane is opened again.
+  if (delivery.paused) return { kind: 'gone' };
+
+  const lines = await readLines(client, job.deliveryId, delivery.state === 'in-doubt' ? 'in-doubt' : 'in-flight');
+  if (lines.length === 0) return { kind: 'gone' };
+  const purpose = purposeOf(delivery, terms, lines);
+  const attemptId = randomUUID();
+  const timeoutMs = purpose === 'send' ? terms.requestTimeoutMs : terms.settleTimeoutMs;
+  await openAttempt(client, { attemptId, delivery, job, purpose, timeoutMs, terms, resend: ambiguous });
+  return {
+    kind: 'claimed',
+    attemptId,
+    cartId: delivery.cart_id,
+    deliveryId: job.deliveryId,
+    purpose,
+    createdAtMs: delivery.created_at.getTime(),
+    ambiguous,
+    resends: delivery.resends,
+    probe: delivery.probe,
+    lines,
+    deadlineMs: startedMs + timeoutMs,
+  };
+}
+
+function purposeOf(delivery: DeliveryRow, terms: ClaimTerms, lines: readonly ClaimedLine[]): Claim['purpose'] {
+  if (delivery.state === 'in-doubt') return 'settle';
+  return terms.needsQ0 && lines.some((line) => line.q0 === null) ? 'read' : 'send';
+}
+
+/**
+ * Attempts whose worker died stay open. Until their deadline bytes may be under way; after it, a keyed one is simply
+ * sent again, and any other one puts its lines in doubt, to be settled once the cart's quiet time has passed too.
+ */
+async function closeDeadAttempts(
+  client: PoolClient,
+  deliveryId: string,
+  cartId: string,
+  terms: ClaimTerms,
+): Promise<{ waitMs: number; lostThis: boolean }> {
+  const found = await client.query<{ id: string; delivery_id: string; kind: string; left_ms: string }>({
+    name: 'open-attempts',
+    text: `SELECT id, delivery_id, kind, ceil(extract(epoch FROM deadline - clock_timestamp()) * 1000) AS left_ms
+             FROM attempts
+            WHERE ended_at IS NULL AND (delivery_id = $1 OR ($3 AND serial AND cart_id = $2))
+              FOR UPDATE`,
+    values: [deliveryId, cartId, terms.serial],
+  });
+  let lostThis = false;
+  for (const attempt of found.rows) {
+    const mine = attempt.delivery_id === deliveryId;
+    const leftMs = Number(attempt.left_ms);
+    if (leftMs > 0 && !(mine && terms.keyed)) return { waitMs: mine ? leftMs : Math.min(leftMs, busyMs), lostThis: false };
+    await client.query(
+      `UPDATE attempts SET ended_at = clock_timestamp(), outcome = 'lost', response = 'The worker did not live to see the answer'
+        WHERE id = $1`,
+      [attempt.id],
+    );
+    if (attempt.kind !== 'send') continue;
+    if (terms.keyed) await client.query('UPDATE deliveries SET ambiguous = true WHERE id = $1', [attempt.delivery_id]);
+    else await putInDoubt(client, attempt.delivery_id, terms.quietTimeMs);
+    lostThis ||= mine;
+  }
+  return { waitMs: 0, lostThis };
+}
+
+async function putInDoubt(client: PoolClient, deliveryId: string, quietTimeMs: number): Promise<void> {
+  await client.query(
+    `WITH lines AS (
+       UPDATE delivery_lines SET state = 'in-doubt', settle_at = clock_timestamp() + $2 * interval '1 millisecond'
+        WHERE delivery_id = $1 AND state = 'in-flight' RETURNING cart_id, key),
+     records AS (
+       UPDATE web_stack w SET state = 'in-doubt', last_response = 'No answer: the worker died while the call was under way'
+         FROM lines l WHERE w.delivery_id = $1 AND w.key = l.key AND w.state = 'in-flight'),
+     unknown AS (
+       UPDATE listings s SET last_quantity = NULL, last_quantity_from = NULL, last_quantity_to = NULL
+         FROM lines l WHERE s.cart_id = l.cart_id AND s.key = l.key)
+     UPDATE deliveries SET state = 'in-doubt', ambiguous = true WHERE id = $1`,
+    [deliveryId, quietTimeMs],
+  );
+}
+
+/** Nothing of the delivery ever left: its records wait again, uncounted, and merge with what came since. */
+async function handBack(client: PoolClient, deliveryId: string): Promise<void> {
+  await client.query(
+    `WITH lines AS (
+       UPDATE delivery_lines SET state = 'done', outcome = 'handed back', ended_at = clock_timestamp()
+        WHERE delivery_id = $1 AND state = 'in-flight' RETURNING key),
+     records AS (
+       UPDATE web_stack w SET state = 'waiting', delivery_id = NULL
+         FROM lines l WHERE w.delivery_id = $1 AND w.key = l.key AND w.state = 'in-flight')
+     UPDATE deliveries SET state = 'closed', closed_at = clock_timestamp() WHERE id = $1`,
+    [deliveryId],
+  );
+}
+
+/** The lines of a delivery, with q0 taken from the listing where the line has none yet. */
+async function readLines(client: PoolClient, deliveryId: string, state: 'in-flight' | 'in-doubt'): Promise<ClaimedLine[]> {
+  const found = await client.query<{
+    key: string;
+    delta: string;
+    attempts_counted: number;
+    q0: string | null;
+    q0_from: Date | null;
+    q0_to: Date | null;
+    settle_read: ClaimedLine['settleRead'];
+  }>({
+    name: 'read-lines',
+    text: `SELECT d.key, d.delta, d.settle_read,
+                  coalesce((SELECT max(w.attempts_counted) FROM web_stack w WHERE w.delivery_id = d.delivery_id AND w.key = d.key), 0)
+                    AS attempts_counted,
+                  coalesce(d.q0, s.last_quantity) AS q0,
+                  CASE WHEN d.q0 IS NULL THEN s.last_quantity_from ELSE d.q0_from END AS q0_from,
+                  CASE WHEN d.q0 IS NULL THEN s.last_quantity_to ELSE d.q0_to END AS q0_to
+             FROM delivery_lines d JOIN listings s ON s.cart_id = d.cart_id AND s.key = d.key
+            WHERE d.delivery_id = $1 AND d.state = $2
+            ORDER BY d.line_no`,
+    values: [deliveryId, state],
+  });
+  return found.rows.map((row) => ({
+    key: row.key,
+    delta: Number(row.delta),
+    attemptsCounted: row.attempts_counted,
+    q0: row.q0 === null ? null : Number(row.q0),
+    q0From: row.q0_from,
+    q0To: row.q0_to,
+    settleRead: row.settle_read,
+  }));
+}
+
+async function openAttempt(
+  client: PoolClient,
+  open: {
+    readonly attemptId: string;
+    readonly delivery: DeliveryRow;
+    readonly job: LaneJobData;
+    readonly purpose: Claim['purpose'];
+    readonly timeoutMs: number;
+    readonly terms: ClaimTerms;
+    readonly resend: boolean;
+  },
+): Promise<void> {
+  await client.query({
+    name: 'insert-attempt',
+    text: `INSERT INTO attempts (id, delivery_id, cart_id, take, kind, serial, worker, started_at, deadline)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp(), clock_timestamp() + $8 * interval '1 millisecond')`,
+    values: [
+      open.attemptId,
+      open.job.deliveryId,
+      open.delivery.cart_id,
+      open.job.take,
+      open.purpose,
+      open.terms.serial,
+      open.terms.worker,
+      open.timeoutMs,
+    ],
+  });
+  if (open.purpose !== 'send') return;
+  await client.query({
+    name: 'count-attempt',
+    text: `WITH records AS (
+             UPDATE web_stack SET attempts = attempts + 1 WHERE delivery_id = $1 AND state = 'in-flight'),
+           resend AS (
+             UPDATE deliveries SET resends = resends + $3, next_attempt_at = NULL WHERE id = $1 AND ($3 > 0 OR next_attempt_at IS NOT NULL))
+           UPDATE delivery_lines d SET q0 = s.last_quantity, q0_from = s.last_quantity_from, q0_to = s.last_quantity_to
+             FROM listings s
+            WHERE $2 AND d.delivery_id = $1 AND d.q0 IS NULL AND s.cart_id = d.cart_id AND s.key = d.key`,
+    values: [open.job.deliveryId, open.terms.needsQ0, open.resend ? 1 : 0],
+  });
+}

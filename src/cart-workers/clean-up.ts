@@ -1,0 +1,59 @@
+import type { Database } from '../database.js';
+
+export interface CleanUpReport {
+  readonly deliveries: number;
+  readonly attempts: number;
+  readonly records: number;
+}
+
+/** Rows of one transaction: none of ours may stay open long, since every reader of the log waits behind it. */
+const chunkRows = 2_000;
+
+/**
+ * Removes what reached its end long ago: delivered, netted, superseded and discarded records with their deliveries and
+ * attempts. The log keeps every movement for ever; what waits is never touched.
+ */
+export async function cleanUp(database: Database, { olderThanDays }: { readonly olderThanDays: number }): Promise<CleanUpReport> {
+  const records = await inChunks(
+    database,
+    `DELETE FROM web_stack WHERE id IN (
+       SELECT id FROM web_stack WHERE ended_at < clock_timestamp() - $1 * interval '1 day' ORDER BY id LIMIT $2)`,
+    olderThanDays,
+  );
+  const attempts = await inChunks(
+    database,
+    `DELETE FROM attempts WHERE id IN (
+       SELECT a.id FROM attempts a JOIN deliveries d ON d.id = a.delivery_id
+        WHERE ${closedAndForgotten} LIMIT $2)`,
+    olderThanDays,
+  );
+  await inChunks(
+    database,
+    `DELETE FROM delivery_lines WHERE (delivery_id, line_no) IN (
+       SELECT x.delivery_id, x.line_no FROM delivery_lines x JOIN deliveries d ON d.id = x.delivery_id
+        WHERE x.state = 'done' AND ${closedAndForgotten} LIMIT $2)`,
+    olderThanDays,
+  );
+  const deliveries = await inChunks(
+    database,
+    `DELETE FROM deliveries WHERE id IN (
+       SELECT d.id FROM deliveries d WHERE ${closedAndForgotten}
+          AND NOT EXISTS (SELECT FROM delivery_lines x WHERE x.delivery_id = d.id)
+          AND NOT EXISTS (SELECT FROM attempts a WHERE a.delivery_id = d.id) LIMIT $2)`,
+    olderThanDays,
+  );
+  return { deliveries, attempts, records };
+}
+
+/** A record that still waits (a dead letter, say) keeps the delivery that tells its story. */
+const closedAndForgotten = `d.state = 'closed' AND d.closed_at < clock_timestamp() - $1 * interval '1 day'
+          AND NOT EXISTS (SELECT FROM web_stack w WHERE w.delivery_id = d.id)`;
+
+async function inChunks(database: Database, sql: string, olderThanDays: number): Promise<number> {
+  let total = 0;
+  for (;;) {
+    const removed = await database.pool.query(sql, [olderThanDays, chunkRows]);
+    total += removed.rowCount ?? 0;
+    if ((removed.rowCount ?? 0) < chunkRows) return total;
+  }
+}

@@ -1,0 +1,141 @@
+import type { Database } from '../database.js';
+import type { Wakeups } from '../wakeups.js';
+
+export type Light = 'green' | 'amber' | 'red' | 'off';
+
+export interface LaneStatus {
+  readonly cartId: string;
+  readonly name: string;
+  /** green: running · amber: the cart is down, probes go · red: paused by a person · off: a switch is off, or no lane yet */
+  readonly light: Light;
+  /** A sentence when the light is not green. */
+  readonly why: string | null;
+  readonly waiting: number;
+  readonly inFlight: number;
+  readonly inDoubt: number;
+  readonly quarantined: number;
+  /** Listings with a dead letter: there is one per listing, however many records it sums up. */
+  readonly deadLettered: number;
+  readonly oldestWaitingAt: string | null;
+  readonly downSince: string | null;
+  readonly nextProbeAt: string | null;
+  readonly lastResponse: string | null;
+  readonly lastSuccessAt: string | null;
+  readonly paused: { readonly by: string | null; readonly reason: string | null; readonly at: string } | null;
+}
+
+interface LaneRow {
+  readonly cart_id: string;
+  readonly name: string;
+  readonly cart_on: boolean;
+  readonly system_on: boolean;
+  readonly has_lane: boolean;
+  readonly paused: boolean | null;
+  readonly paused_by: string | null;
+  readonly paused_reason: string | null;
+  readonly paused_at: Date | null;
+  readonly down_since: Date | null;
+  readonly next_probe_at: Date | null;
+  readonly comparing: boolean | null;
+  readonly last_response: string | null;
+  readonly last_success_at: Date | null;
+  readonly waiting: string;
+  readonly in_flight: string;
+  readonly in_doubt: string;
+  readonly quarantined: string;
+  readonly dead_lettered: string;
+  readonly oldest_waiting_at: Date | null;
+}
+
+/** A person's hand on the lanes, and the one place that says what each light is. */
+export class LaneControl {
+  constructor(
+    private readonly database: Database,
+    private readonly wakeups: Wakeups,
+  ) {}
+
+  /** Nothing more is sent to the cart; what waits stays on the Web Stack and merges. @returns null: no such cart */
+  async pause(cartId: string, by: string, reason: string | null): Promise<LaneStatus | null> {
+    await this.database.pool.query(
+      `INSERT INTO lanes (cart_id, paused, paused_by, paused_reason, paused_at)
+       SELECT cart_id, true, $2, $3, clock_timestamp() FROM carts WHERE cart_id = $1
+       ON CONFLICT (cart_id) DO UPDATE SET paused = true, paused_by = $2, paused_reason = $3, paused_at = clock_timestamp()`,
+      [cartId, by, reason],
+    );
+    return this.status(cartId);
+  }
+
+  async resume(cartId: string): Promise<LaneStatus | null> {
+    await this.database.pool.query(
+      `UPDATE lanes SET paused = false, paused_by = NULL, paused_reason = NULL, paused_at = NULL, next_probe_at = NULL WHERE cart_id = $1`,
+      [cartId],
+    );
+    this.wakeups.signal('web-stack');
+    return this.status(cartId);
+  }
+
+  async status(cartId: string): Promise<LaneStatus | null> {
+    return (await this.statuses(cartId))[0] ?? null;
+  }
+
+  async statuses(cartId: string | null = null): Promise<LaneStatus[]> {
+    const found = await this.database.pool.query<LaneRow>({ name: 'lane-statuses', text: statusSql, values: [cartId] });
+    return found.rows.map(statusOf);
+  }
+}
+
+const statusSql = `
+  SELECT c.cart_id, c.settings->>'name' AS name, c.is_on AS cart_on, s.is_on AS system_on, l.cart_id IS NOT NULL AS has_lane,
+         l.paused, l.paused_by, l.paused_reason, l.paused_at, l.down_since, l.next_probe_at, l.last_response, l.last_success_at,
+         l.comparing_until > clock_timestamp() AS comparing,
+         coalesce(w.waiting, 0) AS waiting, coalesce(w.in_flight, 0) AS in_flight, coalesce(w.in_doubt, 0) AS in_doubt,
+         coalesce(w.quarantined, 0) AS quarantined, coalesce(w.dead_lettered, 0) AS dead_lettered, w.oldest_waiting_at
+    FROM carts c
+    CROSS JOIN system_switch s
+    LEFT JOIN lanes l ON l.cart_id = c.cart_id
+    LEFT JOIN (SELECT cart_id,
+                      count(*) FILTER (WHERE state = 'waiting') AS waiting,
+                      count(*) FILTER (WHERE state = 'in-flight') AS in_flight,
+                      count(*) FILTER (WHERE state = 'in-doubt') AS in_doubt,
+                      count(*) FILTER (WHERE state = 'quarantined') AS quarantined,
+                      count(DISTINCT key) FILTER (WHERE state = 'dead-lettered') AS dead_lettered,
+                      min(accepted_at) FILTER (WHERE state = 'waiting') AS oldest_waiting_at
+                 FROM web_stack
+                WHERE state IN ('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held')
+                GROUP BY cart_id) w ON w.cart_id = c.cart_id
+   WHERE $1::text IS NULL OR c.cart_id = $1
+   ORDER BY c.cart_id`;
+
+function statusOf(row: LaneRow): LaneStatus {
+  const { light, why } = lightOf(row);
+  return {
+    cartId: row.cart_id,
+    name: row.name,
+    light,
+    why,
+    waiting: Number(row.waiting),
+    inFlight: Number(row.in_flight),
+    inDoubt: Number(row.in_doubt),
+    quarantined: Number(row.quarantined),
+    deadLettered: Number(row.dead_lettered),
+    oldestWaitingAt: row.oldest_waiting_at?.toISOString() ?? null,
+    downSince: row.down_since?.toISOString() ?? null,
+    nextProbeAt: row.next_probe_at?.toISOString() ?? null,
+    lastResponse: row.last_response,
+    lastSuccessAt: row.last_success_at?.toISOString() ?? null,
+    paused:
+      row.paused === true && row.paused_at !== null
+        ? { by: row.paused_by, reason: row.paused_reason, at: row.paused_at.toISOString() }
+        : null,
+  };
+}
+
+function lightOf(row: LaneRow): { light: Light; why: string | null } {
+  if (!row.system_on) return { light: 'off', why: 'The system switch is off' };
+  if (!row.cart_on) return { light: 'off', why: 'The cart switch is off' };
+  if (!row.has_lane) return { light: 'off', why: 'No worker has opened a lane for this cart yet' };
+  if (row.paused === true) return { light: 'red', why: `Paused by ${row.paused_by ?? 'somebody'}${row.paused_reason ? `: ${row.paused_reason}` : ''}` };
+  if (row.comparing === true) return { light: 'amber', why: 'A comparison is reading the cart' };
+  if (row.down_since !== null) return { light: 'amber', why: `The cart is down: ${row.last_response ?? 'no answer'}` };
+  return { light: 'green', why: null };
+}

@@ -1,0 +1,154 @@
+import { sql } from 'drizzle-orm';
+import { bigint, boolean, check, customType, index, integer, jsonb, pgTable, primaryKey, text, timestamp, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
+
+const code = customType<{ data: string }>({ dataType: () => 'text COLLATE "C"' });
+const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
+const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
+
+/**
+ * One lane per cart: its light, its pause, when it may try again. Kept here and not in the queue, which is transport and
+ * may forget everything.
+ */
+export const lanes = pgTable(
+  'lanes',
+  {
+    cartId: code('cart_id').primaryKey(),
+    /** What the road shows: red when paused, else amber while backing off, else green. */
+    paused: boolean().notNull().default(false),
+    pausedBy: text('paused_by'),
+    pausedReason: text('paused_reason'),
+    pausedAt: time('paused_at'),
+    /** Set while the cart is down: the lane is amber, and one probe goes at `nextProbeAt`. */
+    downSince: time('down_since'),
+    probes: integer().notNull().default(0),
+    nextProbeAt: time('next_probe_at'),
+    lastResponse: text('last_response'),
+    /** While a comparison reads the cart nothing new is sent to it; runs out by itself if the comparison dies. */
+    comparingUntil: time('comparing_until'),
+    lastSuccessAt: time('last_success_at'),
+    /** Most runnable jobs in the queue at once. */
+    window: integer('job_window').notNull().default(8),
+    /** Most calls at once; never above what the cart type can. */
+    concurrency: integer().notNull().default(1),
+    serial: boolean().notNull().default(true),
+    updatedAt: time('updated_at').notNull().defaultNow(),
+  },
+);
+
+/** A cart's secret, encrypted (cart-secrets.ts). Write-only from outside. */
+export const cartSecrets = pgTable('cart_secrets', {
+  cartId: code('cart_id').primaryKey(),
+  keyId: text('key_id').notNull(),
+  ciphertext: bytea().notNull(),
+  updatedAt: time('updated_at').notNull().defaultNow(),
+});
+
+/** How far a cart's order feed has been read, and when. */
+export const orderPolls = pgTable('order_polls', {
+  cartId: code('cart_id').primaryKey(),
+  mark: text(),
+  /** Start and end of the last poll that was imported completely. */
+  startedAt: time('started_at'),
+  endedAt: time('ended_at'),
+  lastError: text('last_error'),
+  ordersSeen: bigint('orders_seen', { mode: 'number' }).notNull().default(0),
+});
+
+/**
+ * What one lane job carries. Key and body (its lines) never change while the outcome is open.
+ * dispatched: on its way, or between two tries · in-doubt: being settled · closed: every line has its outcome.
+ */
+export const deliveries = pgTable(
+  'deliveries',
+  {
+    id: uuid().primaryKey(),
+    cartId: code('cart_id').notNull(),
+    generation: integer().notNull(),
+    state: text().$type<'dispatched' | 'in-doubt' | 'closed'>().notNull().default('dispatched'),
+    /** Which job may work on it: one more each time it is put into the lane again. */
+    take: integer().notNull().default(1),
+    /** A single line sent to see whether a cart that was down is back. */
+    probe: boolean().notNull().default(false),
+    /** An earlier try may have been applied: from here on only the same bytes again, or settlement. */
+    ambiguous: boolean().notNull().default(false),
+    resends: integer().notNull().default(0),
+    /** When the job of this take was last put into the lane; the sweeper looks for lost ones some time after it. */
+    queuedAt: time('queued_at').notNull().defaultNow(),
+    nextAttemptAt: time('next_attempt_at'),
+    createdAt: time('created_at').notNull().defaultNow(),
+    closedAt: time('closed_at'),
+  },
+  (t) => [
+    index('deliveries_open')
+      .on(t.cartId, t.createdAt)
+      .where(sql`state <> 'closed'`),
+    check('deliveries_state', sql`state in ('dispatched', 'in-doubt', 'closed')`),
+  ],
+);
+
+/** The sum of one listing's records in one delivery. */
+export const deliveryLines = pgTable(
+  'delivery_lines',
+  {
+    deliveryId: uuid('delivery_id').notNull(),
+    lineNo: integer('line_no').notNull(),
+    cartId: code('cart_id').notNull(),
+    key: code().notNull(),
+    delta: bigint({ mode: 'number' }).notNull(),
+    state: text().$type<'in-flight' | 'in-doubt' | 'quarantined' | 'done'>().notNull().default('in-flight'),
+    /** How it ended: applied, settled as applied or not, returned, refused, superseded. */
+    outcome: text(),
+    response: text(),
+    /** What the listing showed before this line, and between which moments that was read. */
+    q0: bigint({ mode: 'number' }),
+    q0From: time('q0_from'),
+    q0To: time('q0_to'),
+    /** The cart's quantity after it, where the reply told. */
+    quantity: bigint({ mode: 'number' }),
+    settleAt: time('settle_at'),
+    /** The first of the two equal reads of a settlement. */
+    settleRead: jsonb('settle_read').$type<{ quantity: number; from: string; to: string } | null>(),
+    /** Everything a person needs to decide a quarantined line. */
+    evidence: jsonb(),
+    endedAt: time('ended_at'),
+  },
+  (t) => [
+    primaryKey({ columns: [t.deliveryId, t.lineNo] }),
+    // At most one line in flight, in doubt or quarantined per listing: this index is the promise.
+    uniqueIndex('delivery_lines_one_per_listing')
+      .on(t.cartId, t.key)
+      .where(sql`state in ('in-flight', 'in-doubt', 'quarantined')`),
+    check('delivery_lines_state', sql`state in ('in-flight', 'in-doubt', 'quarantined', 'done')`),
+  ],
+);
+
+/** Each try, written before the call. An open attempt (no end) says that bytes may be under way until its deadline. */
+export const attempts = pgTable(
+  'attempts',
+  {
+    id: uuid().primaryKey(),
+    deliveryId: uuid('delivery_id').notNull(),
+    cartId: code('cart_id').notNull(),
+    take: integer().notNull(),
+    /** What was tried. */
+    kind: text().$type<'send' | 'read' | 'settle'>().notNull(),
+    /** Whether the cart is a serial one: then at most one open attempt may exist for it. */
+    serial: boolean().notNull(),
+    worker: text().notNull(),
+    startedAt: time('started_at').notNull(),
+    deadline: time('deadline').notNull(),
+    endedAt: time('ended_at'),
+    outcome: text(),
+    response: text(),
+    durationMs: integer('duration_ms'),
+  },
+  (t) => [
+    uniqueIndex('attempts_one_open_per_delivery')
+      .on(t.deliveryId)
+      .where(sql`ended_at is null`),
+    uniqueIndex('attempts_one_open_per_serial_cart')
+      .on(t.cartId)
+      .where(sql`ended_at is null and serial`),
+    index('attempts_delivery').on(t.deliveryId, t.startedAt),
+  ],
+);

@@ -1,0 +1,156 @@
+import { DelayedError, type Job, type Queue, type Worker } from 'bullmq';
+import type { Database } from '../database.js';
+import type { JobEnd } from './cart-worker.js';
+import { connectorFor } from './connectors/index.js';
+import type { Dispatched } from './dispatch.js';
+import { laneJobData, laneJobId, laneJobName, laneJobOptions, laneQueueName, laneWorkerTimes, type LaneJobData } from './lane-job.js';
+import type { QueueBackend } from './queue-backend.js';
+
+/** Works on one job of one cart; see cart-worker.ts. */
+export type LaneProcessor = (cartId: string, job: LaneJobData, signal: AbortSignal) => Promise<JobEnd>;
+
+interface Lane {
+  readonly queue: Queue;
+  readonly worker: Worker;
+  readonly abort: AbortController;
+}
+
+/** Thrown to BullMQ so that it tries the job again; carries how long it is to wait. */
+class ResendError extends Error {
+  override readonly name = 'ResendError';
+  constructor(readonly inMs: number) {
+    super('No believable answer; the same request goes again');
+  }
+}
+
+/**
+ * The lanes that are open in this process: a BullMQ queue and a worker per cart. Carts come and go at run time, so these
+ * are plain queues and workers; whether a lane may send is decided when a delivery is dispatched and claimed.
+ */
+export class Lanes {
+  private readonly open = new Map<string, Lane>();
+  private readonly refused = new Set<string>();
+  private readonly listeners = new Set<() => void>();
+
+  constructor(
+    private readonly dependencies: {
+      readonly database: Database;
+      readonly backend: QueueBackend;
+      readonly process: LaneProcessor;
+      readonly log: { info(text: string): void; warn(text: string): void; error(text: string): void };
+    },
+  ) {}
+
+  cartIds(): string[] {
+    return [...this.open.keys()];
+  }
+
+  queues(): Queue[] {
+    return [...this.open.values()].map((lane) => lane.queue);
+  }
+
+  onChanged(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Opens a lane for every cart that has none yet. On PostgreSQL there is a limit, and one lane too many is refused. */
+  async keepInStep(): Promise<void> {
+    const carts = await this.dependencies.database.pool.query<{ cart_id: string; type: string }>(
+      `SELECT cart_id, settings->>'type' AS type FROM carts ORDER BY settings_version, cart_id`,
+    );
+    let changed = false;
+    for (const { cart_id: cartId, type } of carts.rows) {
+      if (this.open.has(cartId)) continue;
+      if (this.open.size >= this.dependencies.backend.lanesMax) {
+        this.refuse(cartId);
+        continue;
+      }
+      this.open.set(cartId, await this.openLane(cartId, type));
+      changed = true;
+    }
+    if (changed) for (const listener of this.listeners) listener();
+  }
+
+  /** Puts deliveries into their lane. A job that cannot be added now is found missing by the sweeper. */
+  async add(cartId: string, deliveries: readonly Dispatched[]): Promise<void> {
+    const lane = this.open.get(cartId);
+    if (lane === undefined || deliveries.length === 0) return;
+    await lane.queue.addBulk(
+      deliveries.map(({ deliveryId, take, delayMs }) => ({
+        name: laneJobName,
+        data: { deliveryId, take },
+        opts: laneJobOptions({ deliveryId, take }, delayMs),
+      })),
+    );
+  }
+
+  /** Whether the job of a take is still in the lane, waiting, delayed or being worked on. */
+  async isAlive(cartId: string, job: LaneJobData): Promise<boolean> {
+    const found = await this.open.get(cartId)?.queue.getJob(laneJobId(job));
+    if (found == null) return false;
+    const state = await found.getState();
+    return state !== 'completed' && state !== 'failed' && state !== 'unknown';
+  }
+
+  /** Stops taking jobs, lets those under way finish (or aborts their calls after `graceMs`), closes everything. */
+  async close(graceMs: number): Promise<void> {
+    const timer = setTimeout(() => {
+      for (const lane of this.open.values()) lane.abort.abort(new Error('Shutting down'));
+    }, graceMs);
+    await Promise.allSettled([...this.open.values()].map((lane) => lane.worker.close()));
+    clearTimeout(timer);
+    await Promise.allSettled([...this.open.values()].map((lane) => lane.queue.close()));
+    this.open.clear();
+  }
+
+  private refuse(cartId: string): void {
+    if (this.refused.has(cartId)) return;
+    this.refused.add(cartId);
+    this.dependencies.log.error(
+      `Cart ${cartId} gets no lane in this process: ${this.open.size} are open, and each holds a connection to PostgreSQL. ` +
+        'Set REDIS_URL to run lanes on Redis, which has no such limit, or raise ONHAND_LANES_MAX together with max_connections.',
+    );
+  }
+
+  private async openLane(cartId: string, type: string): Promise<Lane> {
+    const { backend, database, log } = this.dependencies;
+    const concurrency = connectorFor(type).capabilities.parallelCallsMax;
+    await database.pool.query(
+      `INSERT INTO lanes (cart_id, concurrency, serial, job_window) VALUES ($1, $2, $3, $4) ON CONFLICT (cart_id) DO NOTHING`,
+      [cartId, concurrency, concurrency === 1, Math.max(2, concurrency * 2)],
+    );
+    const abort = new AbortController();
+    const queue = backend.createQueue(laneQueueName(cartId));
+    const worker = backend.createWorker(
+      laneQueueName(cartId),
+      (job: Job<unknown, unknown>, token?: string) => this.run(cartId, job, token, abort.signal),
+      {
+        ...laneWorkerTimes,
+        concurrency,
+        settings: { backoffStrategy: (_made, _type, error) => (error instanceof ResendError ? error.inMs : 1_000) },
+      },
+    );
+    // Both reconnect by themselves; without a listener an error of theirs would end the process.
+    queue.on('error', (error) => log.warn(`Lane ${cartId}: ${error.message}`));
+    worker.on('error', (error) => log.warn(`Lane ${cartId}: ${error.message}`));
+    await Promise.all([queue.waitUntilReady(), worker.waitUntilReady()]);
+    return { queue, worker, abort };
+  }
+
+  private async run(cartId: string, job: Job<unknown, unknown>, token: string | undefined, signal: AbortSignal): Promise<string> {
+    const end = await this.dependencies.process(cartId, laneJobData.parse(job.data), signal);
+    switch (end.kind) {
+      case 'done':
+        return 'done';
+      case 'busy':
+        // Uncounted: somebody else has the cart, or its try may still be under way.
+        await job.moveToDelayed(Date.now() + end.inMs, token);
+        throw new DelayedError();
+      case 'resend':
+        throw new ResendError(end.inMs);
+      default:
+        return end satisfies never;
+    }
+  }
+}

@@ -1,0 +1,152 @@
+import type { Database } from '../database.js';
+import type { CommandBatcher } from '../events/command-batcher.js';
+import type { CommandOutcome } from '../events/commands.js';
+import type { OrderSighting } from '../events/facts.js';
+import { callFor, type CartDirectory, type ReachableCart } from './cart-directory.js';
+import type { CartOrder } from './connectors/connector.js';
+import { createHash } from 'node:crypto';
+
+/** Pages of one poll; a feed that never ends is a fault of the cart's, not a reason to loop for ever. */
+const pagesMax = 10_000;
+
+export interface PollResult {
+  readonly orders: number;
+  /** Orders up to and including this one are imported now. */
+  readonly mark: string | null;
+  readonly startedAt: Date;
+  /** Numbers of the orders that this poll showed. */
+  readonly keys: ReadonlySet<string>;
+}
+
+/** Brings carts' orders into the log: as whole states, any number of times, from polls and webhooks alike. */
+export class OrderImport {
+  constructor(
+    private readonly database: Database,
+    private readonly batcher: CommandBatcher,
+    private readonly directory: CartDirectory,
+  ) {}
+
+  /**
+   * One whole order as a cart told it. Its identity is the cart and its number; telling it again changes nothing.
+   * @param idempotencyKey the webhook's id, so that a repeated delivery gets the same answer; null for polls
+   */
+  async importOrder(
+    cartId: string,
+    order: CartOrder,
+    sighting: OrderSighting,
+    idempotencyKey: string | null = null,
+  ): Promise<CommandOutcome> {
+    const cart = await this.directory.cart(cartId);
+    const skus = await this.skusOf(cartId, order.lines.map((line) => line.key));
+    return this.submit(cart, order, sighting, skus, idempotencyKey);
+  }
+
+  /**
+   * Asks the cart for every order since the stored mark and imports them, page by page. The mark moves only when all of a
+   * page is in the log, so a crash asks again for what is there already and never skips.
+   *
+   * The very first poll of a cart takes the mark and imports nothing: what was sold before the cart was connected is in
+   * its first comparison already.
+   */
+  async poll(cartId: string): Promise<PollResult> {
+    const cart = await this.directory.cart(cartId);
+    const known = await this.readMark(cartId);
+    const startedAt = new Date();
+    let mark = known?.mark ?? null;
+    let orders = 0;
+    const keys = new Set<string>();
+    try {
+      for (let page = 0; page < pagesMax; page += 1) {
+        const told = await cart.connector.readOrders(cart.connection, mark, callFor(cart.connection.requestTimeoutMs));
+        if (told.orders.length === 0) break;
+        const sighting = { after: known?.startedAt?.toISOString() ?? null, by: new Date().toISOString() };
+        if (known !== null) await this.importPage(cart, told.orders, sighting);
+        for (const order of told.orders) for (const line of order.lines) keys.add(line.key);
+        orders += told.orders.length;
+        mark = told.mark;
+        if (known !== null) await this.moveMark(cartId, mark, orders);
+      }
+      await this.endPoll(cartId, mark, startedAt);
+      return { orders, mark, startedAt, keys };
+    } catch (error) {
+      await this.database.pool.query('UPDATE order_polls SET last_error = $2 WHERE cart_id = $1', [
+        cartId,
+        error instanceof Error ? error.message : String(error),
+      ]);
+      throw error;
+    }
+  }
+
+  private async importPage(cart: ReachableCart, orders: readonly CartOrder[], sighting: OrderSighting): Promise<void> {
+    const skus = await this.skusOf(
+      cart.settings.cartId,
+      orders.flatMap((order) => order.lines.map((line) => line.key)),
+    );
+    const outcomes = await Promise.all(orders.map((order) => this.submit(cart, order, sighting, skus, null)));
+    const refused = outcomes.find((outcome) => outcome.kind === 'refused');
+    if (refused?.kind === 'refused') throw new Error(`An order of cart ${cart.settings.cartId} was refused: ${refused.refusal.detail}`);
+  }
+
+  private submit(
+    cart: ReachableCart,
+    order: CartOrder,
+    sighting: OrderSighting,
+    skus: ReadonlyMap<string, string>,
+    idempotencyKey: string | null,
+  ): Promise<CommandOutcome> {
+    const { settings, connector } = cart;
+    return this.batcher.submit({
+      client: `order-import:${settings.cartId}`,
+      idempotencyKey,
+      bodyHash: idempotencyKey === null ? null : createHash('sha256').update(JSON.stringify(order)).digest(),
+      command: {
+        type: 'ImportOrder',
+        cartId: settings.cartId,
+        number: order.number,
+        revision: order.revision,
+        ...(order.placedAt === null ? {} : { placedAt: order.placedAt }),
+        state: order.state,
+        lines: order.lines.map((line) => ({
+          line: line.line,
+          key: line.key,
+          sku: skus.get(line.key) ?? line.key,
+          location: settings.orderLocation,
+          quantity: line.quantity,
+        })),
+        sighting,
+        cartMovesStock: { at: connector.capabilities.stockMovesAt, restocksOnCancel: connector.capabilities.restocksOnCancel },
+      },
+    });
+  }
+
+  private async skusOf(cartId: string, keys: readonly string[]): Promise<Map<string, string>> {
+    const found = await this.database.pool.query<{ key: string; sku: string }>({
+      name: 'skus-of-keys',
+      text: 'SELECT key, sku FROM listings WHERE cart_id = $1 AND key = ANY ($2::text[])',
+      values: [cartId, keys],
+    });
+    return new Map(found.rows.map((row) => [row.key, row.sku]));
+  }
+
+  private async readMark(cartId: string): Promise<{ mark: string | null; startedAt: Date | null } | null> {
+    const found = await this.database.pool.query<{ mark: string | null; started_at: Date | null }>(
+      'SELECT mark, started_at FROM order_polls WHERE cart_id = $1',
+      [cartId],
+    );
+    const row = found.rows[0];
+    return row === undefined ? null : { mark: row.mark, startedAt: row.started_at };
+  }
+
+  private async moveMark(cartId: string, mark: string, orders: number): Promise<void> {
+    await this.database.pool.query('UPDATE order_polls SET mark = $2, orders_seen = orders_seen + $3 WHERE cart_id = $1', [cartId, mark, orders]);
+  }
+
+  private async endPoll(cartId: string, mark: string | null, startedAt: Date): Promise<void> {
+    await this.database.pool.query(
+      `INSERT INTO order_polls AS p (cart_id, mark, started_at, ended_at) VALUES ($1, $2, $3, clock_timestamp())
+       ON CONFLICT (cart_id) DO UPDATE
+          SET mark = excluded.mark, started_at = greatest(p.started_at, excluded.started_at), ended_at = excluded.ended_at, last_error = NULL`,
+      [cartId, mark, startedAt],
+    );
+  }
+}

@@ -1,0 +1,124 @@
+import {
+  Queue,
+  Worker,
+  createPostgresBackend,
+  createRedisBackend,
+  type BackendFactory,
+  type IQueueBackend,
+  type Processor,
+  type QueueOptions,
+  type WorkerOptions,
+} from 'bullmq';
+import { Redis } from 'ioredis';
+import type { Config } from '../config.js';
+import { createQueuePool, migrateQueues } from '../database.js';
+
+/**
+ * The one seam between lanes and what carries their jobs: Redis, or PostgreSQL where there is none. Everything that must
+ * not be lost lives in our own tables; a backend may forget all it knows and nothing is lost or doubled.
+ */
+export interface QueueBackend {
+  readonly kind: 'redis' | 'postgres';
+  /** What BullMQ calls a connection; shared by everything made here. */
+  readonly connection: QueueOptions['connection'];
+  readonly prefix: string;
+  readonly factory: BackendFactory<IQueueBackend, QueueOptions['connection']>;
+  /** How many lanes one process may open. */
+  readonly lanesMax: number;
+  createQueue(name: string, options?: Omit<QueueOptions, 'connection' | 'prefix'>): Queue;
+  createWorker<Data, Result>(
+    name: string,
+    processor: Processor<Data, Result>,
+    options: Omit<WorkerOptions, 'connection' | 'prefix'>,
+  ): Worker<Data, Result>;
+  /** Ends the shared connections; close queues and workers first. */
+  close(): Promise<void>;
+}
+
+/** Connections beside one LISTEN per lane: queries of all lanes together, and the fixed queues. */
+const connectionsBesideLanes = 16;
+
+const prefix = 'onhand';
+
+export async function createQueueBackend(options: {
+  readonly config: Pick<Config, 'redisUrl' | 'lanesMax'>;
+  readonly databaseUrl: string;
+  readonly onError: (error: Error) => void;
+}): Promise<QueueBackend> {
+  return options.config.redisUrl === undefined ? postgresBackend(options) : redisBackend(options.config.redisUrl, options.onError);
+}
+
+async function redisBackend(url: string, onError: (error: Error) => void): Promise<QueueBackend> {
+  // Workers block on their connection and must wait for Redis however long it is gone: no limit on retries.
+  const connection = new Redis(url, { maxRetriesPerRequest: null, enableReadyCheck: true, lazyConnect: true });
+  connection.on('error', onError);
+  await connection.connect();
+  await refuseForgetfulRedis(connection);
+  return backend('redis', connection, createRedisBackend as unknown as QueueBackend['factory'], Number.POSITIVE_INFINITY, async () => {
+    await connection.quit().catch(() => connection.disconnect());
+  });
+}
+
+/** A Redis that evicts keys under pressure drops jobs at random; one without AOF forgets them at a restart. */
+async function refuseForgetfulRedis(connection: Redis): Promise<void> {
+  const policy = await configOf(connection, 'maxmemory-policy');
+  if (policy !== null && policy !== 'noeviction') {
+    throw new Error(
+      `Redis has maxmemory-policy ${policy}; lanes need noeviction. Mend it with: redis-cli CONFIG SET maxmemory-policy noeviction (and in redis.conf)`,
+    );
+  }
+}
+
+/** @returns null where the server does not allow CONFIG (managed services); their documentation has to be trusted then */
+async function configOf(connection: Redis, name: string): Promise<string | null> {
+  try {
+    const answer = (await connection.config('GET', name)) as string[];
+    return answer[1] ?? null;
+  } catch {
+    return null;
+  }
+}
+
+async function postgresBackend(options: {
+  readonly config: Pick<Config, 'lanesMax'>;
+  readonly databaseUrl: string;
+  readonly onError: (error: Error) => void;
+}): Promise<QueueBackend> {
+  const pool = createQueuePool({
+    url: options.databaseUrl,
+    poolMax: options.config.lanesMax + connectionsBesideLanes,
+    applicationName: 'onhand lanes',
+    onIdleError: options.onError,
+  });
+  await migrateQueues(pool);
+  return backend(
+    'postgres',
+    pool as unknown as QueueOptions['connection'],
+    createPostgresBackend as unknown as QueueBackend['factory'],
+    options.config.lanesMax,
+    () => pool.end(),
+  );
+}
+
+function backend(
+  kind: QueueBackend['kind'],
+  connection: QueueOptions['connection'],
+  factory: QueueBackend['factory'],
+  lanesMax: number,
+  close: () => Promise<void>,
+): QueueBackend {
+  return {
+    kind,
+    connection,
+    prefix,
+    factory,
+    lanesMax,
+    createQueue: (name, options = {}) => new Queue(name, { ...options, connection, prefix }, factory) as unknown as Queue,
+    createWorker: <Data, Result>(
+      name: string,
+      processor: Processor<Data, Result>,
+      options: Omit<WorkerOptions, 'connection' | 'prefix'>,
+    ) => new Worker(name, processor, { ...options, connection, prefix }, factory) as unknown as Worker<Data, Result>,
+    close,
+  };
+}

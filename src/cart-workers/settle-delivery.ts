@@ -1,0 +1,150 @@
+import type { Database } from '../database.js';
+import type { ReachableCart } from './cart-directory.js';
+import type { Claim, ClaimedLine } from './claim.js';
+import { CartError } from './connectors/cart-error.js';
+import { recordOutcome, type LineEnd } from './outcome.js';
+import { readQuantities } from './read-cart.js';
+import { probeDelayMs } from './retry-policy.js';
+import { relativeTo, settle, type Between } from './settlement.js';
+
+/**
+ * Imports the cart's orders of up to now and waits until the projector has heard them.
+ * @returns when the poll began, and false when the order feed could not be read to its end
+ */
+export type OrdersUpToDate = (cartId: string) => Promise<{ readonly complete: boolean; readonly startedAt: Date }>;
+
+/**
+ * Finds out whether the lines in doubt were applied: orders → read → read again → orders. Claimed only after the call's
+ * deadline and the cart's quiet time, when nothing of it can still be under way.
+ *
+ * Two equal readings and exactly one hypothesis that fits are proof. Different readings mean that something moves: it
+ * is tried again later. Anything else is quarantined with its evidence, for a person.
+ */
+export async function settleDelivery(
+  dependencies: { readonly database: Database; readonly ordersUpToDate: OrdersUpToDate },
+  cart: ReachableCart,
+  claimed: Claim,
+  signal: AbortSignal,
+): Promise<void> {
+  const end = { attemptId: claimed.attemptId, deliveryId: claimed.deliveryId, cartId: claimed.cartId };
+  try {
+    const before = await dependencies.ordersUpToDate(claimed.cartId);
+    const from = new Date();
+    const keys = claimed.lines.map((line) => line.key);
+    const first = await readQuantities(cart, keys, claimed.deadlineMs, signal);
+    const second = await readQuantities(cart, keys, claimed.deadlineMs, signal);
+    const to = new Date();
+    const after = await dependencies.ordersUpToDate(claimed.cartId);
+    const reading: Between = { from, to };
+    const lines: LineEnd[] = [];
+    for (const line of claimed.lines) {
+      const changes = await changesOf(dependencies.database, claimed.cartId, line);
+      lines.push(
+        judgeLine(line, {
+          first: first.get(line.key) ?? null,
+          second: second.get(line.key) ?? null,
+          reading,
+          changes,
+          ordersKnown: before.complete && after.complete,
+          quietTimeMs: cart.settings.quietTimeMs,
+        }),
+      );
+    }
+    await recordOutcome(dependencies.database, {
+      ...end,
+      outcome: lines.map((line) => ('outcome' in line ? line.outcome : line.end)).join(', '),
+      response: lines[0]?.response ?? '',
+      lines,
+      cart: 'up',
+    });
+  } catch (error) {
+    if (!(error instanceof CartError)) throw error;
+    await recordOutcome(dependencies.database, {
+      ...end,
+      outcome: error.code,
+      response: error.response,
+      lines: claimed.lines.map(
+        (line): LineEnd => ({ key: line.key, response: error.response, end: 'in-doubt', settleInMs: probeDelayMs(claimed.resends + 3, 1) }),
+      ),
+      cart: 'down',
+      probeInMs: probeDelayMs(claimed.resends + 1, Math.random()),
+    });
+  }
+}
+
+interface Change extends Between {
+  readonly delta: number;
+  readonly order: string;
+}
+
+interface Findings {
+  readonly first: number | null;
+  readonly second: number | null;
+  readonly reading: Between;
+  readonly changes: readonly Change[];
+  readonly ordersKnown: boolean;
+  readonly quietTimeMs: number;
+}
+
+function judgeLine(line: ClaimedLine, findings: Findings): LineEnd {
+  const { key } = line;
+  const { first, second, reading, changes } = findings;
+  const evidence = {
+    q0: line.q0,
+    q0From: line.q0From,
+    q0To: line.q0To,
+    delta: line.delta,
+    readings: [first, second],
+    readFrom: reading.from,
+    readTo: reading.to,
+    changes: changes.map((change) => ({ order: change.order, delta: change.delta, after: change.from, by: change.to })),
+    ordersKnown: findings.ordersKnown,
+  };
+  const quarantine = (response: string): LineEnd => ({ key, response, end: 'quarantined', evidence: { ...evidence, why: response } });
+  if (first === null || second === null) return quarantine('The cart does not show this item any more');
+  const lookAgain = (response: string): LineEnd => ({ key, response, end: 'in-doubt', settleInMs: findings.quietTimeMs });
+  if (first !== second) return lookAgain(`Two readings differ (${first}, ${second}); looking again`);
+  if (line.q0 === null || line.q0To === null) return quarantine('What the listing showed before is not known');
+  if (!findings.ordersKnown) return quarantine('The cart’s orders could not be read to their end');
+
+  const q0: Between = { from: line.q0From, to: line.q0To };
+  // An order that came up while the cart was read may or may not be in the readings.
+  if (changes.some((change) => relativeTo(reading, change) === 'uncertain')) return lookAgain('An order came in while reading; looking again');
+  const sinceQ0 = changes.filter((change) => relativeTo(reading, change) === 'before' && relativeTo(q0, change) !== 'before');
+  const certain = sinceQ0.filter((change) => relativeTo(q0, change) === 'after');
+  const verdict = settle({
+    q0: line.q0,
+    delta: line.delta,
+    read: second,
+    certain: certain.reduce((sum, change) => sum + change.delta, 0),
+    uncertain: sinceQ0.filter((change) => !certain.includes(change)).map((change) => change.delta),
+  });
+  const known = { quantity: second, quantityFrom: reading.from, quantityTo: reading.to };
+  const story = `${line.q0} before, ${second} now, ${line.delta > 0 ? '+' : ''}${line.delta} sent`;
+  if (verdict === 'applied') {
+    return { key, response: `Settled: it had been applied (${story})`, end: 'delivered', outcome: 'settled as applied', ...known };
+  }
+  if (verdict === 'not-applied') {
+    return {
+      key,
+      response: `Settled: it had not been applied (${story})`,
+      end: 'returned',
+      outcome: 'settled as not applied',
+      delayMs: 0,
+      counted: false,
+      ...known,
+    };
+  }
+  return quarantine(`Both or neither story fits (${story}, ${changes.length} orders since)`);
+}
+
+/** What the cart did itself to the listing since shortly before q0, as its orders told. */
+async function changesOf(database: Database, cartId: string, line: ClaimedLine): Promise<Change[]> {
+  const found = await database.pool.query<{ delta: string; order_number: string; seen_after: Date | null; seen_by: Date }>({
+    name: 'changes-since',
+    text: `SELECT delta, order_number, seen_after, seen_by FROM echoes
+            WHERE cart_id = $1 AND key = $2 AND seen_by > coalesce($3::timestamptz, '-infinity') ORDER BY id`,
+    values: [cartId, line.key, line.q0From],
+  });
+  return found.rows.map((row) => ({ delta: Number(row.delta), order: row.order_number, from: row.seen_after, to: row.seen_by }));
+}

@@ -1,0 +1,113 @@
+import type { Database } from '../database.js';
+import { Doorbell, type Wakeups } from '../wakeups.js';
+import { connectorFor } from './connectors/index.js';
+import { dispatchLane, findUnattended, markQueued, takeUpAgain } from './dispatch.js';
+import type { Lanes } from './lanes.js';
+
+/** The safety net under lost wake-ups; also what lets a probe, a `notBefore` or a settlement come due. */
+const pollMs = 100;
+const sweepEveryMs = 1_000;
+const keepInStepEveryMs = 2_000;
+const faultPauseMs = 500;
+
+/**
+ * The Stack Controller: opens the way from the Web Stack into the lanes, and sweeps up deliveries whose job was lost
+ * between dispatch and lane, by a queue that forgot everything, or with its worker.
+ */
+export class StackController {
+  private readonly doorbell = new Doorbell();
+  private readonly unsubscribe: (() => void)[] = [];
+  private running: Promise<void> | undefined;
+  private stopping = false;
+  private sweptAt = 0;
+  private inStepAt = 0;
+
+  constructor(
+    private readonly dependencies: {
+      readonly database: Database;
+      readonly wakeups: Wakeups;
+      readonly lanes: Lanes;
+      readonly log: { error(text: string): void };
+    },
+  ) {}
+
+  start(): void {
+    const { wakeups } = this.dependencies;
+    this.unsubscribe.push(
+      wakeups.on('web-stack', this.doorbell.press),
+      wakeups.on('lanes', () => {
+        this.inStepAt = 0;
+        this.doorbell.press();
+      }),
+    );
+    this.running = this.run();
+  }
+
+  async stop(): Promise<void> {
+    this.stopping = true;
+    for (const unsubscribe of this.unsubscribe) unsubscribe();
+    this.doorbell.press();
+    await this.running;
+  }
+
+  private async run(): Promise<void> {
+    while (!this.stopping) {
+      try {
+        const dispatched = await this.round();
+        if (!dispatched) await this.doorbell.wait(pollMs);
+      } catch (error) {
+        this.dependencies.log.error(`The Stack Controller could not finish a round and tries again: ${String(error)}`);
+        await new Promise((resolve) => setTimeout(resolve, faultPauseMs));
+      }
+    }
+  }
+
+  /** @returns whether anything was dispatched, so that there may be more */
+  private async round(): Promise<boolean> {
+    const { lanes, database } = this.dependencies;
+    const now = performance.now();
+    if (now - this.inStepAt > keepInStepEveryMs) {
+      this.inStepAt = now;
+      await lanes.keepInStep();
+    }
+    const sweep = now - this.sweptAt > sweepEveryMs;
+    if (sweep) this.sweptAt = now;
+    const busy = await lanesWithWork(database);
+    const rounds = await Promise.all(
+      lanes.cartIds().map(async (cartId) => {
+        if (sweep) await this.sweep(cartId);
+        const work = busy.get(cartId);
+        if (work === undefined) return 0;
+        const dispatched = await dispatchLane(database, cartId, connectorFor(work).capabilities.linesPerDeliveryMax);
+        await lanes.add(cartId, dispatched);
+        return dispatched.length;
+      }),
+    );
+    return rounds.some((dispatched) => dispatched > 0);
+  }
+
+  private async sweep(cartId: string): Promise<void> {
+    const { database, lanes } = this.dependencies;
+    const unattended = await findUnattended(database, cartId);
+    for (const job of unattended) {
+      if (await lanes.isAlive(cartId, job)) {
+        await markQueued(database, [job.deliveryId]);
+        continue;
+      }
+      const again = await takeUpAgain(database, job);
+      if (again !== null) await lanes.add(cartId, [again]);
+    }
+  }
+}
+
+/** Carts with waiting records, and their type: one look for all lanes, so that idle lanes cost nothing. */
+async function lanesWithWork(database: Database): Promise<Map<string, string>> {
+  const found = await database.pool.query<{ cart_id: string; type: string }>({
+    name: 'lanes-with-work',
+    text: `SELECT c.cart_id, c.settings->>'type' AS type FROM carts c JOIN lanes l USING (cart_id)
+            WHERE NOT l.paused
+              AND (l.down_since IS NULL OR coalesce(l.next_probe_at <= clock_timestamp(), true))
+              AND EXISTS (SELECT FROM web_stack w WHERE w.cart_id = c.cart_id AND w.state = 'waiting')`,
+  });
+  return new Map(found.rows.map((row) => [row.cart_id, row.type]));
+}

@@ -1,0 +1,79 @@
+import type { Queue } from 'bullmq';
+import type { Database } from '../database.js';
+import type { Wakeups } from '../wakeups.js';
+import type { CartDirectory } from './cart-directory.js';
+import { workOn } from './cart-worker.js';
+import { CartError } from './connectors/cart-error.js';
+import { Lanes } from './lanes.js';
+import type { OrderImport } from './order-import.js';
+import type { QueueBackend } from './queue-backend.js';
+import { StackController } from './stack-controller.js';
+
+/** How long a settlement waits for the projector to hear the orders it imported. */
+const projectorWaitMs = 5_000;
+
+export interface WorkerRuntimeOptions {
+  readonly database: Database;
+  readonly backend: QueueBackend;
+  readonly directory: CartDirectory;
+  readonly wakeups: Wakeups;
+  readonly orderImport: OrderImport;
+  /** Resolves with true when the projector has applied everything appended so far. */
+  readonly caughtUp: (timeoutMs: number) => Promise<boolean>;
+  readonly shutdownTimeoutMs: number;
+  readonly log: { info(text: string): void; warn(text: string): void; error(text: string): void };
+}
+
+/** The worker role of one process: its lanes and its Stack Controller. */
+export class WorkerRuntime {
+  private readonly lanes: Lanes;
+  private readonly controller: StackController;
+
+  constructor(private readonly options: WorkerRuntimeOptions) {
+    const { database, backend, directory, wakeups, log } = options;
+    this.lanes = new Lanes({
+      database,
+      backend,
+      log,
+      process: async (cartId, job, signal) => {
+        const end = await workOn({ database, directory, log, ordersUpToDate: (id) => this.ordersUpToDate(id) }, cartId, job, signal);
+        // An outcome frees listings and room in the window.
+        wakeups.signal('web-stack');
+        return end;
+      },
+    });
+    this.controller = new StackController({ database, wakeups, lanes: this.lanes, log });
+  }
+
+  async start(): Promise<void> {
+    await this.lanes.keepInStep();
+    this.controller.start();
+  }
+
+  /** Stops dispatching, lets calls under way finish, then closes the lanes. What is left stands in Postgres. */
+  async stop(): Promise<void> {
+    await this.controller.stop();
+    await this.lanes.close(this.options.shutdownTimeoutMs / 2);
+  }
+
+  laneQueues(): Queue[] {
+    return this.lanes.queues();
+  }
+
+  onLaneQueuesChanged(listener: () => void): () => void {
+    return this.lanes.onChanged(listener);
+  }
+
+  private async ordersUpToDate(cartId: string): Promise<{ complete: boolean; startedAt: Date }> {
+    const startedAt = new Date();
+    const { connector } = await this.options.directory.cart(cartId);
+    if (connector.capabilities.orders === 'none') return { complete: true, startedAt };
+    try {
+      await this.options.orderImport.poll(cartId);
+    } catch (error) {
+      if (error instanceof CartError) return { complete: false, startedAt };
+      throw error;
+    }
+    return { complete: await this.options.caughtUp(projectorWaitMs), startedAt };
+  }
+}

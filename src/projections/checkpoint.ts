@@ -1,0 +1,47 @@
+import type { PoolClient } from 'pg';
+
+/** A place in the global order of the log. Opaque outside; never compared by position alone. */
+export interface Checkpoint {
+  readonly generation: number;
+  /** xid8 as text */
+  readonly transactionId: string;
+  /** bigint as text */
+  readonly position: string;
+}
+
+export async function readCheckpoint(client: PoolClient, name: string): Promise<Checkpoint & { readonly stopped: boolean }> {
+  const found = await client.query<{ generation: number; transaction_id: string; position: string; stopped: boolean }>({
+    name: 'read-checkpoint',
+    text: `SELECT generation, transaction_id::text, position::text, stopped IS NOT NULL AS stopped
+             FROM projection_checkpoints WHERE name = $1`,
+    values: [name],
+  });
+  const row = found.rows[0];
+  if (row === undefined) throw new Error(`Projection ${name} has no checkpoint row; ensureCheckpoint was not called`);
+  return { generation: row.generation, transactionId: row.transaction_id, position: row.position, stopped: row.stopped };
+}
+
+export async function ensureCheckpoint(client: PoolClient, name: string): Promise<void> {
+  await client.query('INSERT INTO projection_checkpoints (name) VALUES ($1) ON CONFLICT DO NOTHING', [name]);
+}
+
+/**
+ * Compare-and-set: moves the checkpoint on only from where this projector read it. Whoever loses rolls everything back,
+ * so two projectors at once do double work and never apply anything twice.
+ * @returns false when another projector was faster
+ */
+export async function moveCheckpoint(
+  client: PoolClient,
+  name: string,
+  from: Checkpoint,
+  to: Checkpoint & { readonly recordedAt: Date },
+): Promise<boolean> {
+  const moved = await client.query({
+    name: 'move-checkpoint',
+    text: `UPDATE projection_checkpoints
+              SET generation = $5, transaction_id = $6::xid8, position = $7, recorded_at = $8, updated_at = now()
+            WHERE name = $1 AND generation = $2 AND transaction_id = $3::xid8 AND position = $4 AND stopped IS NULL`,
+    values: [name, from.generation, from.transactionId, from.position, to.generation, to.transactionId, to.position, to.recordedAt],
+  });
+  return moved.rowCount === 1;
+}

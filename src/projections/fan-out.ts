@@ -1,0 +1,216 @@
+import type { PoolClient } from 'pg';
+import { targetFor, expectedAfterEcho } from './availability.js';
+import type { RecordCause } from './listings.table.js';
+
+/** One thing a cart did to its own stock, found in an imported order. */
+export interface Echo {
+  readonly cartId: string;
+  readonly key: string;
+  readonly delta: number;
+  readonly orderNumber: string;
+  readonly line: string;
+  readonly placedAt: string;
+  readonly seenAfter: string | null;
+  readonly seenBy: string;
+}
+
+/** What fan-out has to look at: SKUs whose on hand changed, and listings that something else touched. */
+export interface Touched {
+  /** The cause of a change per SKU; a listing's record names it. */
+  readonly skus: ReadonlyMap<string, RecordCause & { readonly acceptedAt: string }>;
+  readonly listings: readonly { readonly cartId: string; readonly key: string }[];
+  readonly echoes: readonly Echo[];
+  /** Named by records that no movement caused: a baseline, a switch, a discard. */
+  readonly otherwise: RecordCause & { readonly acceptedAt: string };
+}
+
+interface LockedListing {
+  readonly cart_id: string;
+  readonly key: string;
+  readonly sku: string;
+  readonly expected: string | null;
+  readonly target: string | null;
+  readonly unlisted: string | null;
+  readonly baseline_at: Date | null;
+  readonly baseline_mark: string | null;
+  readonly generation: number;
+  readonly in_effect: boolean;
+  readonly clamps: boolean;
+  readonly available: string;
+}
+
+/**
+ * Fan-out of one batch, per touched listing, on its locked row: (1) its echoes, (2) `target` from what is available,
+ * (3) one record over `target − expected` if that is not zero, and `expected = target`.
+ * Listings are locked in (cart, key) order; four statements whatever the size of the batch.
+ *
+ * @returns how many records went onto the Web Stack
+ */
+export async function fanOut(client: PoolClient, touched: Touched): Promise<number> {
+  const locked = await lockListings(client, touched);
+  const echoesOf = groupEchoes(touched.echoes);
+  const changes: ListingChange[] = [];
+  const records: NewRecord[] = [];
+  const heard: HeardEcho[] = [];
+  for (const listing of locked) {
+    if (listing.expected === null) {
+      // Nobody knows yet what the cart shows; its first comparison will find the cart's own sales in what it reads.
+      for (const echo of echoesOf.get(keyOf(listing)) ?? []) heard.push({ ...echo, applied: false });
+      continue;
+    }
+    const before = Number(listing.expected);
+    let expected = before;
+    for (const echo of echoesOf.get(keyOf(listing)) ?? []) {
+      const applied = !isOlderThanBaseline(echo, listing);
+      if (applied) expected = expectedAfterEcho(expected, echo.delta, listing.clamps);
+      heard.push({ ...echo, applied });
+    }
+    let target = listing.target === null ? null : Number(listing.target);
+    if (listing.in_effect) {
+      target = targetFor(Number(listing.available), expected);
+      if (target !== expected) {
+        const cause = touched.skus.get(listing.sku) ?? touched.otherwise;
+        records.push({ listing, delta: target - expected, target, cause });
+        expected = target;
+      }
+    }
+    if (expected !== before || target !== (listing.target === null ? null : Number(listing.target))) {
+      changes.push({ cartId: listing.cart_id, key: listing.key, expected, target });
+    }
+  }
+  await writeListings(client, changes);
+  await insertEchoes(client, heard);
+  await insertRecords(client, records);
+  return records.length;
+}
+
+/**
+ * Orders up to the baseline's mark (or placed up to its moment, where order numbers cannot be compared) were in the
+ * quantity that was read: the cart's own sale must not be taken from `expected` a second time.
+ */
+export function isOlderThanBaseline(
+  order: { readonly orderNumber: string; readonly placedAt: string },
+  baseline: { readonly baseline_at: Date | null; readonly baseline_mark: string | null },
+): boolean {
+  if (baseline.baseline_at === null) return false;
+  const mark = baseline.baseline_mark;
+  if (mark !== null && isWholeNumber(mark) && isWholeNumber(order.orderNumber)) return BigInt(order.orderNumber) <= BigInt(mark);
+  return new Date(order.placedAt) <= baseline.baseline_at;
+}
+
+const isWholeNumber = (text: string) => /^\d{1,18}$/.test(text);
+
+interface ListingChange {
+  readonly cartId: string;
+  readonly key: string;
+  readonly expected: number;
+  readonly target: number | null;
+}
+
+interface NewRecord {
+  readonly listing: LockedListing;
+  readonly delta: number;
+  readonly target: number;
+  readonly cause: RecordCause & { readonly acceptedAt: string };
+}
+
+type HeardEcho = Echo & { readonly applied: boolean };
+
+const keyOf = (l: { cart_id: string; key: string }) => `${l.cart_id}/${l.key}`;
+
+function groupEchoes(echoes: readonly Echo[]): Map<string, Echo[]> {
+  const groups = new Map<string, Echo[]>();
+  for (const echo of echoes) {
+    const key = keyOf({ cart_id: echo.cartId, key: echo.key });
+    groups.set(key, [...(groups.get(key) ?? []), echo]);
+  }
+  return groups;
+}
+
+async function lockListings(client: PoolClient, touched: Touched): Promise<LockedListing[]> {
+  const direct = [...touched.listings, ...touched.echoes];
+  const found = await client.query<LockedListing>({
+    name: 'lock-listings',
+    text: `SELECT l.cart_id, l.key, l.sku, l.expected, l.target, l.unlisted, l.baseline_at, l.baseline_mark, l.generation,
+                  c.is_on AND s.is_on AND l.generation = c.generation AS in_effect,
+                  c.clamps_at_zero AS clamps,
+                  (SELECT coalesce(sum(q.on_hand), 0)
+                     FROM cart_locations cl JOIN quantity_on_hand q ON q.sku = l.sku AND q.location = cl.location
+                    WHERE cl.cart_id = l.cart_id) AS available
+             FROM listings l JOIN carts c ON c.cart_id = l.cart_id JOIN system_switch s ON s.id = 1
+            WHERE (l.cart_id, l.key) IN (
+                    SELECT t.cart_id, t.key FROM listings t WHERE t.sku = ANY ($1::text[])
+                    UNION
+                    SELECT * FROM unnest($2::text[], $3::text[]))
+            ORDER BY l.cart_id, l.key
+              FOR UPDATE OF l`,
+    values: [[...touched.skus.keys()], direct.map((d) => d.cartId), direct.map((d) => d.key)],
+  });
+  return found.rows;
+}
+
+async function writeListings(client: PoolClient, changes: readonly ListingChange[]): Promise<void> {
+  if (changes.length === 0) return;
+  await client.query({
+    name: 'write-listings',
+    text: `UPDATE listings l SET expected = t.expected, target = t.target
+             FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) AS t (cart_id, key, expected, target)
+            WHERE l.cart_id = t.cart_id AND l.key = t.key`,
+    values: [changes.map((c) => c.cartId), changes.map((c) => c.key), changes.map((c) => c.expected), changes.map((c) => c.target)],
+  });
+}
+
+async function insertEchoes(client: PoolClient, heard: readonly HeardEcho[]): Promise<void> {
+  if (heard.length === 0) return;
+  await client.query({
+    name: 'insert-echoes',
+    text: `INSERT INTO echoes (cart_id, key, delta, order_number, line, seen_after, seen_by, applied)
+           SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[],
+                                $7::timestamptz[], $8::boolean[])`,
+    values: [
+      heard.map((e) => e.cartId),
+      heard.map((e) => e.key),
+      heard.map((e) => e.delta),
+      heard.map((e) => e.orderNumber),
+      heard.map((e) => e.line),
+      heard.map((e) => e.seenAfter),
+      heard.map((e) => e.seenBy),
+      heard.map((e) => e.applied),
+    ],
+  });
+}
+
+/**
+ * A listing that its cart does not know (or does not track) cannot be told anything until somebody looks again: its
+ * records join the one dead letter it has.
+ */
+async function insertRecords(client: PoolClient, records: readonly NewRecord[]): Promise<void> {
+  if (records.length === 0) return;
+  await client.query({
+    name: 'insert-records',
+    text: `INSERT INTO web_stack (cart_id, key, sku, generation, delta, target, cause, state, last_response, accepted_at, created_at)
+           SELECT t.cart_id, t.key, t.sku, t.generation, t.delta, t.target, t.cause,
+                  CASE WHEN t.unlisted IS NULL THEN 'waiting' ELSE 'dead-lettered' END,
+                  CASE WHEN t.unlisted IS NOT NULL THEN 'The cart does not list this item (' || t.unlisted || ')' END,
+                  t.accepted_at, date_trunc('milliseconds', clock_timestamp())
+             FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::bigint[], $6::bigint[], $7::jsonb[], $8::text[],
+                         $9::timestamptz[])
+                  AS t (cart_id, key, sku, generation, delta, target, cause, unlisted, accepted_at)`,
+    values: [
+      records.map((r) => r.listing.cart_id),
+      records.map((r) => r.listing.key),
+      records.map((r) => r.listing.sku),
+      records.map((r) => r.listing.generation),
+      records.map((r) => r.delta),
+      records.map((r) => r.target),
+      records.map((r) => JSON.stringify(causeOf(r))),
+      records.map((r) => r.listing.unlisted),
+      records.map((r) => r.cause.acceptedAt),
+    ],
+  });
+}
+
+function causeOf({ cause }: NewRecord): RecordCause {
+  const { acceptedAt: _acceptedAt, ...rest } = cause;
+  return rest;
+}

@@ -1,0 +1,135 @@
+import { sql } from 'drizzle-orm';
+import { bigint, boolean, check, customType, index, integer, jsonb, pgTable, primaryKey, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+
+const code = customType<{ data: string }>({ dataType: () => 'text COLLATE "C"' });
+const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
+
+/**
+ * One item of one cart. `expected` is what the cart shows once all that is owed has been applied; it has one writer, the
+ * projector. What the cart answered (`lastQuantity` and its time) and whether it knows the item at all are written by the
+ * worker, which never touches `expected` or `target`.
+ */
+export const listings = pgTable(
+  'listings',
+  {
+    cartId: code('cart_id').notNull(),
+    key: code().notNull(),
+    sku: code().notNull(),
+    /** The cart's generation in which the listing was last baselined; synchronised while it is the cart's current one. */
+    generation: integer().notNull().default(0),
+    target: bigint({ mode: 'number' }),
+    expected: bigint({ mode: 'number' }),
+    baselineKind: text('baseline_kind').$type<'write' | 'get'>(),
+    baselineAt: time('baseline_at'),
+    /** The cart's order mark: orders up to it were in the baseline's quantity already. */
+    baselineMark: text('baseline_mark'),
+    /** null: listed. Otherwise the cart said that it does not know, or does not track, the item. */
+    unlisted: text().$type<'not-found' | 'not-tracked'>(),
+    /** The last quantity that a read or a reply told, and between which moments it was true: q0 of the next settlement. */
+    lastQuantity: bigint('last_quantity', { mode: 'number' }),
+    lastQuantityFrom: time('last_quantity_from'),
+    lastQuantityTo: time('last_quantity_to'),
+  },
+  (t) => [
+    primaryKey({ columns: [t.cartId, t.key] }),
+    index('listings_sku').on(t.sku),
+    check('listings_unlisted', sql`${t.unlisted} in ('not-found', 'not-tracked')`),
+  ],
+);
+
+/** Where a record is. The first six are waits, the last four are ends; an end is never left again. */
+export const recordStates = [
+  'waiting',
+  'in-flight',
+  'in-doubt',
+  'quarantined',
+  'dead-lettered',
+  'held',
+  'delivered',
+  'netted',
+  'superseded',
+  'discarded',
+] as const;
+export type RecordState = (typeof recordStates)[number];
+export const waitStates = recordStates.slice(0, 6);
+
+export interface RecordCause {
+  /** The fact that made it; the last of them where one batch held several of the same listing. */
+  readonly type: string;
+  readonly stream: string;
+  readonly version: string;
+  readonly recordedAt: string;
+  /** How many facts of the batch this record sums up. */
+  readonly facts: number;
+  readonly reference?: { readonly kind: string; readonly number: string } | null;
+}
+
+/**
+ * The Web Stack: what each listing is still to be told, and what it was told. Rows are made by listings.ts (the
+ * projector); their way from wait to wait to end is deliveries.ts's.
+ */
+export const webStack = pgTable(
+  'web_stack',
+  {
+    id: bigint({ mode: 'bigint' }).primaryKey().generatedAlwaysAsIdentity({ cache: 50 }),
+    cartId: code('cart_id').notNull(),
+    key: code().notNull(),
+    sku: code().notNull(),
+    generation: integer().notNull(),
+    delta: bigint({ mode: 'number' }).notNull(),
+    /** What the cart shows once this record and all before it have been applied. */
+    target: bigint({ mode: 'number' }).notNull(),
+    cause: jsonb().$type<RecordCause>().notNull(),
+    state: text().$type<RecordState>().notNull().default('waiting'),
+    deliveryId: uuid('delivery_id'),
+    /** Every try, probes too. */
+    attempts: integer().notNull().default(0),
+    /** The tries that count towards dead-lettering. */
+    attemptsCounted: integer('attempts_counted').notNull().default(0),
+    lastResponse: text('last_response'),
+    notBefore: time('not_before'),
+    /** When the change was accepted (recordedAt of the cause). */
+    acceptedAt: time('accepted_at').notNull(),
+    createdAt: time('created_at').notNull(),
+    endedAt: time('ended_at'),
+  },
+  (t) => [
+    index('web_stack_waiting')
+      .on(t.cartId, t.key, t.id)
+      .where(sql`state in ('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held')`),
+    index('web_stack_cart_state').on(t.cartId, t.state, t.id),
+    index('web_stack_delivery').on(t.deliveryId),
+    index('web_stack_sku').on(t.sku, t.id),
+    check(
+      'web_stack_state',
+      sql`state in ('waiting','in-flight','in-doubt','quarantined','dead-lettered','held','delivered','netted','superseded','discarded')`,
+    ),
+    check(
+      'web_stack_end',
+      sql`(state in ('delivered','netted','superseded','discarded')) = (ended_at is not null)`,
+    ),
+    check('web_stack_delta', sql`delta <> 0`),
+  ],
+);
+
+/**
+ * What carts did to their own listings by themselves: the order differences behind each echo. Settlement reads them to
+ * tell a lost delta from a sale of the same size.
+ */
+export const echoes = pgTable(
+  'echoes',
+  {
+    id: bigint({ mode: 'bigint' }).primaryKey().generatedAlwaysAsIdentity(),
+    cartId: code('cart_id').notNull(),
+    key: code().notNull(),
+    delta: bigint({ mode: 'number' }).notNull(),
+    orderNumber: text('order_number').notNull(),
+    line: text().notNull(),
+    /** Placed after this moment (null: unknown) and before that one: see OrderSighting. */
+    seenAfter: time('seen_after'),
+    seenBy: time('seen_by').notNull(),
+    /** False: older than the listing's baseline, so it moved no `expected`. */
+    applied: boolean().notNull(),
+  },
+  (t) => [index('echoes_listing').on(t.cartId, t.key, t.seenBy)],
+);

@@ -1,0 +1,101 @@
+import { sql } from 'drizzle-orm';
+import { bigint, boolean, customType, index, integer, jsonb, pgTable, primaryKey, text, timestamp } from 'drizzle-orm/pg-core';
+import type { CartSettings, OrderLine, OrderState } from '../events/facts.js';
+
+const xid8 = customType<{ data: string }>({ dataType: () => 'xid8' });
+/** Text that sorts by bytes: lock order must be the same in every process and in JavaScript. */
+const code = customType<{ data: string }>({ dataType: () => 'text COLLATE "C"' });
+const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
+
+/**
+ * How far each projection has read. Compare-and-set: two projectors may run, one of them commits.
+ * `stopped` holds the fact that could not be applied; the projection stands until it is repaired, nothing is skipped.
+ */
+export const projectionCheckpoints = pgTable('projection_checkpoints', {
+  name: text().primaryKey(),
+  generation: integer().notNull().default(0),
+  transactionId: xid8('transaction_id')
+    .notNull()
+    .default(sql`'0'`),
+  position: bigint({ mode: 'bigint' })
+    .notNull()
+    .default(sql`0`),
+  recordedAt: time('recorded_at'),
+  stopped: jsonb().$type<{ stream: string; version: string; type: string; error: string; at: string } | null>(),
+  updatedAt: time('updated_at').notNull().defaultNow(),
+});
+
+/** On hand per SKU and location: the sum of the deltas of its movements. Written by quantity-on-hand.ts only. */
+export const quantityOnHand = pgTable(
+  'quantity_on_hand',
+  {
+    sku: code().notNull(),
+    location: code().notNull(),
+    onHand: bigint('on_hand', { mode: 'number' }).notNull(),
+    /** Pieces in open order lines: sold, not yet shipped or closed. */
+    open: bigint({ mode: 'number' }).notNull(),
+    movements: bigint({ mode: 'number' }).notNull(),
+    updatedAt: time('updated_at').notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.sku, t.location] })],
+);
+
+/** Items, locations, carts and the system switch as the projector has reached them. Written by settings.ts only. */
+export const items = pgTable('items', {
+  sku: code().primaryKey(),
+  title: text().notNull(),
+  barcode: text(),
+  active: boolean().notNull(),
+  version: bigint({ mode: 'bigint' }).notNull(),
+});
+
+export const locations = pgTable('locations', {
+  location: code().primaryKey(),
+  name: text().notNull(),
+});
+
+export const carts = pgTable('carts', {
+  cartId: code('cart_id').primaryKey(),
+  settings: jsonb().$type<CartSettings>().notNull(),
+  /** The cart switch ("Synchronize Inventory"). In effect only together with the system switch. */
+  on: boolean('is_on').notNull().default(false),
+  generation: integer().notNull().default(0),
+  /** Whether the cart lowers a quantity to 0 at most; out of its settings, where the connector's capability was stated. */
+  clampsAtZero: boolean('clamps_at_zero')
+    .notNull()
+    .generatedAlwaysAs(sql`coalesce((settings->>'clampsAtZero')::boolean, false)`),
+  /** Versions of the facts these columns come from: the global order may tell two facts of one stream the wrong way round. */
+  settingsVersion: bigint('settings_version', { mode: 'bigint' }).notNull(),
+  switchVersion: bigint('switch_version', { mode: 'bigint' }).notNull().default(sql`0`),
+});
+
+/** Which locations' stock a cart sells; out of its settings, so that fan-out can join. */
+export const cartLocations = pgTable(
+  'cart_locations',
+  { cartId: code('cart_id').notNull(), location: code().notNull() },
+  (t) => [primaryKey({ columns: [t.cartId, t.location] }), index('cart_locations_location').on(t.location)],
+);
+
+/** One row. `SynchQOH`, the sources' system parameter. */
+export const systemSwitch = pgTable('system_switch', {
+  id: integer().primaryKey().default(1),
+  on: boolean('is_on').notNull(),
+  version: bigint({ mode: 'bigint' }).notNull(),
+});
+
+/** Orders as last imported, for lists and look-ups; the order stream itself is what decides. Written by settings.ts. */
+export const orders = pgTable(
+  'orders',
+  {
+    /** Empty for orders no cart told us (phone). */
+    cartId: code('cart_id').notNull(),
+    number: code().notNull(),
+    revision: bigint({ mode: 'number' }).notNull(),
+    state: text().$type<OrderState>().notNull(),
+    placedAt: time('placed_at').notNull(),
+    lines: jsonb().$type<readonly OrderLine[]>().notNull(),
+    version: bigint({ mode: 'bigint' }).notNull(),
+    importedAt: time('imported_at').notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.cartId, t.number] }), index('orders_placed_at').on(t.placedAt, t.cartId, t.number)],
+);

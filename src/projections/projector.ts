@@ -1,0 +1,232 @@
+import type { PoolClient } from 'pg';
+import type { Database } from '../database.js';
+import { readAfter, type RecordedFact } from '../events/event-reader.js';
+import { Doorbell, type Wakeups } from '../wakeups.js';
+import { applyBatch, type BatchResult } from './apply-batch.js';
+import { ensureCheckpoint, moveCheckpoint, readCheckpoint } from './checkpoint.js';
+
+/** The one checkpoint of everything that follows from the log in one transaction: on hand, listings, Web Stack. */
+const projection = 'main';
+/** Facts in one transaction; a single larger transaction of the log is taken whole. */
+const batchFactsMax = 500;
+/** The safety net under lost wake-ups. */
+const pollMs = 250;
+/** After a wake-up: what was announced may still be behind a transaction that is about to end. */
+const eagerPollsMs = [2, 5, 10, 20, 40] as const;
+const faultPauseMs = 1000;
+
+export type StepResult = BatchResult & { readonly facts: number };
+
+export interface ProjectorStatus {
+  readonly state: 'following' | 'stopped';
+  /** Facts in the log that are not applied yet. */
+  readonly lagFacts: number;
+  /** Age of the oldest of them, in ms. */
+  readonly lagMs: number;
+  /** The fact that could not be applied, and why. */
+  readonly stopped: { readonly stream: string; readonly version: string; readonly type: string; readonly error: string; readonly at: string } | null;
+  /** The oldest transaction that keeps the readers' horizon back, when it is older than a second. */
+  readonly horizonHeldBy: { readonly pid: number; readonly application: string; readonly database: string; readonly ageMs: number } | null;
+}
+
+/**
+ * Follows the log and applies it, batch after batch, each with its checkpoint in one transaction. A fact that cannot be
+ * applied stops it in a loud state; it is never skipped.
+ */
+export class Projector {
+  private readonly doorbell = new Doorbell();
+  private running: Promise<void> | undefined;
+  private stopping = false;
+  private unsubscribe: (() => void) | undefined;
+
+  constructor(
+    private readonly dependencies: {
+      readonly database: Database;
+      readonly wakeups: Wakeups;
+      readonly log: { info(text: string): void; error(text: string): void };
+    },
+  ) {}
+
+  async start(): Promise<void> {
+    await prepareProjections(this.dependencies.database);
+    this.unsubscribe = this.dependencies.wakeups.on('events', this.doorbell.press);
+    this.running = this.follow();
+  }
+
+  async stop(): Promise<void> {
+    this.stopping = true;
+    this.unsubscribe?.();
+    this.doorbell.press();
+    await this.running;
+  }
+
+  /** One batch. @returns null when there is nothing to apply, or another projector was faster */
+  async step(factsMax: number = batchFactsMax): Promise<StepResult | null> {
+    const client = await this.dependencies.database.pool.connect();
+    let first: RecordedFact | undefined;
+    try {
+      await client.query('BEGIN');
+      const from = await readCheckpoint(client, projection);
+      const facts = from.stopped ? [] : await readAfter(client, from, factsMax);
+      const last = facts.at(-1);
+      if (last === undefined) {
+        await client.query('ROLLBACK');
+        return null;
+      }
+      first = facts[0];
+      const result = await applyBatch(client, facts);
+      if (!(await moveCheckpoint(client, projection, from, last))) {
+        await client.query('ROLLBACK');
+        return null;
+      }
+      await client.query('COMMIT');
+      return { facts: facts.length, ...result };
+    } catch (error) {
+      await client.query('ROLLBACK').catch(() => undefined);
+      throw new BatchFailedError(first, error);
+    } finally {
+      client.release();
+    }
+  }
+
+  async status(): Promise<ProjectorStatus> {
+    return readProjectorStatus(this.dependencies.database);
+  }
+
+  /** Resolves with true when everything appended before the call has been applied, with false after the time-out. */
+  async caughtUp(timeoutMs: number): Promise<boolean> {
+    const end = Date.now() + timeoutMs;
+    const { pool } = this.dependencies.database;
+    const newest = await pool.query<{ generation: number; transaction_id: string }>(
+      'SELECT generation, transaction_id::text FROM events ORDER BY generation DESC, transaction_id DESC LIMIT 1',
+    );
+    const goal = newest.rows[0];
+    if (goal === undefined) return true;
+    for (;;) {
+      const reached = await pool.query<{ reached: boolean }>(
+        `SELECT (generation, transaction_id) >= ($2::int, $3::xid8) AS reached FROM projection_checkpoints WHERE name = $1`,
+        [projection, goal.generation, goal.transaction_id],
+      );
+      if (reached.rows[0]?.reached === true) return true;
+      if (Date.now() >= end) return false;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+
+  /** After somebody mended what a fact failed on: forgets the stop and tries that fact again. It is never skipped. */
+  async resume(): Promise<void> {
+    await this.dependencies.database.pool.query('UPDATE projection_checkpoints SET stopped = NULL WHERE name = $1', [projection]);
+    this.doorbell.press();
+  }
+
+  private async follow(): Promise<void> {
+    let idle = 0;
+    let factsMax = batchFactsMax;
+    while (!this.stopping) {
+      try {
+        const applied = await this.step(factsMax);
+        if (applied === null) {
+          await this.doorbell.wait(eagerPollsMs[idle++] ?? pollMs);
+          continue;
+        }
+        idle = 0;
+        factsMax = batchFactsMax;
+        if (applied.records > 0) this.dependencies.wakeups.signal('web-stack');
+        if (applied.lanesChanged) this.dependencies.wakeups.signal('lanes');
+      } catch (error) {
+        factsMax = await this.handleFault(error, factsMax);
+      }
+    }
+  }
+
+  /**
+   * A fault of the surroundings (lost connection, deadlock, time-out) is waited out. What fails on its own data is tried
+   * again transaction by transaction, so that everything before it is applied and the stop names the right fact.
+   * @returns how many facts the next step may take
+   */
+  private async handleFault(error: unknown, factsMax: number): Promise<number> {
+    const cause = error instanceof BatchFailedError ? error.cause : error;
+    const text = cause instanceof Error ? cause.message : String(cause);
+    const poison = error instanceof BatchFailedError && !isTransient(cause) ? error.first : undefined;
+    if (poison === undefined) {
+      this.dependencies.log.error(`The projector could not apply a batch and tries again: ${text}`);
+      await this.doorbell.wait(this.stopping ? 0 : faultPauseMs);
+      return factsMax;
+    }
+    if (factsMax > 1) return 1;
+    const stopped = { stream: poison.stream, version: poison.version, type: poison.fact.type, error: text, at: new Date().toISOString() };
+    this.dependencies.log.error(
+      `The projector STOPPED at ${stopped.type} (${stopped.stream}, version ${stopped.version}): ${text}. Nothing was skipped; mend the cause, then resume it.`,
+    );
+    await this.dependencies.database.pool
+      .query('UPDATE projection_checkpoints SET stopped = $2 WHERE name = $1', [projection, JSON.stringify(stopped)])
+      .catch(() => undefined);
+    return batchFactsMax;
+  }
+}
+
+/** PostgreSQL's classes for connection, resources, roll-back, operator intervention and locks; and everything that is no answer of its at all. */
+const transientClasses = new Set(['08', '53', '57', '58', '40', '55', '25']);
+
+function isTransient(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = (error as Error & { code?: unknown }).code;
+  if (typeof code !== 'string') return /connection|timeout|terminated/i.test(error.message);
+  return code.length !== 5 || transientClasses.has(code.slice(0, 2));
+}
+
+class BatchFailedError extends Error {
+  constructor(
+    readonly first: RecordedFact | undefined,
+    override readonly cause: unknown,
+  ) {
+    super('A batch could not be applied');
+  }
+}
+
+/** The rows that must exist before the first fact: the checkpoint, and the system switch, which starts on. */
+export async function prepareProjections(database: Database): Promise<void> {
+  const client: PoolClient = await database.pool.connect();
+  try {
+    await ensureCheckpoint(client, projection);
+    await client.query('INSERT INTO system_switch (id, is_on, version) VALUES (1, true, 0) ON CONFLICT DO NOTHING');
+  } finally {
+    client.release();
+  }
+}
+
+export async function readProjectorStatus(database: Database): Promise<ProjectorStatus> {
+  const found = await database.pool.query<{
+    stopped: ProjectorStatus['stopped'];
+    lag_facts: string;
+    lag_ms: string;
+  }>(
+    `SELECT c.stopped,
+            count(e.position) AS lag_facts,
+            coalesce(extract(epoch FROM clock_timestamp() - min(e.recorded_at)) * 1000, 0)::bigint AS lag_ms
+       FROM projection_checkpoints c
+       LEFT JOIN events e ON (e.generation, e.transaction_id, e.position) > (c.generation, c.transaction_id, c.position)
+      WHERE c.name = $1
+      GROUP BY c.name`,
+    [projection],
+  );
+  const holder = await database.pool.query<{ pid: number; application: string; database: string; age_ms: string }>(
+    `SELECT pid, application_name AS application, datname AS database,
+            (extract(epoch FROM clock_timestamp() - xact_start) * 1000)::bigint AS age_ms
+       FROM pg_stat_activity
+      WHERE backend_xid IS NOT NULL AND xact_start < clock_timestamp() - interval '1 second'
+      ORDER BY age(backend_xid) DESC LIMIT 1`,
+  );
+  const row = found.rows[0];
+  const held = holder.rows[0];
+  return {
+    state: row?.stopped == null ? 'following' : 'stopped',
+    lagFacts: Number(row?.lag_facts ?? 0),
+    lagMs: Number(row?.lag_ms ?? 0),
+    stopped: row?.stopped ?? null,
+    horizonHeldBy:
+      held === undefined
+        ? null
+        : { pid: held.pid, application: held.application, database: held.database, ageMs: Number(held.age_ms) },
+  };
+}

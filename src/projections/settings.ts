@@ -1,0 +1,106 @@
+import type { PoolClient } from 'pg';
+import type { RecordedFact } from '../events/event-reader.js';
+import type { Fact } from '../events/facts.js';
+
+/** Facts that only describe (items, locations, orders): they change no listing, so a whole batch of them goes at once. */
+export async function describe(client: PoolClient, facts: readonly RecordedFact[]): Promise<void> {
+  await describeItems(client, facts);
+  await describeLocations(client, facts);
+  await describeOrders(client, facts);
+}
+
+/** Cart settings and switches, one at a time and in their place; the caller fans out what follows from them. */
+export async function applyCartSetting(client: PoolClient, recorded: RecordedFact): Promise<void> {
+  const { fact, version } = recorded;
+  switch (fact.type) {
+    case 'CartAdded':
+    case 'CartChanged':
+      await client.query(
+        `INSERT INTO carts AS c (cart_id, settings, settings_version) VALUES ($1, $2, $3)
+         ON CONFLICT (cart_id) DO UPDATE SET settings = excluded.settings, settings_version = excluded.settings_version
+          WHERE c.settings_version < excluded.settings_version`,
+        [fact.data.cartId, fact.data, version],
+      );
+      await client.query('DELETE FROM cart_locations WHERE cart_id = $1', [fact.data.cartId]);
+      await client.query(
+        `INSERT INTO cart_locations (cart_id, location)
+         SELECT c.cart_id, l.value FROM carts c, jsonb_array_elements_text(c.settings->'locations') AS l WHERE c.cart_id = $1`,
+        [fact.data.cartId],
+      );
+      return;
+    case 'CartSwitched':
+      await client.query(
+        `UPDATE carts SET is_on = $2, generation = $3, switch_version = $4 WHERE cart_id = $1 AND switch_version < $4`,
+        [fact.data.cartId, fact.data.on, fact.data.generation, version],
+      );
+      return;
+    case 'SystemSwitched':
+      await client.query(
+        `INSERT INTO system_switch AS s (id, is_on, version) VALUES (1, $1, $2)
+         ON CONFLICT (id) DO UPDATE SET is_on = excluded.is_on, version = excluded.version WHERE s.version < excluded.version`,
+        [fact.data.on, version],
+      );
+      return;
+    default:
+      throw new Error(`${fact.type} is not a cart setting`);
+  }
+}
+
+async function describeItems(client: PoolClient, facts: readonly RecordedFact[]): Promise<void> {
+  const latest = latestBy(facts, 'ItemCreated', 'ItemChanged');
+  if (latest.length === 0) return;
+  await client.query({
+    name: 'describe-items',
+    text: `INSERT INTO items AS i (sku, title, barcode, active, version)
+           SELECT r.sku, r.title, r.barcode, r.active, r.version
+             FROM jsonb_to_recordset($1::jsonb) AS r (sku text, title text, barcode text, active boolean, version bigint)
+            ORDER BY r.sku COLLATE "C"
+           ON CONFLICT (sku) DO UPDATE
+              SET title = excluded.title, barcode = excluded.barcode, active = excluded.active, version = excluded.version
+            WHERE i.version < excluded.version`,
+    values: [JSON.stringify(latest)],
+  });
+}
+
+async function describeLocations(client: PoolClient, facts: readonly RecordedFact[]): Promise<void> {
+  const latest = latestBy(facts, 'LocationAdded');
+  if (latest.length === 0) return;
+  await client.query({
+    name: 'describe-locations',
+    text: `INSERT INTO locations (location, name)
+           SELECT r.location, r.name FROM jsonb_to_recordset($1::jsonb) AS r (location text, name text)
+            ORDER BY r.location COLLATE "C"
+           ON CONFLICT (location) DO UPDATE SET name = excluded.name`,
+    values: [JSON.stringify(latest)],
+  });
+}
+
+async function describeOrders(client: PoolClient, facts: readonly RecordedFact[]): Promise<void> {
+  const latest = latestBy(facts, 'OrderImported').map((row) => ({ ...row, cartId: row['cartId'] ?? '' }));
+  if (latest.length === 0) return;
+  await client.query({
+    name: 'describe-orders',
+    text: `INSERT INTO orders AS o (cart_id, number, revision, state, placed_at, lines, version, imported_at)
+           SELECT r."cartId", r.number, r.revision, r.state, r."placedAt", r.lines, r.version, r."recordedAt"
+             FROM jsonb_to_recordset($1::jsonb)
+                  AS r ("cartId" text, number text, revision bigint, state text, "placedAt" timestamptz, lines jsonb,
+                        version bigint, "recordedAt" timestamptz)
+            ORDER BY r."cartId" COLLATE "C", r.number COLLATE "C"
+           ON CONFLICT (cart_id, number) DO UPDATE
+              SET revision = excluded.revision, state = excluded.state, placed_at = excluded.placed_at,
+                  lines = excluded.lines, version = excluded.version, imported_at = excluded.imported_at
+            WHERE o.version < excluded.version`,
+    values: [JSON.stringify(latest)],
+  });
+}
+
+/** The last fact of each stream among the given types: they all tell whole states. */
+function latestBy(facts: readonly RecordedFact[], ...types: Fact['type'][]): Record<string, unknown>[] {
+  const latest = new Map<string, RecordedFact>();
+  for (const recorded of facts) {
+    if (!types.includes(recorded.fact.type)) continue;
+    const known = latest.get(recorded.stream);
+    if (known === undefined || BigInt(known.version) < BigInt(recorded.version)) latest.set(recorded.stream, recorded);
+  }
+  return [...latest.values()].map(({ fact, version, recordedAt }) => ({ ...fact.data, version, recordedAt }));
+}
