@@ -8,6 +8,7 @@ import { EventStore } from '../../src/events/event-store.js';
 import type { Fact } from '../../src/events/facts.js';
 import { ledgerPage, onHandAsOf } from '../../src/events/ledger.js';
 import { ensureLogGeneration } from '../../src/events/log-generation.js';
+import type { HeldLine } from '../../src/events/order.js';
 import { stockStream } from '../../src/events/streams.js';
 import { createTestDatabase } from '../support/database.js';
 import type { TestDatabase } from '../support/database.js';
@@ -341,8 +342,26 @@ describe('random histories', () => {
       { seed: 20260303, numRuns: 25 },
     );
     await expectHeadsFolded();
+    await expectOpenPiecesOfOrders();
   });
 });
+
+/** Every open piece of a stock stream belongs to an open line of an order, whatever was changed, counted or cancelled between. */
+async function expectOpenPiecesOfOrders(): Promise<void> {
+  const { rows: heads } = await database.pool.query<{ stream: string; state: { lines: HeldLine[]; open: number } }>(
+    `SELECT stream, state FROM stream_heads WHERE version > 0 AND (stream LIKE 'order:%' OR stream LIKE 'stock:%')`,
+  );
+  const open = new Map<string, number>();
+  for (const line of heads.flatMap(({ stream, state }) => (stream.startsWith('order:') ? state.lines : []))) {
+    const stream = stockStream(line.location, line.sku);
+    open.set(stream, (open.get(stream) ?? 0) + line.open);
+    expect(line.open).toBeGreaterThanOrEqual(0);
+    expect(line.open).toBeLessThanOrEqual(line.held);
+  }
+  for (const { stream, state } of heads) {
+    if (stream.startsWith('stock:')) expect([stream, state.open]).toEqual([stream, open.get(stream) ?? 0]);
+  }
+}
 
 async function expectHeadsFolded(): Promise<void> {
   const { rows: heads } = await database.pool.query<{ stream: string; version: string; state: unknown }>(
