@@ -123,7 +123,8 @@ function decideBaseline(command: Of<'BaselineListings'>, context: DecisionContex
   const at = isoTime(command.at);
   const baselined: Fact = {
     type: 'ListingsBaselined',
-    data: { cartId, generation: cart.generation, kind, at, mark, rows },
+    // Off, the baseline is made for the generation that switching on will begin.
+    data: { cartId, generation: cart.on ? cart.generation : cart.generation + 1, kind, at, mark, rows },
   };
   const decided = resetsOf(command, context.stateOf).map(({ sku, quantity }) =>
     decideCount(
@@ -141,9 +142,10 @@ function decideBaseline(command: Of<'BaselineListings'>, context: DecisionContex
     ),
   );
   const notes = new Set(decided.map(({ note }) => note).filter((note) => note !== undefined));
+  // Resets first: where the baseline stands, on hand is what the cart shows already, and nothing is owed to it.
   const facts: DecidedFact[] = decided.flatMap((reset) => reset.facts);
   return accept(
-    [{ stream: cartStream(cartId), fact: baselined, occurredAt: null }, ...facts],
+    [...facts, { stream: cartStream(cartId), fact: baselined, occurredAt: null }],
     notes.size === 0 ? undefined : [...notes].join(' '),
   );
 }

@@ -33,6 +33,14 @@ export interface EventStoreOptions {
   readonly onAppended?: (() => void) | undefined;
 }
 
+/**
+ * The connection was lost while the transaction was being committed, so nobody knows whether it was. A command with an
+ * idempotency key may be sent again and learns it; one without a key must not be.
+ */
+export class CommitUnknownError extends Error {
+  override readonly name = 'CommitUnknownError';
+}
+
 /** How often a transaction is begun anew after a deadlock or a serialization failure; the last one is thrown. */
 const attemptsMax = 5;
 
@@ -68,9 +76,20 @@ export class EventStore {
       return outcomes.map((value) => ({ status: 'fulfilled', value }));
     } catch (reason) {
       if (envelopes.length === 1) return [{ status: 'rejected', reason }];
+      return this.#appendSingly(envelopes, reason);
     }
+  }
+
+  async #appendSingly(
+    envelopes: readonly CommandEnvelope[],
+    reason: unknown,
+  ): Promise<PromiseSettledResult<CommandOutcome>[]> {
     const settled: PromiseSettledResult<CommandOutcome>[] = [];
-    for (const envelope of envelopes) settled.push(...(await this.appendSettled([envelope])));
+    for (const envelope of envelopes) {
+      if (reason instanceof CommitUnknownError && envelope.idempotencyKey === null)
+        settled.push({ status: 'rejected', reason });
+      else settled.push(...(await this.appendSettled([envelope])));
+    }
     return settled;
   }
 
@@ -89,19 +108,35 @@ export class EventStore {
   async #inTransaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
     const client = await this.#pool.connect();
     let fault: unknown;
+    // A borrowed connection that breaks says so twice: the statement fails, which is dealt with below, and it emits this.
+    client.on('error', ignore);
     try {
       await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
       const result = await work(client);
-      await client.query('COMMIT');
+      await commit(client);
       return result;
     } catch (error) {
       fault = error;
       await client.query('ROLLBACK').catch(() => undefined);
       throw error;
     } finally {
+      client.off('error', ignore);
       // A connection that failed for a reason of its own, not the statement's, is not used again.
       client.release(fault !== undefined && sqlState(fault) === undefined);
     }
+  }
+}
+
+const ignore = () => undefined;
+
+async function commit(client: PoolClient): Promise<void> {
+  try {
+    await client.query('COMMIT');
+  } catch (error) {
+    if (isTransient(error)) throw error;
+    throw new CommitUnknownError('The connection failed during a commit; whether it happened is unknown', {
+      cause: error,
+    });
   }
 }
 

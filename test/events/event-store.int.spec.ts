@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Pool, PoolClient } from 'pg';
 import { CommandBatcher, QueueFullError } from '../../src/events/command-batcher.js';
 import { evolveStream } from '../../src/events/command-table.js';
 import type { Command, CommandEnvelope } from '../../src/events/commands.js';
@@ -135,6 +136,47 @@ describe('many writers', () => {
     expect(await onHand('GOOD')).toBe(3);
   });
 
+  it('come to an exact sum although the server keeps ending their connections', async () => {
+    await createItem('CUT');
+    let running = true;
+    const cutting = (async () => {
+      while (running) {
+        await database.pool
+          .query(
+            `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid() AND random() < 0.3`,
+          )
+          .catch(() => undefined);
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    })();
+    const submitUntilAnswered = async (envelope: CommandEnvelope) => {
+      for (;;) {
+        const [result] = await store.appendSettled([envelope]);
+        if (result?.status === 'fulfilled') return result.value;
+      }
+    };
+    await Promise.all(
+      Array.from({ length: 8 }, async (_, client) => {
+        for (let i = 0; i < 25; i++) await submitUntilAnswered(keyed(`cut-${client}-${i}`, adjust('CUT', 1)));
+      }),
+    );
+    running = false;
+    await cutting;
+    expect(await onHand('CUT')).toBe(200);
+  });
+
+  it('learn after a commit of unknown outcome what became of their keyed commands, and repeat no other', async () => {
+    await createItem('UNKNOWN');
+    const unsure = new EventStore(poolWithLostCommits(1));
+    const settled = await unsure.appendSettled([unkeyed(adjust('UNKNOWN', 1)), keyed('unknown', adjust('UNKNOWN', 2))]);
+    expect(settled).toMatchObject([
+      { status: 'rejected', reason: { name: 'CommitUnknownError' } },
+      { status: 'fulfilled', value: { kind: 'accepted', replayed: true } },
+    ]);
+    expect(await onHand('UNKNOWN')).toBe(3);
+  });
+
   it('are grouped by the batcher, each with its own outcome', async () => {
     await createItem('GROUP');
     let calls = 0;
@@ -157,6 +199,27 @@ describe('many writers', () => {
     expect(calls).toBeLessThan(20);
   });
 });
+
+/** The server commits, and the connection breaks before it can say so. */
+function poolWithLostCommits(count: number): Pool {
+  let left = count;
+  const breaking = (client: PoolClient) =>
+    new Proxy(client, {
+      get: (target, name) => {
+        if (name !== 'query')
+          return typeof target[name as 'release'] === 'function'
+            ? target[name as 'release'].bind(target)
+            : target[name as 'release'];
+        return async (...args: unknown[]) => {
+          const query = target.query.bind(target) as (...values: unknown[]) => Promise<unknown>;
+          const result = await query(...args);
+          if (args[0] === 'COMMIT' && left-- > 0) throw new Error('Connection terminated unexpectedly');
+          return result;
+        };
+      },
+    });
+  return { connect: async () => breaking(await database.pool.connect()) } as unknown as Pool;
+}
 
 async function deadlocks(): Promise<number> {
   const { rows } = await database.pool.query<{ deadlocks: string }>(
