@@ -239,7 +239,6 @@ export type CartFact =
 export type SystemFact = { readonly type: 'SystemSwitched'; readonly data: { readonly on: boolean } };
 
 export type Fact = MovementFact | TransferFact | OrderFact | ItemFact | LocationFact | CartFact | SystemFact;
-export type FactType = Fact['type'];
 
 /** Facts that change on hand or open pieces; their columns in the log are filled (see event-log.table.ts). */
 export const movementTypes = [

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Command } from '../../src/events/commands.js';
+import type { Decision } from '../../src/events/decision.js';
 import { movementsOf, refusalOf, shopCommands, shopWorld, typesOf } from './given.js';
 
 const ship = (quantity: number, more: Partial<Extract<Command, { type: 'ShipTransfer' }>> = {}): Command => ({
@@ -175,14 +176,15 @@ describe('a baseline', () => {
     const world = shopWorld();
     world.given({ type: 'SellStock', sku: 'MUG', location: 'shop', quantity: 1, occurredAt: '2026-03-01T11:00:00Z' });
     const decision = world.send(baseline());
-    expect(typesOf(decision)).toEqual(['ListingsBaselined', 'StockReset']);
+    // The reset comes first: where the baseline stands, on hand is what the cart shows, and nothing is owed to it.
+    expect(typesOf(decision)).toEqual(['StockReset', 'ListingsBaselined']);
     expect(decision).toMatchObject({
       facts: [
-        {},
         {
           occurredAt: at,
           fact: { data: { quantity: 8, asOf: at, knows: ['cart:web'], reason: 'taken over from cart' } },
         },
+        {},
       ],
     });
     expect(world.stock('shop', 'MUG').onHand).toBe(7);
@@ -203,6 +205,17 @@ describe('a baseline', () => {
       cartMovesStock: { at: 'order', restocksOnCancel: true },
     });
     expect(world.stock('shop', 'MUG').onHand).toBe(8);
+  });
+
+  it('of a cart that is off is made for the generation that switching it on begins', () => {
+    const world = shopWorld();
+    const generationOf = (decision: Decision) =>
+      decision.kind === 'refused'
+        ? null
+        : decision.facts.flatMap(({ fact }) => (fact.type === 'ListingsBaselined' ? [fact.data.generation] : []));
+    expect(generationOf(world.send(baseline()))).toEqual([1]);
+    world.given({ type: 'SwitchCart', cartId: 'web', on: true });
+    expect(generationOf(world.send(baseline()))).toEqual([1]);
   });
 
   it('by write resets no stock', () => {
