@@ -133,7 +133,7 @@ export class CartsController {
   }
 
   private async shown(id: string) {
-    return (await this.carts.get(id)) ?? unknownCart(id);
+    return (await this.commands.found(() => this.carts.get(id))) ?? unknownCart(id);
   }
 
   /** The request's hash is stored; with the secret itself in it, a weak one could be guessed from the hash. */

@@ -44,7 +44,7 @@ export class ListingsController {
       mapped += rows.length;
     }
     await this.commands.settle();
-    return { cart: id, mapped };
+    return { cartId: id, mapped };
   }
 
   @Get()

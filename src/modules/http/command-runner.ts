@@ -71,6 +71,14 @@ export class CommandRunner {
   async settle(): Promise<void> {
     await this.projector.caughtUp(SETTLE_MS);
   }
+
+  /** Looks again once the projector has caught up: what was created a moment ago is not answered with "no such thing". */
+  async found<T>(look: () => Promise<T | null>): Promise<T | null> {
+    const first = await look();
+    if (first !== null) return first;
+    await this.settle();
+    return look();
+  }
 }
 
 const SETTLE_MS = 2_000;

@@ -3,6 +3,7 @@ import helmet from '@fastify/helmet';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Config } from '../../config.js';
 import { allows } from '../access/api-keys.js';
 import { cookieSecret, Sessions } from '../access/sessions.js';
 import { BOARD_PATH, BoardQueues } from '../dashboard/board-queues.js';
@@ -21,17 +22,23 @@ export function createHttpAdapter(): FastifyAdapter {
     routerOptions: { maxParamLength: 3_000, ignoreTrailingSlash: true },
     forceCloseConnections: 'idle',
     return503OnClosing: true,
+    // Errors before any route was found, such as a URL that cannot be decoded.
+    frameworkErrors: (_error: Error, request: FastifyRequest, reply: FastifyReply) => {
+      sendProblem(reply, 'malformed-request', 'The URL cannot be decoded; encode special characters as %XX in UTF-8.', pathOf(request.url));
+    },
   });
 }
 
 /** Everything of the HTTP side that is Fastify's and not Nest's. Call it before the application listens. */
-export async function configureHttp(app: NestFastifyApplication, encryptionKey: Buffer): Promise<void> {
+export async function configureHttp(app: NestFastifyApplication, config: Config, encryptionKey: Buffer): Promise<void> {
   const fastify = app.getHttpAdapter().getInstance();
   // Batches may be larger; Fastify takes the route's own limit over its parser's.
   fastify.addHook('onRoute', (route) => {
     if (/\/(batch|listings)$/.test(route.url)) route.bodyLimit = BATCH_BODY_MAX;
   });
+  fastify.removeContentTypeParser('text/plain');
   await app.register(helmet, {
+    hsts: config.baseUrl?.startsWith('https:') ?? false,
     contentSecurityPolicy: {
       directives: {
         'defaultSrc': ["'self'"],
@@ -48,6 +55,7 @@ export async function configureHttp(app: NestFastifyApplication, encryptionKey: 
   await app.register(cookie, { secret: cookieSecret(encryptionKey) });
   const sessions = app.get(Sessions);
   fastify.addHook('onRequest', (request, reply) => guardPages(sessions, request, reply));
+  fastify.addHook('onRequest', async (request, reply) => refuseForms(request, reply));
   await app.register(app.get(BoardQueues).adapter.registerPlugin(), { prefix: BOARD_PATH });
   setUpDocs(app);
 }
@@ -70,8 +78,19 @@ async function guardPages(sessions: Sessions, request: FastifyRequest, reply: Fa
     caller === null
       ? ['unauthorized', 'Sign in at /sign-in, or send an API key: Authorization: Bearer ohk_… or X-API-Key.']
       : ['forbidden', 'This needs the scope "operate"; sign in with another key.'];
+  await sendProblem(reply, code, detail, path);
+}
+
+/** Nest reads forms everywhere; only the sign-in page sends one. */
+function refuseForms(request: FastifyRequest, reply: FastifyReply): FastifyReply | undefined {
+  const path = pathOf(request.url);
+  if (!path.startsWith('/v1/') || request.headers['content-type']?.startsWith('application/x-www-form-urlencoded') !== true) return undefined;
+  return sendProblem(reply, 'unsupported-media-type', 'Send the body as JSON with Content-Type: application/json.', path);
+}
+
+function sendProblem(reply: FastifyReply, code: ProblemCode, detail: string, path: string): FastifyReply {
   const body = problemBody(code, detail, [], path);
-  await reply.status(body.status).type('application/problem+json; charset=utf-8').send(JSON.stringify(body));
+  return reply.status(body.status).type('application/problem+json; charset=utf-8').send(JSON.stringify(body));
 }
 
 function setUpDocs(app: NestFastifyApplication): void {

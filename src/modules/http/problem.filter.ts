@@ -48,7 +48,6 @@ const byStatus: Record<number, readonly [ProblemCode, string]> = {
   401: ['unauthorized', 'Send an API key: Authorization: Bearer ohk_… or X-API-Key.'],
   403: ['forbidden', 'Use an API key whose scope allows this.'],
   404: ['not-found', 'There is no {method} {path}; /docs lists every route.'],
-  405: ['method-not-allowed', '{method} is not allowed at {path}; /docs lists every route.'],
   413: ['too-large', 'A request may have 1 MB, a batch 10 MB; send it in smaller parts.'],
   415: ['unsupported-media-type', 'Send the body as JSON with Content-Type: application/json.'],
   500: ['fault', 'It was not your request; try again, and look into the log of the hub if it stays.'],

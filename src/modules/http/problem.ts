@@ -63,7 +63,6 @@ export const problems = {
   'unauthorized': { status: 401, title: 'An API key is needed' },
   'forbidden': { status: 403, title: 'The API key may not do this' },
   'not-found': { status: 404, title: 'There is nothing here' },
-  'method-not-allowed': { status: 405, title: 'This method is not allowed here' },
   'too-large': { status: 413, title: 'The request is too large' },
   'unsupported-media-type': { status: 415, title: 'Send JSON' },
   'fault': { status: 500, title: 'Something went wrong on our side' },

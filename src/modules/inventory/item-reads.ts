@@ -64,7 +64,7 @@ export class ItemReads {
     const rows = await this.database.orm
       .select({
         cartId: listings.cartId,
-        cart: sql<string | null>`${carts.settings} ->> 'name'`,
+        cartName: sql<string | null>`${carts.settings} ->> 'name'`,
         key: listings.key,
         target: listings.target,
         expected: listings.expected,

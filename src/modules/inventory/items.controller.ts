@@ -59,21 +59,26 @@ export class ItemsController {
   @Get(':sku')
   @ApiOperation({ summary: 'One item: on hand per location, and what each cart shows' })
   async get(@Param('sku', { schema: sku }) code: string) {
-    return (await this.items.get(code)) ?? unknownItem(code);
+    return (await this.commands.found(() => this.items.get(code))) ?? unknownItem(code);
   }
 
   @Get(':sku/ledger')
   @ApiOperation({ summary: 'Every movement of an item, newest first, with the balance after it' })
   async movements(@Param('sku', { schema: sku }) code: string, @Query({ schema: ledgerQuery }) query: z.infer<typeof ledgerQuery>) {
-    if (!(await this.items.exists(code))) unknownItem(code);
+    await this.checkExists(code);
     return this.ledger.movements(code, query);
   }
 
   @Get(':sku/on-hand')
   @ApiOperation({ summary: 'What was on hand at a moment, read from the log' })
   async onHand(@Param('sku', { schema: sku }) code: string, @Query({ schema: asOfQuery }) query: z.infer<typeof asOfQuery>) {
-    if (!(await this.items.exists(code))) unknownItem(code);
+    await this.checkExists(code);
     return this.ledger.onHandAt(code, query.at ?? new Date().toISOString(), query.by);
+  }
+
+  private async checkExists(code: string): Promise<void> {
+    const known = await this.commands.found(async () => ((await this.items.exists(code)) ? true : null));
+    if (known === null) unknownItem(code);
   }
 }
 

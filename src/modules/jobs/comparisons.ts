@@ -37,7 +37,7 @@ export class Comparisons {
   async status(cartId: string, id: string) {
     const job = await this.queue.getJob(id);
     const status = job && (await shown(job));
-    return status?.cart === cartId ? status : null;
+    return status?.cartId === cartId ? status : null;
   }
 
   async last(cartId: string) {
@@ -58,7 +58,7 @@ async function shown(job: Job) {
   const progress = comparisonProgress.safeParse(job.progress);
   return {
     id: job.id!,
-    cart: cartId,
+    cartId,
     direction,
     by,
     state,

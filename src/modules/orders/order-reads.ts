@@ -42,7 +42,7 @@ export class OrderReads {
 
 function shown({ cartId, placedAt, importedAt, version, ...order }: typeof orders.$inferSelect) {
   return {
-    cart: cartId === '' ? null : cartId,
+    cartId: cartId === '' ? null : cartId,
     ...order,
     version: String(version),
     placedAt: placedAt.toISOString(),

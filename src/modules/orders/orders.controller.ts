@@ -21,12 +21,12 @@ const line = z.string().min(1).max(100).optional().describe('Left out: its place
 
 const phoneOrder = z.strictObject({
   ...header,
-  cart: z.null().optional(),
+  cartId: z.null().optional(),
   lines: z.array(z.strictObject({ line, sku, location, quantity })).max(500),
 });
 const cartOrder = z.strictObject({
   ...header,
-  cart: cartId.describe('The cart on whose behalf the order is told; it counts as one of that cart’s own'),
+  cartId: cartId.describe('The cart on whose behalf the order is told; it counts as one of that cart’s own'),
   lines: z.array(z.strictObject({ line, key: itemKey, quantity, title: z.string().max(500).default('') })).max(500),
 });
 const newOrder = z.union([phoneOrder, cartOrder]);
@@ -58,8 +58,8 @@ export class OrdersController {
   @ApiHeader(idempotencyHeader)
   @ApiOperation({ summary: 'Tell a whole order as it is now; only what differs from the last revision moves stock' })
   async tell(@Body({ schema: newOrder }) body: z.infer<typeof newOrder>, @Asks() asking: Asking): Promise<Accepted> {
-    if (typeof body.cart === 'string') return this.tellForCart(body as z.infer<typeof cartOrder>, asking);
-    const { cart: _phone, lines, ...order } = body as z.infer<typeof phoneOrder>;
+    if (typeof body.cartId === 'string') return this.tellForCart(body, asking);
+    const { cartId: _phone, lines, ...order } = body;
     return this.commands.run(asking, {
       type: 'ImportOrder',
       cartId: null,
@@ -79,7 +79,7 @@ export class OrdersController {
   @Get(':number')
   @ApiOperation({ summary: 'One order with its lines' })
   async get(@Param('number', { schema: paperNumber }) number: string, @Query({ schema: which }) { cart }: z.infer<typeof which>) {
-    const order = await this.orders.get(cart ?? null, number);
+    const order = await this.commands.found(() => this.orders.get(cart ?? null, number));
     if (order !== null) return order;
     const of = cart === undefined ? 'that was told by phone; name the cart with ?cart=…' : `of the cart "${cart}"`;
     throw new Problem('unknown-order', `There is no order "${number}" ${of}. GET /v1/orders lists them.`);
@@ -112,9 +112,9 @@ export class OrdersController {
   }
 
   /** The importer knows the cart's keys, its order location and what it does to its own stock. */
-  private async tellForCart({ cart, lines, placedAt, ...order }: z.infer<typeof cartOrder>, asking: Asking): Promise<Accepted> {
+  private async tellForCart({ cartId: id, lines, placedAt, ...order }: z.infer<typeof cartOrder>, asking: Asking): Promise<Accepted> {
     const outcome = await this.orderImport.importOrder(
-      cart,
+      id,
       { ...order, placedAt: placedAt ?? null, lines: lines.map((row, at) => ({ ...row, line: row.line ?? String(at + 1) })) },
       { after: null, by: new Date().toISOString() },
       asking.idempotencyKey === null ? null : `${asking.client}/${asking.idempotencyKey}`,

@@ -107,7 +107,7 @@ async function startApi(surroundings: Surroundings, logger: HubLogger, undo: (()
     abortOnError: false,
   });
   undo.push(() => app.close());
-  await configureHttp(app, encryptionKey);
+  await configureHttp(app, config, encryptionKey);
   const ownerKey = await app.get(ApiKeys).ensureOwner(config.ownerKey);
   await listen(app, config);
   const url = config.baseUrl ?? reachable(await app.getUrl());

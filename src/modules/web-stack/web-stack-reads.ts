@@ -54,7 +54,7 @@ export class WebStackReads {
     ]);
     const record = waiting[0];
     return {
-      cart: cartId,
+      cartId,
       waiting: waitingCount[0]?.count ?? 0,
       first: record === undefined ? null : shownRecord(record),
       heldBackBy: heldBackBy(lane[0], record),
@@ -105,7 +105,7 @@ function heldBackBy(lane: typeof lanes.$inferSelect | undefined, record: RecordR
 function shownRecord(row: RecordRow) {
   return {
     id: String(row.id),
-    cart: row.cartId,
+    cartId: row.cartId,
     key: row.key,
     sku: row.sku,
     delta: row.delta,

@@ -1,0 +1,175 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startHubUnderTest, type Answer, type HubUnderTest } from './hub-under-test.js';
+
+let hub: HubUnderTest;
+beforeAll(async () => {
+  hub = await startHubUnderTest();
+  for (const location of ['main', 'shop']) await hub.call('POST', '/v1/locations', { location, name: location });
+});
+afterAll(() => hub.close());
+
+let made = 0;
+/** An item of its own for each test. */
+async function newItem(): Promise<string> {
+  const sku = `SKU/${(made += 1)} ä`;
+  expect((await hub.call('POST', '/v1/items', { sku, title: `Item ${made}` })).status).toBe(201);
+  return sku;
+}
+
+const pathOf = (sku: string) => `/v1/items/${encodeURIComponent(sku)}`;
+const post = (body: Record<string, unknown>, key?: string): Promise<Answer> =>
+  hub.call('POST', '/v1/movements', { location: 'main', ...body }, key === undefined ? {} : { 'Idempotency-Key': key });
+
+async function onHand(sku: string, query = ''): Promise<Record<string, number>> {
+  const { body } = await hub.call('GET', `${pathOf(sku)}/on-hand${query}`);
+  return Object.fromEntries(body.locations.map((row: { location: string; onHand: number }) => [row.location, row.onHand]));
+}
+
+describe('movements', () => {
+  it('of every kind add up, each answered with its balance', async () => {
+    const sku = await newItem();
+    expect((await post({ kind: 'received', sku, quantity: 10 })).body.facts[0]).toMatchObject({ type: 'StockReceived', delta: 10, balance: 10 });
+    expect((await post({ kind: 'sold', sku, quantity: 12 })).body.facts[0]).toMatchObject({ delta: -12, balance: -2 });
+    expect((await post({ kind: 'returned', sku, quantity: 2 })).body.facts[0]).toMatchObject({ delta: 2, balance: 0 });
+    expect((await post({ kind: 'returned', sku, quantity: 1, resellable: false })).body.facts[0]).toMatchObject({ delta: 0, balance: 0 });
+    expect((await post({ kind: 'adjusted', sku, delta: 4, reason: 'found' })).body.facts[0]).toMatchObject({ delta: 4, balance: 4 });
+    expect(await onHand(sku)).toEqual({ main: 4 });
+  });
+
+  it('sent again with the same key are answered again and recorded once', async () => {
+    const sku = await newItem();
+    const body = { kind: 'received', sku, quantity: 3, reference: { kind: 'purchase-order', number: 'PO-1' } };
+    const first = await post(body, 'again');
+    const second = await post(body, 'again');
+    expect(first.headers.get('idempotent-replayed')).toBeNull();
+    expect(second.headers.get('idempotent-replayed')).toBe('true');
+    expect([second.status, second.body]).toEqual([first.status, first.body]);
+    expect(await onHand(sku)).toEqual({ main: 3 });
+    const other = await post({ ...body, quantity: 4 }, 'again');
+    expect([other.status, other.body.type]).toEqual([422, 'urn:onhand:problem:idempotency-key-reused']);
+  });
+
+  it('refused once are refused again under the same key, and the key of another client is another key', async () => {
+    const body = { kind: 'received', sku: 'nobody', location: 'main', quantity: 1 };
+    const first = await post(body, 'refused');
+    await hub.call('POST', '/v1/items', { sku: 'nobody', title: 'created meanwhile' });
+    const second = await post(body, 'refused');
+    expect([first.status, second.status, second.headers.get('idempotent-replayed')]).toEqual([404, 404, 'true']);
+    const { body: key } = await hub.call('POST', '/v1/api-keys', { name: 'other', scope: 'operate' });
+    const other = await hub.call('POST', '/v1/movements', body, { 'Idempotency-Key': 'refused', 'Authorization': `Bearer ${key.key}` });
+    expect(other.status).toBe(201);
+  });
+
+  it('in a batch are answered one by one; a refused row does not touch its neighbours', async () => {
+    const sku = await newItem();
+    const row = { kind: 'received', sku, location: 'main', quantity: 1 };
+    const movements = [row, { ...row, sku: 'unknown' }, { ...row, quantity: 5, idempotencyKey: 'own key' }];
+    const first = await hub.call('POST', '/v1/movements/batch', { movements }, { 'Idempotency-Key': 'batch' });
+    expect(first.body).toMatchObject({ accepted: 2, refused: 1 });
+    expect(first.body.outcomes.map((outcome: { status: number }) => outcome.status)).toEqual([201, 404, 201]);
+    const second = await hub.call('POST', '/v1/movements/batch', { movements }, { 'Idempotency-Key': 'batch' });
+    expect(second.headers.get('idempotent-replayed')).toBe('true');
+    expect(await onHand(sku)).toEqual({ main: 6 });
+  });
+
+  it('come a thousand at once', async () => {
+    const sku = await newItem();
+    const movements = Array.from({ length: 1000 }, () => ({ kind: 'received', sku, location: 'main', quantity: 1 }));
+    const answer = await hub.call('POST', '/v1/movements/batch', { movements });
+    expect(answer.body).toMatchObject({ accepted: 1000, refused: 0 });
+    expect(await onHand(sku)).toEqual({ main: 1000 });
+  });
+});
+
+describe('counts and transfers', () => {
+  it('a count as of a moment keeps what moved since', async () => {
+    const sku = await newItem();
+    await post({ kind: 'received', sku, quantity: 10, occurredAt: '2026-01-01T08:00:00Z' });
+    await post({ kind: 'sold', sku, quantity: 3, occurredAt: '2026-01-03T08:00:00Z' });
+    const counted = await hub.call('POST', '/v1/counts', { sku, location: 'main', quantity: 9, asOf: '2026-01-02T08:00:00Z' });
+    expect(counted.body.facts[0]).toMatchObject({ type: 'StockCounted', delta: -1, balance: 6 });
+  });
+
+  it('what is shipped is in transit until it is received', async () => {
+    const sku = await newItem();
+    await post({ kind: 'received', sku, quantity: 10 });
+    const paper = { transfer: 'T1', from: 'main', to: 'shop', lines: [{ sku, quantity: 4 }] };
+    expect((await hub.call('POST', '/v1/transfers', paper)).status).toBe(201);
+    expect(await onHand(sku)).toEqual({ 'main': 6, 'in-transit': 4 });
+    const part = await hub.call('POST', '/v1/transfers/T1/receive', { lines: [{ sku, quantity: 3 }], close: true });
+    expect(part.status).toBe(201);
+    expect(await onHand(sku)).toMatchObject({ 'main': 6, 'shop': 3, 'in-transit': 0 });
+    expect((await hub.call('POST', '/v1/transfers/T1/receive', {})).body.type).toBe('urn:onhand:problem:transfer-closed');
+  });
+
+  it('a transfer can be shipped and received in one request, and repeated', async () => {
+    const sku = await newItem();
+    await post({ kind: 'received', sku, quantity: 2 });
+    const paper = { transfer: 'T2', from: 'main', to: 'shop', lines: [{ sku, quantity: 2 }], receive: true };
+    await hub.call('POST', '/v1/transfers', paper, { 'Idempotency-Key': 't2' });
+    const again = await hub.call('POST', '/v1/transfers', paper, { 'Idempotency-Key': 't2' });
+    expect([again.status, again.headers.get('idempotent-replayed')]).toEqual([201, 'true']);
+    expect(await onHand(sku)).toMatchObject({ main: 0, shop: 2 });
+  });
+});
+
+describe('what was on hand', () => {
+  it('is told as of a moment by recording and by business time', async () => {
+    const sku = await newItem();
+    await post({ kind: 'received', sku, quantity: 10, occurredAt: '2026-01-01T08:00:00Z' });
+    const between = new Date().toISOString();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    await post({ kind: 'sold', sku, quantity: 3, occurredAt: '2026-01-02T08:00:00Z' });
+    expect(await onHand(sku, `?at=${between}`)).toEqual({ main: 10 });
+    expect(await onHand(sku, `?at=${between}&by=business`)).toEqual({ main: 7 });
+    expect(await onHand(sku, '?at=2026-01-01T12:00:00%2B01:00&by=business')).toEqual({ main: 10 });
+    expect(await onHand(sku, '?at=2025-01-01T00:00:00Z&by=business')).toEqual({});
+  });
+
+  it('has a ledger, the newest first, read page by page without gap or repetition', async () => {
+    const sku = await newItem();
+    for (let quantity = 1; quantity <= 7; quantity += 1) await post({ kind: 'received', sku, quantity, location: quantity % 2 ? 'main' : 'shop' });
+    const seen: number[] = [];
+    for (let cursor = ''; ; ) {
+      const { body } = await hub.call('GET', `${pathOf(sku)}/ledger?limit=3${cursor}`);
+      seen.push(...body.data.map((entry: { delta: number }) => entry.delta));
+      if (body.nextCursor === null) break;
+      cursor = `&cursor=${body.nextCursor}`;
+    }
+    expect(seen).toEqual([7, 6, 5, 4, 3, 2, 1]);
+    const { body } = await hub.call('GET', `${pathOf(sku)}/ledger?location=shop`);
+    expect(body.data.map((entry: { balance: number }) => entry.balance)).toEqual([12, 6, 2]);
+  });
+});
+
+describe('items and orders', () => {
+  it('an item is found right after it was created, with its stock per location', async () => {
+    const sku = await newItem();
+    expect((await hub.call('GET', pathOf(sku))).body).toMatchObject({ sku, onHand: 0, locations: [], listings: [] });
+    const again = await hub.call('POST', '/v1/items', { sku, title: 'other' });
+    expect([201, 409]).toContain(again.status);
+  });
+
+  it('lists are read to the end by their cursors, and by prefix', async () => {
+    const items = Array.from({ length: 5 }, (_, i) => ({ sku: `P%-${i}`, title: `${i}` }));
+    expect((await hub.call('POST', '/v1/items/batch', { items })).body).toMatchObject({ accepted: 5 });
+    await hub.call('GET', `/v1/items/${encodeURIComponent('P%-4')}`);
+    const first = await hub.call('GET', '/v1/items?prefix=P%25-&limit=3');
+    const second = await hub.call('GET', `/v1/items?prefix=P%25-&limit=3&cursor=${first.body.nextCursor}`);
+    expect([...first.body.data, ...second.body.data].map((item: { sku: string }) => item.sku)).toEqual(items.map((item) => item.sku));
+    expect(second.body.nextCursor).toBeNull();
+  });
+
+  it('an order takes its pieces when it is told, once, and is open until it is shipped', async () => {
+    const sku = await newItem();
+    await post({ kind: 'received', sku, quantity: 10 });
+    const order = { number: 'PH-1', placedAt: '2026-01-05T10:00:00Z', lines: [{ sku, location: 'main', quantity: 4 }] };
+    expect((await hub.call('POST', '/v1/orders', order)).status).toBe(201);
+    expect((await hub.call('POST', '/v1/orders', order)).body.facts).toEqual([]);
+    expect((await hub.call('GET', '/v1/orders/PH-1')).body).toMatchObject({ number: 'PH-1', cartId: null, state: 'open', lines: [{ line: '1', sku, quantity: 4 }] });
+    expect(await onHand(sku)).toEqual({ main: 6 });
+    expect((await hub.call('POST', '/v1/orders/PH-1/ship')).status).toBe(201);
+    expect(await onHand(sku)).toEqual({ main: 6 });
+    await expect.poll(async () => (await hub.call('GET', pathOf(sku))).body).toMatchObject({ onHand: 6, open: 0 });
+  });
+});
