@@ -172,7 +172,7 @@ CREATE TABLE "listings" (
 );
 --> statement-breakpoint
 CREATE TABLE "web_stack" (
-	"id" bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (sequence name "web_stack_id_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 50),
+	"id" bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (sequence name "web_stack_id_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
 	"cart_id" text COLLATE "C" NOT NULL,
 	"key" text COLLATE "C" NOT NULL,
 	"sku" text COLLATE "C" NOT NULL,

@@ -102,6 +102,8 @@ function createPool(options: DatabaseOptions, extra: pg.PoolConfig = {}): pg.Poo
     ...extra,
   });
   // Without a listener, a server restart would end the process: pg emits 'error' for idle connections that break.
+  // A connection that breaks while it is borrowed tells its client; its query fails and is dealt with where it was made.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   pool.on('error', (error) => options.onIdleError?.(error));
   return pool;
 }

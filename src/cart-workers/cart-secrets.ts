@@ -47,7 +47,9 @@ export class CartSecrets {
   }
 
   private decrypt(cartId: string, stored: Buffer): string {
-    const decipher = createDecipheriv('aes-256-gcm', this.encryptionKey, stored.subarray(0, 12)).setAAD(Buffer.from(cartId));
+    const decipher = createDecipheriv('aes-256-gcm', this.encryptionKey, stored.subarray(0, 12)).setAAD(
+      Buffer.from(cartId),
+    );
     decipher.setAuthTag(stored.subarray(12, 28));
     return Buffer.concat([decipher.update(stored.subarray(28)), decipher.final()]).toString('utf8');
   }

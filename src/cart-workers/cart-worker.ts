@@ -28,7 +28,12 @@ const settleCalls = 8;
  * Works on one lane job: claims the delivery, makes the call, records what came of it. Everything it decides on stands in
  * Postgres, so it may die at any line, be run twice, or be run long after it was meant.
  */
-export async function workOn(dependencies: CartWorkerDependencies, cartId: string, job: LaneJobData, signal: AbortSignal): Promise<JobEnd> {
+export async function workOn(
+  dependencies: CartWorkerDependencies,
+  cartId: string,
+  job: LaneJobData,
+  signal: AbortSignal,
+): Promise<JobEnd> {
   const cart = await dependencies.directory.cart(cartId);
   const terms = termsOf(cart);
   for (;;) {
@@ -64,7 +69,12 @@ function termsOf(cart: ReachableCart): ClaimTerms {
   };
 }
 
-async function send(dependencies: CartWorkerDependencies, cart: ReachableCart, claimed: Claim, signal: AbortSignal): Promise<JobEnd> {
+async function send(
+  dependencies: CartWorkerDependencies,
+  cart: ReachableCart,
+  claimed: Claim,
+  signal: AbortSignal,
+): Promise<JobEnd> {
   const { connector, connection } = cart;
   const from = new Date();
   try {
@@ -117,7 +127,9 @@ async function recordAnswers(
         return answer satisfies never;
     }
   });
-  const resendInMs = lines.some((line) => line.end === 'open') ? probeDelayMs(claimed.resends, Math.random()) : undefined;
+  const resendInMs = lines.some((line) => line.end === 'open')
+    ? probeDelayMs(claimed.resends, Math.random())
+    : undefined;
   await recordOutcome(database, {
     attemptId: claimed.attemptId,
     deliveryId: claimed.deliveryId,
@@ -131,12 +143,7 @@ async function recordAnswers(
   return resendInMs === undefined ? { kind: 'done' } : { kind: 'resend', inMs: resendInMs };
 }
 
-async function recordError(
-  database: Database,
-  cart: ReachableCart,
-  claimed: Claim,
-  error: CartError,
-): Promise<JobEnd> {
+async function recordError(database: Database, cart: ReachableCart, claimed: Claim, error: CartError): Promise<JobEnd> {
   const { capabilities } = cart.connector;
   const random = Math.random();
   const verdict = judge(error, {
@@ -157,7 +164,14 @@ async function recordError(
       case 'settle':
         return unknownLine(cart, key, response);
       case 'return':
-        return { key, response, end: 'returned', outcome: error.code, delayMs: verdict.delayMs, counted: verdict.counted };
+        return {
+          key,
+          response,
+          end: 'returned',
+          outcome: error.code,
+          delayMs: verdict.delayMs,
+          counted: verdict.counted,
+        };
       case 'dead-letter':
         return { key, response, end: 'dead-lettered', outcome: error.code, unlisted: null };
       default:
@@ -207,7 +221,12 @@ function summary(lines: readonly LineEnd[]): string {
  * Reads what the listings of a delivery show before it is sent, because a lost answer could not be settled otherwise.
  * @returns whether the delivery can be sent now
  */
-async function readBefore(dependencies: CartWorkerDependencies, cart: ReachableCart, claimed: Claim, signal: AbortSignal): Promise<boolean> {
+async function readBefore(
+  dependencies: CartWorkerDependencies,
+  cart: ReachableCart,
+  claimed: Claim,
+  signal: AbortSignal,
+): Promise<boolean> {
   const keys = claimed.lines.map((line) => line.key);
   const end = { attemptId: claimed.attemptId, deliveryId: claimed.deliveryId, cartId: claimed.cartId };
   try {
@@ -231,7 +250,14 @@ async function readBefore(dependencies: CartWorkerDependencies, cart: ReachableC
       ...end,
       outcome: error.code,
       response: error.response,
-      lines: keys.map((key): LineEnd => ({ key, response: error.response, end: 'returned', outcome: error.code, delayMs: 0, counted: false })),
+      lines: keys.map((key): LineEnd => ({
+        key,
+        response: error.response,
+        end: 'returned',
+        outcome: error.code,
+        delayMs: 0,
+        counted: false,
+      })),
       cart: 'down',
       probeInMs: probeDelayMs(await probesOf(dependencies.database, claimed.cartId), Math.random()),
     });
@@ -241,11 +267,29 @@ async function readBefore(dependencies: CartWorkerDependencies, cart: ReachableC
 
 function notListed(key: string, read: ReadonlyMap<string, number | null>): LineEnd {
   return read.has(key)
-    ? { key, response: 'The cart lists the item but does not track its stock', end: 'dead-lettered', outcome: 'not-tracked', unlisted: 'not-tracked' }
-    : { key, response: 'The cart does not list this item', end: 'dead-lettered', outcome: 'not-found', unlisted: 'not-found' };
+    ? {
+        key,
+        response: 'The cart lists the item but does not track its stock',
+        end: 'dead-lettered',
+        outcome: 'not-tracked',
+        unlisted: 'not-tracked',
+      }
+    : {
+        key,
+        response: 'The cart does not list this item',
+        end: 'dead-lettered',
+        outcome: 'not-found',
+        unlisted: 'not-found',
+      };
 }
 
-async function storeQuantities(database: Database, cartId: string, read: ReadonlyMap<string, number | null>, from: Date, to: Date): Promise<void> {
+async function storeQuantities(
+  database: Database,
+  cartId: string,
+  read: ReadonlyMap<string, number | null>,
+  from: Date,
+  to: Date,
+): Promise<void> {
   const rows = [...read].filter(([, quantity]) => quantity !== null);
   await database.pool.query({
     name: 'store-quantities',

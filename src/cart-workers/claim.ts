@@ -72,7 +72,8 @@ export async function claim(database: Database, job: LaneJobData, terms: ClaimTe
     return result;
   } catch (error) {
     await client.query('ROLLBACK').catch(() => undefined);
-    if (error instanceof DatabaseError && retryableCodes.has(error.code ?? '')) return { kind: 'busy', retryInMs: busyMs };
+    if (error instanceof DatabaseError && retryableCodes.has(error.code ?? ''))
+      return { kind: 'busy', retryInMs: busyMs };
     throw error;
   } finally {
     client.release();
@@ -91,7 +92,12 @@ interface DeliveryRow {
   readonly down: boolean;
 }
 
-async function claimIn(client: PoolClient, job: LaneJobData, terms: ClaimTerms, startedMs: number): Promise<ClaimResult> {
+async function claimIn(
+  client: PoolClient,
+  job: LaneJobData,
+  terms: ClaimTerms,
+  startedMs: number,
+): Promise<ClaimResult> {
   const found = await client.query<DeliveryRow>({
     name: 'lock-delivery',
     text: `SELECT d.cart_id, d.state, d.take, d.probe, d.ambiguous, d.resends, d.created_at, l.paused, l.down_since IS NOT NULL AS down
@@ -161,7 +167,8 @@ async function closeDeadAttempts(
   for (const attempt of found.rows) {
     const mine = attempt.delivery_id === deliveryId;
     const leftMs = Number(attempt.left_ms);
-    if (leftMs > 0 && !(mine && terms.keyed)) return { waitMs: mine ? leftMs : Math.min(leftMs, busyMs), lostThis: false };
+    if (leftMs > 0 && !(mine && terms.keyed))
+      return { waitMs: mine ? leftMs : Math.min(leftMs, busyMs), lostThis: false };
     await client.query(
       `UPDATE attempts SET ended_at = clock_timestamp(), outcome = 'lost', response = 'The worker did not live to see the answer'
         WHERE id = $1`,
@@ -206,7 +213,11 @@ async function handBack(client: PoolClient, deliveryId: string): Promise<void> {
 }
 
 /** The lines of a delivery, with q0 taken from the listing where the line has none yet. */
-async function readLines(client: PoolClient, deliveryId: string, state: 'in-flight' | 'in-doubt'): Promise<ClaimedLine[]> {
+async function readLines(
+  client: PoolClient,
+  deliveryId: string,
+  state: 'in-flight' | 'in-doubt',
+): Promise<ClaimedLine[]> {
   const found = await client.query<{
     key: string;
     delta: string;

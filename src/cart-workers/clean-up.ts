@@ -13,7 +13,10 @@ const chunkRows = 2_000;
  * Removes what reached its end long ago: delivered, netted, superseded and discarded records with their deliveries and
  * attempts. The log keeps every movement for ever; what waits is never touched.
  */
-export async function cleanUp(database: Database, { olderThanDays }: { readonly olderThanDays: number }): Promise<CleanUpReport> {
+export async function cleanUp(
+  database: Database,
+  { olderThanDays }: { readonly olderThanDays: number },
+): Promise<CleanUpReport> {
   const records = await inChunks(
     database,
     `DELETE FROM web_stack WHERE id IN (

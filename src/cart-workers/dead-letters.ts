@@ -90,7 +90,13 @@ export class DeadLetters {
   }
 
   /** Puts dead letters back on the Web Stack; a listing that its cart did not know is looked for again. */
-  async redrive({ cartId, key = null }: { readonly cartId: string; readonly key?: string | null }): Promise<{ records: number }> {
+  async redrive({
+    cartId,
+    key = null,
+  }: {
+    readonly cartId: string;
+    readonly key?: string | null;
+  }): Promise<{ records: number }> {
     const { database, wakeups } = this.dependencies;
     const put = await database.pool.query(
       `WITH listed AS (
@@ -196,7 +202,13 @@ export class DeadLetters {
               delivery_id = CASE WHEN $3 THEN w.delivery_id END
          FROM line
         WHERE w.delivery_id = line.delivery_id AND w.key = line.key AND w.state = 'quarantined'`,
-      [cartId, key, applied, applied ? 'declared applied' : 'declared not applied', `${by} looked: it was ${applied ? '' : 'not '}applied`],
+      [
+        cartId,
+        key,
+        applied,
+        applied ? 'declared applied' : 'declared not applied',
+        `${by} looked: it was ${applied ? '' : 'not '}applied`,
+      ],
     );
     this.dependencies.wakeups.signal('web-stack');
     return (resolved.rowCount ?? 0) > 0;

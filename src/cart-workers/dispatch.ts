@@ -76,7 +76,11 @@ function roomIn(lane: LaneRow): number {
 
 async function lockLane(client: PoolClient, cartId: string): Promise<LaneRow | null> {
   // Not the row's own lock: workers write their outcomes to the row and must not wait for a controller.
-  await client.query({ name: 'lock-controller', text: `SELECT pg_advisory_xact_lock(hashtext('onhand lane'), hashtext($1))`, values: [cartId] });
+  await client.query({
+    name: 'lock-controller',
+    text: `SELECT pg_advisory_xact_lock(hashtext('onhand lane'), hashtext($1))`,
+    values: [cartId],
+  });
   const found = await client.query<LaneRow>({
     name: 'read-lane',
     text: `SELECT l.paused, l.down_since IS NOT NULL AS down, coalesce(l.next_probe_at <= clock_timestamp(), true) AS probe_due,
@@ -94,7 +98,9 @@ async function lockLane(client: PoolClient, cartId: string): Promise<LaneRow | n
 
 /** While the probe is out no second one leaves, even if its worker dies before it can say so. */
 async function pushProbeBack(client: PoolClient, cartId: string): Promise<void> {
-  await client.query(`UPDATE lanes SET next_probe_at = clock_timestamp() + interval '30 seconds' WHERE cart_id = $1`, [cartId]);
+  await client.query(`UPDATE lanes SET next_probe_at = clock_timestamp() + interval '30 seconds' WHERE cart_id = $1`, [
+    cartId,
+  ]);
 }
 
 /** Listings that are free (nothing in flight, in doubt or quarantined) and whose waiting records are due. */
@@ -183,7 +189,10 @@ async function makeDeliveries(
  * the lane a while ago. The caller looks whether the job is alive and calls {@link takeUpAgain} if it is not.
  * A dead worker's open attempt counts as none once its deadline is past.
  */
-export async function findUnattended(database: Database, cartId: string): Promise<{ deliveryId: string; take: number }[]> {
+export async function findUnattended(
+  database: Database,
+  cartId: string,
+): Promise<{ deliveryId: string; take: number }[]> {
   const found = await database.pool.query<{ id: string; take: number }>({
     name: 'find-unattended',
     text: `SELECT d.id, d.take FROM deliveries d JOIN lanes l USING (cart_id)
@@ -204,7 +213,10 @@ export async function findUnattended(database: Database, cartId: string): Promis
 }
 
 /** Gives a delivery a new take; an older job of it that turns up later finds that it is not meant any more. */
-export async function takeUpAgain(database: Database, delivery: { deliveryId: string; take: number }): Promise<Dispatched | null> {
+export async function takeUpAgain(
+  database: Database,
+  delivery: { deliveryId: string; take: number },
+): Promise<Dispatched | null> {
   const taken = await database.pool.query<{ take: number }>({
     name: 'take-up-again',
     text: `UPDATE deliveries SET take = take + 1, queued_at = clock_timestamp()
@@ -217,5 +229,7 @@ export async function takeUpAgain(database: Database, delivery: { deliveryId: st
 
 /** The job of a take was just put in, or is known to be alive: no need to look for it for a while. */
 export async function markQueued(database: Database, deliveryIds: readonly string[]): Promise<void> {
-  await database.pool.query('UPDATE deliveries SET queued_at = clock_timestamp() WHERE id = ANY ($1::uuid[])', [deliveryIds]);
+  await database.pool.query('UPDATE deliveries SET queued_at = clock_timestamp() WHERE id = ANY ($1::uuid[])', [
+    deliveryIds,
+  ]);
 }

@@ -134,7 +134,11 @@ function lightOf(row: LaneRow): { light: Light; why: string | null } {
   if (!row.system_on) return { light: 'off', why: 'The system switch is off' };
   if (!row.cart_on) return { light: 'off', why: 'The cart switch is off' };
   if (!row.has_lane) return { light: 'off', why: 'No worker has opened a lane for this cart yet' };
-  if (row.paused === true) return { light: 'red', why: `Paused by ${row.paused_by ?? 'somebody'}${row.paused_reason ? `: ${row.paused_reason}` : ''}` };
+  if (row.paused === true)
+    return {
+      light: 'red',
+      why: `Paused by ${row.paused_by ?? 'somebody'}${row.paused_reason ? `: ${row.paused_reason}` : ''}`,
+    };
   if (row.comparing === true) return { light: 'amber', why: 'A comparison is reading the cart' };
   if (row.down_since !== null) return { light: 'amber', why: `The cart is down: ${row.last_response ?? 'no answer'}` };
   return { light: 'green', why: null };

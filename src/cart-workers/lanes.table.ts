@@ -1,5 +1,19 @@
 import { sql } from 'drizzle-orm';
-import { bigint, boolean, check, customType, index, integer, jsonb, pgTable, primaryKey, text, timestamp, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
+import {
+  bigint,
+  boolean,
+  check,
+  customType,
+  index,
+  integer,
+  jsonb,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  uniqueIndex,
+  uuid,
+} from 'drizzle-orm/pg-core';
 
 const code = customType<{ data: string }>({ dataType: () => 'text COLLATE "C"' });
 const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
@@ -9,31 +23,28 @@ const time = (name: string) => timestamp(name, { withTimezone: true, precision: 
  * One lane per cart: its light, its pause, when it may try again. Kept here and not in the queue, which is transport and
  * may forget everything.
  */
-export const lanes = pgTable(
-  'lanes',
-  {
-    cartId: code('cart_id').primaryKey(),
-    /** What the road shows: red when paused, else amber while backing off, else green. */
-    paused: boolean().notNull().default(false),
-    pausedBy: text('paused_by'),
-    pausedReason: text('paused_reason'),
-    pausedAt: time('paused_at'),
-    /** Set while the cart is down: the lane is amber, and one probe goes at `nextProbeAt`. */
-    downSince: time('down_since'),
-    probes: integer().notNull().default(0),
-    nextProbeAt: time('next_probe_at'),
-    lastResponse: text('last_response'),
-    /** While a comparison reads the cart nothing new is sent to it; runs out by itself if the comparison dies. */
-    comparingUntil: time('comparing_until'),
-    lastSuccessAt: time('last_success_at'),
-    /** Most runnable jobs in the queue at once. */
-    window: integer('job_window').notNull().default(8),
-    /** Most calls at once; never above what the cart type can. */
-    concurrency: integer().notNull().default(1),
-    serial: boolean().notNull().default(true),
-    updatedAt: time('updated_at').notNull().defaultNow(),
-  },
-);
+export const lanes = pgTable('lanes', {
+  cartId: code('cart_id').primaryKey(),
+  /** What the road shows: red when paused, else amber while backing off, else green. */
+  paused: boolean().notNull().default(false),
+  pausedBy: text('paused_by'),
+  pausedReason: text('paused_reason'),
+  pausedAt: time('paused_at'),
+  /** Set while the cart is down: the lane is amber, and one probe goes at `nextProbeAt`. */
+  downSince: time('down_since'),
+  probes: integer().notNull().default(0),
+  nextProbeAt: time('next_probe_at'),
+  lastResponse: text('last_response'),
+  /** While a comparison reads the cart nothing new is sent to it; runs out by itself if the comparison dies. */
+  comparingUntil: time('comparing_until'),
+  lastSuccessAt: time('last_success_at'),
+  /** Most runnable jobs in the queue at once. */
+  window: integer('job_window').notNull().default(8),
+  /** Most calls at once; never above what the cart type can. */
+  concurrency: integer().notNull().default(1),
+  serial: boolean().notNull().default(true),
+  updatedAt: time('updated_at').notNull().defaultNow(),
+});
 
 /** A cart's secret, encrypted (cart-secrets.ts). Write-only from outside. */
 export const cartSecrets = pgTable('cart_secrets', {

@@ -3,7 +3,15 @@ import type { Database } from '../database.js';
 import type { JobEnd } from './cart-worker.js';
 import { connectorFor } from './connectors/index.js';
 import type { Dispatched } from './dispatch.js';
-import { laneJobData, laneJobId, laneJobName, laneJobOptions, laneQueueName, laneWorkerTimes, type LaneJobData } from './lane-job.js';
+import {
+  laneJobData,
+  laneJobId,
+  laneJobName,
+  laneJobOptions,
+  laneQueueName,
+  laneWorkerTimes,
+  type LaneJobData,
+} from './lane-job.js';
 import type { QueueBackend } from './queue-backend.js';
 
 /** Works on one job of one cart; see cart-worker.ts. */
@@ -138,7 +146,12 @@ export class Lanes {
     return { queue, worker, abort };
   }
 
-  private async run(cartId: string, job: Job<unknown, unknown>, token: string | undefined, signal: AbortSignal): Promise<string> {
+  private async run(
+    cartId: string,
+    job: Job<unknown, unknown>,
+    token: string | undefined,
+    signal: AbortSignal,
+  ): Promise<string> {
     const end = await this.dependencies.process(cartId, laneJobData.parse(job.data), signal);
     switch (end.kind) {
       case 'done':

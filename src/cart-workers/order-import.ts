@@ -37,7 +37,10 @@ export class OrderImport {
     idempotencyKey: string | null = null,
   ): Promise<CommandOutcome> {
     const cart = await this.directory.cart(cartId);
-    const skus = await this.skusOf(cartId, order.lines.map((line) => line.key));
+    const skus = await this.skusOf(
+      cartId,
+      order.lines.map((line) => line.key),
+    );
     return this.submit(cart, order, sighting, skus, idempotencyKey);
   }
 
@@ -84,7 +87,8 @@ export class OrderImport {
     );
     const outcomes = await Promise.all(orders.map((order) => this.submit(cart, order, sighting, skus, null)));
     const refused = outcomes.find((outcome) => outcome.kind === 'refused');
-    if (refused?.kind === 'refused') throw new Error(`An order of cart ${cart.settings.cartId} was refused: ${refused.refusal.detail}`);
+    if (refused?.kind === 'refused')
+      throw new Error(`An order of cart ${cart.settings.cartId} was refused: ${refused.refusal.detail}`);
   }
 
   private submit(
@@ -114,7 +118,10 @@ export class OrderImport {
           quantity: line.quantity,
         })),
         sighting,
-        cartMovesStock: { at: connector.capabilities.stockMovesAt, restocksOnCancel: connector.capabilities.restocksOnCancel },
+        cartMovesStock: {
+          at: connector.capabilities.stockMovesAt,
+          restocksOnCancel: connector.capabilities.restocksOnCancel,
+        },
       },
     });
   }
@@ -138,7 +145,10 @@ export class OrderImport {
   }
 
   private async moveMark(cartId: string, mark: string, orders: number): Promise<void> {
-    await this.database.pool.query('UPDATE order_polls SET mark = $2, orders_seen = orders_seen + $3 WHERE cart_id = $1', [cartId, mark, orders]);
+    await this.database.pool.query(
+      'UPDATE order_polls SET mark = $2, orders_seen = orders_seen + $3 WHERE cart_id = $1',
+      [cartId, mark, orders],
+    );
   }
 
   private async endPoll(cartId: string, mark: string | null, startedAt: Date): Promise<void> {

@@ -113,7 +113,11 @@ async function endLines(client: PoolClient, end: AttemptEnd): Promise<void> {
     settle_read: line.end === 'in-doubt' ? (line.settleRead ?? null) : null,
     evidence: line.end === 'quarantined' ? line.evidence : null,
   }));
-  await client.query({ name: 'end-lines', text: endLinesSql, values: [end.deliveryId, end.cartId, JSON.stringify(rows)] });
+  await client.query({
+    name: 'end-lines',
+    text: endLinesSql,
+    values: [end.deliveryId, end.cartId, JSON.stringify(rows)],
+  });
 }
 
 /**

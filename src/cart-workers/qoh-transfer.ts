@@ -68,7 +68,13 @@ export class QohTransfer {
 
   private async compare(
     cart: ReachableCart,
-    { cartId, direction, keys = null, onProgress, signal = new AbortController().signal }: Parameters<QohTransfer['run']>[0],
+    {
+      cartId,
+      direction,
+      keys = null,
+      onProgress,
+      signal = new AbortController().signal,
+    }: Parameters<QohTransfer['run']>[0],
   ): Promise<TransferReport> {
     const { orderImport, caughtUp } = this.dependencies;
     let report: TransferReport = { listings: 0, differences: 0, notListed: [], unknownAtHub: [], unsettled: [] };
@@ -79,7 +85,8 @@ export class QohTransfer {
       const read = await readQuantities(cart, left, Number.POSITIVE_INFINITY, signal);
       const after = await orderImport.poll(cartId);
       if (pass === 0) report = { ...report, unknownAtHub: await this.mapBySku(cartId, [...read.keys()]) };
-      if (!(await caughtUp(caughtUpMs))) throw new Error('The projector does not follow; see its state before comparing');
+      if (!(await caughtUp(caughtUpMs)))
+        throw new Error('The projector does not follow; see its state before comparing');
       const listings = await this.listingsOf(cartId, left);
       const certain = listings.filter((listing) => !after.keys.has(listing.key));
       const counts = await this.baseline(cart, { direction, at, mark: after.mark, listings: certain, read });
@@ -106,7 +113,10 @@ export class QohTransfer {
     );
     const rows = found.rows.flatMap(({ key, sku }) => (sku === null ? [] : [{ key, sku }]));
     for (const chunk of chunksOf(rows)) await this.submit({ type: 'MapListings', cartId, rows: chunk });
-    return found.rows.filter((row) => row.sku === null).map((row) => row.key).slice(0, 100);
+    return found.rows
+      .filter((row) => row.sku === null)
+      .map((row) => row.key)
+      .slice(0, 100);
   }
 
   private async listingsOf(cartId: string, keys: readonly string[] | null): Promise<ListingRow[]> {
@@ -155,7 +165,12 @@ export class QohTransfer {
   }
 
   private async submit(command: Command): Promise<void> {
-    const outcome = await this.dependencies.batcher.submit({ client: 'qoh-transfer', idempotencyKey: null, bodyHash: null, command });
+    const outcome = await this.dependencies.batcher.submit({
+      client: 'qoh-transfer',
+      idempotencyKey: null,
+      bodyHash: null,
+      command,
+    });
     if (outcome.kind === 'refused') throw new Error(outcome.refusal.detail);
   }
 
@@ -187,7 +202,8 @@ export class QohTransfer {
         [cartId],
       );
       if (Number(found.rows[0]?.open) === 0) return;
-      if (Date.now() > end) throw new Error('Deliveries to this cart are still under way; try again when its lane is quiet');
+      if (Date.now() > end)
+        throw new Error('Deliveries to this cart are still under way; try again when its lane is quiet');
       await new Promise((resolve) => setTimeout(resolve, quietPollMs));
     }
   }

@@ -38,25 +38,36 @@ export interface QueueBackend {
 /** Connections beside one LISTEN per lane: queries of all lanes together, and the fixed queues. */
 const connectionsBesideLanes = 16;
 
-const prefix = 'onhand';
+/** Before every key in Redis, so that an Onhand can share a Redis with others; PostgreSQL has its schema for that. */
+const defaultPrefix = 'onhand';
 
 export async function createQueueBackend(options: {
   readonly config: Pick<Config, 'redisUrl' | 'lanesMax'>;
   readonly databaseUrl: string;
+  readonly prefix?: string;
   readonly onError: (error: Error) => void;
 }): Promise<QueueBackend> {
-  return options.config.redisUrl === undefined ? postgresBackend(options) : redisBackend(options.config.redisUrl, options.onError);
+  return options.config.redisUrl === undefined
+    ? postgresBackend(options)
+    : redisBackend(options.config.redisUrl, options.prefix ?? defaultPrefix, options.onError);
 }
 
-async function redisBackend(url: string, onError: (error: Error) => void): Promise<QueueBackend> {
+async function redisBackend(url: string, prefix: string, onError: (error: Error) => void): Promise<QueueBackend> {
   // Workers block on their connection and must wait for Redis however long it is gone: no limit on retries.
   const connection = new Redis(url, { maxRetriesPerRequest: null, enableReadyCheck: true, lazyConnect: true });
   connection.on('error', onError);
   await connection.connect();
   await refuseForgetfulRedis(connection);
-  return backend('redis', connection, createRedisBackend as unknown as QueueBackend['factory'], Number.POSITIVE_INFINITY, async () => {
-    await connection.quit().catch(() => connection.disconnect());
-  });
+  return backend(
+    'redis',
+    prefix,
+    connection,
+    createRedisBackend as unknown as QueueBackend['factory'],
+    Number.POSITIVE_INFINITY,
+    async () => {
+      await connection.quit().catch(() => connection.disconnect());
+    },
+  );
 }
 
 /** A Redis that evicts keys under pressure drops jobs at random; one without AOF forgets them at a restart. */
@@ -93,6 +104,7 @@ async function postgresBackend(options: {
   await migrateQueues(pool);
   return backend(
     'postgres',
+    defaultPrefix,
     pool as unknown as QueueOptions['connection'],
     createPostgresBackend as unknown as QueueBackend['factory'],
     options.config.lanesMax,
@@ -102,6 +114,7 @@ async function postgresBackend(options: {
 
 function backend(
   kind: QueueBackend['kind'],
+  prefix: string,
   connection: QueueOptions['connection'],
   factory: QueueBackend['factory'],
   lanesMax: number,
@@ -113,7 +126,8 @@ function backend(
     prefix,
     factory,
     lanesMax,
-    createQueue: (name, options = {}) => new Queue(name, { ...options, connection, prefix }, factory) as unknown as Queue,
+    createQueue: (name, options = {}) =>
+      new Queue(name, { ...options, connection, prefix }, factory) as unknown as Queue,
     createWorker: <Data, Result>(
       name: string,
       processor: Processor<Data, Result>,

@@ -49,7 +49,12 @@ export function judge(error: CartError, attempted: Attempted): Verdict {
 /** Judges a line that the cart refused in so many words while it answered for the others. */
 export function judgeRefusal(attempted: Pick<Attempted, 'attemptsCounted' | 'random'>): Verdict {
   if (attempted.attemptsCounted + 1 >= retryLimits.attemptsCountedMax) return { kind: 'dead-letter' };
-  return { kind: 'return', delayMs: backoffMs(attempted.attemptsCounted + 1, attempted.random), counted: true, cartDown: false };
+  return {
+    kind: 'return',
+    delayMs: backoffMs(attempted.attemptsCounted + 1, attempted.random),
+    counted: true,
+    cartDown: false,
+  };
 }
 
 /** Exponential with full jitter, capped: many lines that failed together do not come back together. */
@@ -67,7 +72,11 @@ export function probeDelayMs(probes: number, random: number): number {
 function judgeAmbiguous(attempted: Attempted): Verdict {
   const keyed = attempted.delivery === 'idempotency-key' || attempted.delivery === 'compare-and-set';
   if (keyed && (attempted.keyLifeMs === null || attempted.keyAgeMs < attempted.keyLifeMs)) {
-    return { kind: 'resend', delayMs: backoffMs(attempted.resends + 1, attempted.random), cartDown: attempted.resends > 0 };
+    return {
+      kind: 'resend',
+      delayMs: backoffMs(attempted.resends + 1, attempted.random),
+      cartDown: attempted.resends > 0,
+    };
   }
   return { kind: 'settle' };
 }

@@ -63,9 +63,12 @@ export async function settleDelivery(
       ...end,
       outcome: error.code,
       response: error.response,
-      lines: claimed.lines.map(
-        (line): LineEnd => ({ key: line.key, response: error.response, end: 'in-doubt', settleInMs: probeDelayMs(claimed.resends + 3, 1) }),
-      ),
+      lines: claimed.lines.map((line): LineEnd => ({
+        key: line.key,
+        response: error.response,
+        end: 'in-doubt',
+        settleInMs: probeDelayMs(claimed.resends + 3, 1),
+      })),
       cart: 'down',
       probeInMs: probeDelayMs(claimed.resends + 1, Math.random()),
     });
@@ -100,17 +103,30 @@ function judgeLine(line: ClaimedLine, findings: Findings): LineEnd {
     changes: changes.map((change) => ({ order: change.order, delta: change.delta, after: change.from, by: change.to })),
     ordersKnown: findings.ordersKnown,
   };
-  const quarantine = (response: string): LineEnd => ({ key, response, end: 'quarantined', evidence: { ...evidence, why: response } });
+  const quarantine = (response: string): LineEnd => ({
+    key,
+    response,
+    end: 'quarantined',
+    evidence: { ...evidence, why: response },
+  });
   if (first === null || second === null) return quarantine('The cart does not show this item any more');
-  const lookAgain = (response: string): LineEnd => ({ key, response, end: 'in-doubt', settleInMs: findings.quietTimeMs });
+  const lookAgain = (response: string): LineEnd => ({
+    key,
+    response,
+    end: 'in-doubt',
+    settleInMs: findings.quietTimeMs,
+  });
   if (first !== second) return lookAgain(`Two readings differ (${first}, ${second}); looking again`);
   if (line.q0 === null || line.q0To === null) return quarantine('What the listing showed before is not known');
   if (!findings.ordersKnown) return quarantine('The cart’s orders could not be read to their end');
 
   const q0: Between = { from: line.q0From, to: line.q0To };
   // An order that came up while the cart was read may or may not be in the readings.
-  if (changes.some((change) => relativeTo(reading, change) === 'uncertain')) return lookAgain('An order came in while reading; looking again');
-  const sinceQ0 = changes.filter((change) => relativeTo(reading, change) === 'before' && relativeTo(q0, change) !== 'before');
+  if (changes.some((change) => relativeTo(reading, change) === 'uncertain'))
+    return lookAgain('An order came in while reading; looking again');
+  const sinceQ0 = changes.filter(
+    (change) => relativeTo(reading, change) === 'before' && relativeTo(q0, change) !== 'before',
+  );
   const certain = sinceQ0.filter((change) => relativeTo(q0, change) === 'after');
   const verdict = settle({
     q0: line.q0,
@@ -122,7 +138,13 @@ function judgeLine(line: ClaimedLine, findings: Findings): LineEnd {
   const known = { quantity: second, quantityFrom: reading.from, quantityTo: reading.to };
   const story = `${line.q0} before, ${second} now, ${line.delta > 0 ? '+' : ''}${line.delta} sent`;
   if (verdict === 'applied') {
-    return { key, response: `Settled: it had been applied (${story})`, end: 'delivered', outcome: 'settled as applied', ...known };
+    return {
+      key,
+      response: `Settled: it had been applied (${story})`,
+      end: 'delivered',
+      outcome: 'settled as applied',
+      ...known,
+    };
   }
   if (verdict === 'not-applied') {
     return {
@@ -140,11 +162,21 @@ function judgeLine(line: ClaimedLine, findings: Findings): LineEnd {
 
 /** What the cart did itself to the listing since shortly before q0, as its orders told. */
 async function changesOf(database: Database, cartId: string, line: ClaimedLine): Promise<Change[]> {
-  const found = await database.pool.query<{ delta: string; order_number: string; seen_after: Date | null; seen_by: Date }>({
+  const found = await database.pool.query<{
+    delta: string;
+    order_number: string;
+    seen_after: Date | null;
+    seen_by: Date;
+  }>({
     name: 'changes-since',
     text: `SELECT delta, order_number, seen_after, seen_by FROM echoes
             WHERE cart_id = $1 AND key = $2 AND seen_by > coalesce($3::timestamptz, '-infinity') ORDER BY id`,
     values: [cartId, line.key, line.q0From],
   });
-  return found.rows.map((row) => ({ delta: Number(row.delta), order: row.order_number, from: row.seen_after, to: row.seen_by }));
+  return found.rows.map((row) => ({
+    delta: Number(row.delta),
+    order: row.order_number,
+    from: row.seen_after,
+    to: row.seen_by,
+  }));
 }

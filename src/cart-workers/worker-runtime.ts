@@ -36,7 +36,12 @@ export class WorkerRuntime {
       backend,
       log,
       process: async (cartId, job, signal) => {
-        const end = await workOn({ database, directory, log, ordersUpToDate: (id) => this.ordersUpToDate(id) }, cartId, job, signal);
+        const end = await workOn(
+          { database, directory, log, ordersUpToDate: (id) => this.ordersUpToDate(id) },
+          cartId,
+          job,
+          signal,
+        );
         // An outcome frees listings and room in the window.
         wakeups.signal('web-stack');
         return end;

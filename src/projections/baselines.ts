@@ -36,10 +36,10 @@ export async function baselineListings(
   },
 ): Promise<string[]> {
   // Locked in a statement of its own: the next one must see the lines of a dispatcher that held the rows until now.
-  await client.query('SELECT FROM listings WHERE cart_id = $1 AND key = ANY ($2::text[]) ORDER BY cart_id, key FOR UPDATE', [
-    baseline.cartId,
-    baseline.rows.map((r) => r.key),
-  ]);
+  await client.query(
+    'SELECT FROM listings WHERE cart_id = $1 AND key = ANY ($2::text[]) ORDER BY cart_id, key FOR UPDATE',
+    [baseline.cartId, baseline.rows.map((r) => r.key)],
+  );
   const done = await client.query<{ key: string }>({
     name: 'baseline-listings',
     text: `WITH rows AS (
@@ -85,7 +85,12 @@ export async function baselineListings(
  */
 export async function discardRecords(
   client: PoolClient,
-  discard: { readonly cartId: string; readonly key: string; readonly recordIds: readonly string[]; readonly quantity: number | null },
+  discard: {
+    readonly cartId: string;
+    readonly key: string;
+    readonly recordIds: readonly string[];
+    readonly quantity: number | null;
+  },
 ): Promise<void> {
   const gone = await client.query<{ delta: string }>(
     `UPDATE web_stack SET state = 'discarded', ended_at = date_trunc('milliseconds', clock_timestamp())

@@ -9,7 +9,10 @@ export interface Checkpoint {
   readonly position: string;
 }
 
-export async function readCheckpoint(client: PoolClient, name: string): Promise<Checkpoint & { readonly stopped: boolean }> {
+export async function readCheckpoint(
+  client: PoolClient,
+  name: string,
+): Promise<Checkpoint & { readonly stopped: boolean }> {
   const found = await client.query<{ generation: number; transaction_id: string; position: string; stopped: boolean }>({
     name: 'read-checkpoint',
     text: `SELECT generation, transaction_id::text, position::text, stopped IS NOT NULL AS stopped
@@ -18,7 +21,12 @@ export async function readCheckpoint(client: PoolClient, name: string): Promise<
   });
   const row = found.rows[0];
   if (row === undefined) throw new Error(`Projection ${name} has no checkpoint row; ensureCheckpoint was not called`);
-  return { generation: row.generation, transactionId: row.transaction_id, position: row.position, stopped: row.stopped };
+  return {
+    generation: row.generation,
+    transactionId: row.transaction_id,
+    position: row.position,
+    stopped: row.stopped,
+  };
 }
 
 export async function ensureCheckpoint(client: PoolClient, name: string): Promise<void> {
@@ -41,7 +49,16 @@ export async function moveCheckpoint(
     text: `UPDATE projection_checkpoints
               SET generation = $5, transaction_id = $6::xid8, position = $7, recorded_at = $8, updated_at = now()
             WHERE name = $1 AND generation = $2 AND transaction_id = $3::xid8 AND position = $4 AND stopped IS NULL`,
-    values: [name, from.generation, from.transactionId, from.position, to.generation, to.transactionId, to.position, to.recordedAt],
+    values: [
+      name,
+      from.generation,
+      from.transactionId,
+      from.position,
+      to.generation,
+      to.transactionId,
+      to.position,
+      to.recordedAt,
+    ],
   });
   return moved.rowCount === 1;
 }

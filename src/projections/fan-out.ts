@@ -85,17 +85,18 @@ export async function fanOut(client: PoolClient, touched: Touched): Promise<numb
 }
 
 /**
- * Orders up to the baseline's mark (or placed up to its moment, where order numbers cannot be compared) were in the
- * quantity that was read: the cart's own sale must not be taken from `expected` a second time.
+ * Orders up to the baseline's mark were in the quantity that was read: the cart's own sale must not be taken from
+ * `expected` a second time. Without a mark the cart had no order at all when it was read, so every order is newer; time
+ * decides only where order numbers cannot be compared, because carts tell it in whole seconds or days.
  */
 export function isOlderThanBaseline(
   order: { readonly orderNumber: string; readonly placedAt: string },
   baseline: { readonly baseline_at: Date | null; readonly baseline_mark: string | null },
 ): boolean {
-  if (baseline.baseline_at === null) return false;
-  const mark = baseline.baseline_mark;
-  if (mark !== null && isWholeNumber(mark) && isWholeNumber(order.orderNumber)) return BigInt(order.orderNumber) <= BigInt(mark);
-  return new Date(order.placedAt) <= baseline.baseline_at;
+  const { baseline_at: at, baseline_mark: mark } = baseline;
+  if (at === null || mark === null) return false;
+  if (isWholeNumber(mark) && isWholeNumber(order.orderNumber)) return BigInt(order.orderNumber) <= BigInt(mark);
+  return new Date(order.placedAt) <= at;
 }
 
 const isWholeNumber = (text: string) => /^\d{1,18}$/.test(text);
@@ -156,7 +157,12 @@ async function writeListings(client: PoolClient, changes: readonly ListingChange
     text: `UPDATE listings l SET expected = t.expected, target = t.target
              FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) AS t (cart_id, key, expected, target)
             WHERE l.cart_id = t.cart_id AND l.key = t.key`,
-    values: [changes.map((c) => c.cartId), changes.map((c) => c.key), changes.map((c) => c.expected), changes.map((c) => c.target)],
+    values: [
+      changes.map((c) => c.cartId),
+      changes.map((c) => c.key),
+      changes.map((c) => c.expected),
+      changes.map((c) => c.target),
+    ],
   });
 }
 

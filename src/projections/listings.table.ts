@@ -1,5 +1,18 @@
 import { sql } from 'drizzle-orm';
-import { bigint, boolean, check, customType, index, integer, jsonb, pgTable, primaryKey, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+import {
+  bigint,
+  boolean,
+  check,
+  customType,
+  index,
+  integer,
+  jsonb,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  uuid,
+} from 'drizzle-orm/pg-core';
 
 const code = customType<{ data: string }>({ dataType: () => 'text COLLATE "C"' });
 const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
@@ -71,7 +84,7 @@ export interface RecordCause {
 export const webStack = pgTable(
   'web_stack',
   {
-    id: bigint({ mode: 'bigint' }).primaryKey().generatedAlwaysAsIdentity({ cache: 50 }),
+    id: bigint({ mode: 'bigint' }).primaryKey().generatedAlwaysAsIdentity(),
     cartId: code('cart_id').notNull(),
     key: code().notNull(),
     sku: code().notNull(),
@@ -104,10 +117,7 @@ export const webStack = pgTable(
       'web_stack_state',
       sql`state in ('waiting','in-flight','in-doubt','quarantined','dead-lettered','held','delivered','netted','superseded','discarded')`,
     ),
-    check(
-      'web_stack_end',
-      sql`(state in ('delivered','netted','superseded','discarded')) = (ended_at is not null)`,
-    ),
+    check('web_stack_end', sql`(state in ('delivered','netted','superseded','discarded')) = (ended_at is not null)`),
     check('web_stack_delta', sql`delta <> 0`),
   ],
 );

@@ -1,5 +1,16 @@
 import { sql } from 'drizzle-orm';
-import { bigint, boolean, customType, index, integer, jsonb, pgTable, primaryKey, text, timestamp } from 'drizzle-orm/pg-core';
+import {
+  bigint,
+  boolean,
+  customType,
+  index,
+  integer,
+  jsonb,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+} from 'drizzle-orm/pg-core';
 import type { CartSettings, OrderLine, OrderState } from '../events/facts.js';
 
 const xid8 = customType<{ data: string }>({ dataType: () => 'xid8' });
@@ -66,7 +77,9 @@ export const carts = pgTable('carts', {
     .generatedAlwaysAs(sql`coalesce((settings->>'clampsAtZero')::boolean, false)`),
   /** Versions of the facts these columns come from: the global order may tell two facts of one stream the wrong way round. */
   settingsVersion: bigint('settings_version', { mode: 'bigint' }).notNull(),
-  switchVersion: bigint('switch_version', { mode: 'bigint' }).notNull().default(sql`0`),
+  switchVersion: bigint('switch_version', { mode: 'bigint' })
+    .notNull()
+    .default(sql`0`),
 });
 
 /** Which locations' stock a cart sells; out of its settings, so that fan-out can join. */

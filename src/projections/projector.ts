@@ -24,9 +24,20 @@ export interface ProjectorStatus {
   /** Age of the oldest of them, in ms. */
   readonly lagMs: number;
   /** The fact that could not be applied, and why. */
-  readonly stopped: { readonly stream: string; readonly version: string; readonly type: string; readonly error: string; readonly at: string } | null;
+  readonly stopped: {
+    readonly stream: string;
+    readonly version: string;
+    readonly type: string;
+    readonly error: string;
+    readonly at: string;
+  } | null;
   /** The oldest transaction that keeps the readers' horizon back, when it is older than a second. */
-  readonly horizonHeldBy: { readonly pid: number; readonly application: string; readonly database: string; readonly ageMs: number } | null;
+  readonly horizonHeldBy: {
+    readonly pid: number;
+    readonly application: string;
+    readonly database: string;
+    readonly ageMs: number;
+  } | null;
 }
 
 /**
@@ -98,7 +109,8 @@ export class Projector {
     const end = Date.now() + timeoutMs;
     const { pool } = this.dependencies.database;
     const newest = await pool.query<{ generation: number; transaction_id: string }>(
-      'SELECT generation, transaction_id::text FROM events ORDER BY generation DESC, transaction_id DESC LIMIT 1',
+      // The cast has a name of its own: ordering by the output column would compare the ids as text.
+      'SELECT e.generation, e.transaction_id::text AS transaction_id FROM events e ORDER BY e.generation DESC, e.transaction_id DESC LIMIT 1',
     );
     const goal = newest.rows[0];
     if (goal === undefined) return true;
@@ -115,7 +127,9 @@ export class Projector {
 
   /** After somebody mended what a fact failed on: forgets the stop and tries that fact again. It is never skipped. */
   async resume(): Promise<void> {
-    await this.dependencies.database.pool.query('UPDATE projection_checkpoints SET stopped = NULL WHERE name = $1', [projection]);
+    await this.dependencies.database.pool.query('UPDATE projection_checkpoints SET stopped = NULL WHERE name = $1', [
+      projection,
+    ]);
     this.doorbell.press();
   }
 
@@ -154,7 +168,13 @@ export class Projector {
       return factsMax;
     }
     if (factsMax > 1) return 1;
-    const stopped = { stream: poison.stream, version: poison.version, type: poison.fact.type, error: text, at: new Date().toISOString() };
+    const stopped = {
+      stream: poison.stream,
+      version: poison.version,
+      type: poison.fact.type,
+      error: text,
+      at: new Date().toISOString(),
+    };
     this.dependencies.log.error(
       `The projector STOPPED at ${stopped.type} (${stopped.stream}, version ${stopped.version}): ${text}. Nothing was skipped; mend the cause, then resume it.`,
     );

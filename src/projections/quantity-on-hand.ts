@@ -6,7 +6,10 @@ import type { RecordedFact } from '../events/event-reader.js';
  * Rows are written in key order, so that two projectors at once queue up instead of deadlocking.
  */
 export async function addToQuantityOnHand(client: PoolClient, facts: readonly RecordedFact[]): Promise<void> {
-  const sums = new Map<string, { sku: string; location: string; delta: number; open: number; movements: number; at: Date }>();
+  const sums = new Map<
+    string,
+    { sku: string; location: string; delta: number; open: number; movements: number; at: Date }
+  >();
   for (const fact of facts) {
     if (fact.sku === null || fact.location === null || fact.delta === null) continue;
     const key = `${fact.location}/${fact.sku}`;

@@ -1,0 +1,184 @@
+import { randomBytes } from 'node:crypto';
+import { setDefaultBackendFactory } from 'bullmq';
+import { CartDirectory } from '../../src/cart-workers/cart-directory.js';
+import { CartSecrets } from '../../src/cart-workers/cart-secrets.js';
+import { DeadLetters } from '../../src/cart-workers/dead-letters.js';
+import { LaneControl } from '../../src/cart-workers/lane-control.js';
+import { OrderImport } from '../../src/cart-workers/order-import.js';
+import { QohTransfer } from '../../src/cart-workers/qoh-transfer.js';
+import { createQueueBackend, type QueueBackend } from '../../src/cart-workers/queue-backend.js';
+import { WorkerRuntime } from '../../src/cart-workers/worker-runtime.js';
+import { CommandBatcher } from '../../src/events/command-batcher.js';
+import type { Command, CommandOutcome } from '../../src/events/commands.js';
+import { EventStore } from '../../src/events/event-store.js';
+import type { CartSettings } from '../../src/events/facts.js';
+import { ensureLogGeneration } from '../../src/events/log-generation.js';
+import { connectorFor } from '../../src/cart-workers/connectors/index.js';
+import { Projector } from '../../src/projections/projector.js';
+import { Wakeups } from '../../src/wakeups.js';
+import { createTestDatabase, type TestDatabase } from './database.js';
+import type { Shop } from './shops.js';
+
+/** The hub without its API: the same classes that app.module.ts wires, in this process, on a database of their own. */
+export interface Harness {
+  readonly database: TestDatabase;
+  readonly backend: QueueBackend;
+  readonly projector: Projector;
+  readonly directory: CartDirectory;
+  readonly orderImport: OrderImport;
+  readonly qohTransfer: QohTransfer;
+  readonly laneControl: LaneControl;
+  readonly deadLetters: DeadLetters;
+  readonly runtime: () => WorkerRuntime;
+  /** Stops the worker role and starts it anew, as a restarted process would. */
+  restartWorkers(): Promise<void>;
+  stopWorkers(): Promise<void>;
+  /** Appends one command; throws when it is refused. */
+  ask(command: Command): Promise<CommandOutcome>;
+  /** Items, the location MAIN and their stock. */
+  stockUp(items: Readonly<Record<string, number>>): Promise<void>;
+  /** Adds a cart that sells MAIN through this shop, compares it (Send) and switches it on. */
+  connect(cartId: string, shop: Shop, settings?: Partial<CartSettings>): Promise<void>;
+  /** Resolves when nothing waits, is in flight or in doubt any more (dead letters and quarantined lines may be left). */
+  quiet(timeoutMs?: number): Promise<void>;
+  rows<T>(sql: string, ...values: unknown[]): Promise<T[]>;
+  close(): Promise<void>;
+}
+
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+export async function createHarness(options: {
+  readonly backend: 'postgres' | { readonly redisUrl: string };
+  readonly lanesMax?: number;
+  readonly workers?: boolean;
+}): Promise<Harness> {
+  const database = await createTestDatabase({ poolMax: 20 });
+  await ensureLogGeneration(database.pool);
+  const backend = await createQueueBackend({
+    config: {
+      redisUrl: options.backend === 'postgres' ? undefined : options.backend.redisUrl,
+      lanesMax: options.lanesMax ?? 8,
+    },
+    databaseUrl: database.url,
+    onError: () => undefined,
+    // Files of one run share a Redis and must not meet in it.
+    prefix: `test-${randomBytes(4).toString('hex')}`,
+  });
+  setDefaultBackendFactory(backend.factory);
+  const wakeups = new Wakeups(database);
+  await wakeups.start();
+  const store = new EventStore(database.pool, { onAppended: () => wakeups.signal('events') });
+  const batcher = new CommandBatcher(store);
+  const projector = new Projector({ database, wakeups, log: silent });
+  const secrets = new CartSecrets(database, randomBytes(32));
+  const directory = new CartDirectory(database, secrets, { allowPrivateCartUrls: true });
+  const orderImport = new OrderImport(database, batcher, directory);
+  const caughtUp = (timeoutMs: number) => projector.caughtUp(timeoutMs);
+  const qohTransfer = new QohTransfer({ database, batcher, directory, orderImport, caughtUp });
+  const makeRuntime = () =>
+    new WorkerRuntime({
+      database,
+      backend,
+      directory,
+      wakeups,
+      orderImport,
+      caughtUp,
+      shutdownTimeoutMs: 5_000,
+      log: silent,
+    });
+  let runtime = makeRuntime();
+  let workersRun = false;
+  await projector.start();
+  const startWorkers = async () => {
+    runtime = makeRuntime();
+    await runtime.start();
+    workersRun = true;
+  };
+  const stopWorkers = async () => {
+    if (workersRun) await runtime.stop();
+    workersRun = false;
+  };
+  if (options.workers !== false) await startWorkers();
+
+  const rows = async <T>(sql: string, ...values: unknown[]) => (await database.pool.query(sql, values)).rows as T[];
+  const ask = async (command: Command) => {
+    const outcome = await batcher.submit({ client: 'test', idempotencyKey: null, bodyHash: null, command });
+    if (outcome.kind === 'refused') throw new Error(`${command.type} was refused: ${outcome.refusal.detail}`);
+    return outcome;
+  };
+
+  return {
+    database,
+    backend,
+    projector,
+    directory,
+    orderImport,
+    qohTransfer,
+    laneControl: new LaneControl(database, wakeups),
+    deadLetters: new DeadLetters({ database, batcher, directory, qohTransfer, wakeups }),
+    runtime: () => runtime,
+    stopWorkers,
+    restartWorkers: async () => {
+      await stopWorkers();
+      await startWorkers();
+    },
+    ask,
+    rows,
+    stockUp: async (items) => {
+      await ask({ type: 'AddLocation', location: 'MAIN', name: 'Main warehouse' });
+      for (const [sku, quantity] of Object.entries(items)) {
+        await ask({ type: 'CreateItem', sku, title: `Item ${sku}` });
+        await ask({ type: 'CountStock', sku, location: 'MAIN', quantity });
+      }
+    },
+    connect: async (cartId, shop, settings = {}) => {
+      await secrets.put(cartId, shop.secret);
+      await ask({
+        type: 'AddCart',
+        cartId,
+        name: `Shop ${cartId}`,
+        connector: shop.kind,
+        url: shop.url,
+        username: shop.user,
+        storeCode: shop.storeCode,
+        locations: ['MAIN'],
+        orderLocation: 'MAIN',
+        requestTimeoutMs: 1_000,
+        quietTimeMs: 300,
+        pollIntervalMs: 1_000,
+        clampsAtZero: connectorFor(shop.kind).capabilities.clampsAtZero,
+        ...settings,
+      });
+      await ask({ type: 'SwitchCart', cartId, on: true });
+      await caughtUp(10_000);
+      const skus = await rows<{ sku: string }>('SELECT sku FROM items ORDER BY sku');
+      await ask({ type: 'MapListings', cartId, rows: skus.map(({ sku }) => ({ key: sku, sku })) });
+      await qohTransfer.run({ cartId, direction: 'send' });
+    },
+    quiet: async (timeoutMs = 20_000) => {
+      const end = Date.now() + timeoutMs;
+      for (;;) {
+        await caughtUp(timeoutMs);
+        const [open] = await rows<{ open: string }>(
+          `SELECT count(*) AS open FROM web_stack WHERE state IN ('waiting', 'in-flight', 'in-doubt', 'held')`,
+        );
+        if (open?.open === '0') return;
+        if (Date.now() > end) {
+          const left = await rows(
+            'SELECT cart_id, key, delta, state, attempts, last_response FROM web_stack WHERE ended_at IS NULL',
+          );
+          throw new Error(`Not quiet after ${timeoutMs} ms: ${JSON.stringify(left)}`);
+        }
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    },
+    close: async () => {
+      await stopWorkers();
+      await batcher.idle();
+      await projector.stop();
+      await wakeups.stop();
+      await backend.close();
+      await database.close();
+    },
+  };
+}
