@@ -38,7 +38,7 @@ export interface Harness {
   /** Items, the location MAIN and their stock. */
   stockUp(items: Readonly<Record<string, number>>): Promise<void>;
   /** Adds a cart that sells MAIN through this shop, compares it (Send) and switches it on. */
-  connect(cartId: string, shop: Shop, settings?: Partial<CartSettings>): Promise<void>;
+  connect(cartId: string, shop: Shop, settings?: Partial<Omit<CartSettings, 'type'>>): Promise<void>;
   /** Resolves when nothing waits, is in flight or in doubt any more (dead letters and quarantined lines may be left). */
   quiet(timeoutMs?: number): Promise<void>;
   rows<T>(sql: string, ...values: unknown[]): Promise<T[]>;
