@@ -21,7 +21,6 @@ import { QohTransfer } from './cart-workers/qoh-transfer.js';
 import type { QueueBackend } from './cart-workers/queue-backend.js';
 import { WorkerRuntime } from './cart-workers/worker-runtime.js';
 import type { Config } from './config.js';
-import type { Database } from './database.js';
 import { CommandBatcher } from './events/command-batcher.js';
 import { EventStore } from './events/event-store.js';
 import { AccessModule } from './modules/access/access.module.js';
@@ -34,32 +33,34 @@ import { validationPipe } from './modules/http/validation.js';
 import { InventoryModule } from './modules/inventory/inventory.module.js';
 import { JobProcessorsModule } from './modules/jobs/jobs.module.js';
 import { OrdersModule } from './modules/orders/orders.module.js';
+import type { Surroundings } from './modules/start/surroundings.js';
 import { CONFIG, DATABASE, ENCRYPTION_KEY, QUEUE_BACKEND } from './modules/tokens.js';
 import { WebStackModule } from './modules/web-stack/web-stack.module.js';
 import { Projector } from './projections/projector.js';
 import { Wakeups } from './wakeups.js';
 
-/** What exists before Nest does, and outlives it: see modules/start/hub.ts. */
-export interface Surroundings {
-  readonly config: Config;
-  readonly database: Database;
-  readonly backend: QueueBackend;
-  readonly encryptionKey: Buffer;
-}
-
 /** One binary; which parts of it are awake follows from the roles. */
 @Module({})
 export class AppModule {
-  static for(surroundings: Surroundings): DynamicModule {
+  static for(this: void, surroundings: Surroundings): DynamicModule {
     const { roles } = surroundings.config;
-    const api = [HttpModule, AccessModule, InventoryModule, OrdersModule, CartsModule, WebStackModule, HealthModule, DashboardModule];
+    const api = [
+      HttpModule,
+      AccessModule,
+      InventoryModule,
+      OrdersModule,
+      CartsModule,
+      WebStackModule,
+      HealthModule,
+      DashboardModule,
+    ];
     return {
       module: AppModule,
       imports: [
         coreModule(surroundings),
         BullModule.forRootAsync({
           inject: [QUEUE_BACKEND],
-          useFactory: ({ connection, prefix }: QueueBackend) => ({ connection: connection!, prefix }),
+          useFactory: ({ connection, prefix }: QueueBackend) => ({ connection, prefix }),
         }),
         ...(roles.includes('api') ? api : []),
         ...(roles.includes('worker') ? [JobProcessorsModule] : []),
@@ -114,18 +115,32 @@ function coreModule({ config, database, backend, encryptionKey }: Surroundings):
   ];
   const classes = [
     made(Wakeups, [], () => new Wakeups(database)),
-    made(EventStore, [Wakeups], (wakeups: Wakeups) => new EventStore(database.pool, { onAppended: () => wakeups.signal('events') })),
+    made(
+      EventStore,
+      [Wakeups],
+      (wakeups: Wakeups) => new EventStore(database.pool, { onAppended: () => wakeups.signal('events') }),
+    ),
     made(CommandBatcher, [EventStore], (store: EventStore) => new CommandBatcher(store)),
     made(Projector, [Wakeups], (wakeups: Wakeups) => new Projector({ database, wakeups, log: logOf('Projector') })),
     made(CartSecrets, [], () => new CartSecrets(database, encryptionKey)),
     made(CartDirectory, [CartSecrets], (secrets: CartSecrets) => new CartDirectory(database, secrets, config)),
     made(LaneControl, [Wakeups], (wakeups: Wakeups) => new LaneControl(database, wakeups)),
-    made(OrderImport, [CommandBatcher, CartDirectory], (batcher: CommandBatcher, directory: CartDirectory) => new OrderImport(database, batcher, directory)),
+    made(
+      OrderImport,
+      [CommandBatcher, CartDirectory],
+      (batcher: CommandBatcher, directory: CartDirectory) => new OrderImport(database, batcher, directory),
+    ),
     made(
       QohTransfer,
       [CommandBatcher, CartDirectory, OrderImport, Projector],
       (batcher: CommandBatcher, directory: CartDirectory, orderImport: OrderImport, projector: Projector) =>
-        new QohTransfer({ database, batcher, directory, orderImport, caughtUp: (timeoutMs: number) => projector.caughtUp(timeoutMs) }),
+        new QohTransfer({
+          database,
+          batcher,
+          directory,
+          orderImport,
+          caughtUp: (timeoutMs: number) => projector.caughtUp(timeoutMs),
+        }),
     ),
     made(
       DeadLetters,
@@ -153,7 +168,11 @@ function coreModule({ config, database, backend, encryptionKey }: Surroundings):
 }
 
 /** A provider that makes a plain class. The class is its own token, so whoever injects it needs no other name. */
-function made<T>(type: Type<T> | (abstract new (...args: never[]) => T), inject: FactoryProvider['inject'], useFactory: (...args: never[]) => T): FactoryProvider<T> {
+function made<T>(
+  type: Type<T> | (abstract new (...args: never[]) => T),
+  inject: FactoryProvider['inject'],
+  useFactory: (...args: never[]) => T,
+): FactoryProvider<T> {
   return { provide: type as Type<T>, inject: inject ?? [], useFactory: useFactory as (...args: unknown[]) => T };
 }
 

@@ -1,7 +1,7 @@
 import process from 'node:process';
 import { ConfigError, loadConfig, type Config } from './config.js';
-import { createDatabase, migrate } from './database.js';
-import { messageOf, startHub, type Hub } from './modules/start/hub.js';
+import type { Hub } from './modules/start/hub.js';
+import { messageOf } from './modules/start/message-of.js';
 import { version } from './modules/start/version.js';
 
 const usage = `Onhand ${version}: one stock number, every cart, within seconds.
@@ -28,11 +28,16 @@ async function main(args: readonly string[]): Promise<void> {
 }
 
 async function run(config: Config): Promise<void> {
-  const started: { hub?: Hub } = {};
-  stopOnSignals(config, started);
-  const hub = await startHub(config, (error) => fail(new Error(`The hub's PostgreSQL is gone: ${messageOf(error)}. Start the hub again.`)));
-  started.hub = hub;
-  announce(config, hub);
+  // Loaded only now, because it is most of the program and --help need not wait for it.
+  const [{ startHub }, { AppModule }] = await Promise.all([
+    import('./modules/start/hub.js'),
+    import('./app.module.js'),
+  ]);
+  const starting = startHub(config, AppModule.for, (error) =>
+    fail(new Error(`The hub's PostgreSQL is gone: ${messageOf(error)}. Start the hub again.`)),
+  );
+  stopOnSignals(config, starting);
+  announce(config, await starting);
 }
 
 function announce(config: Config, { url, ownerKey }: Hub): void {
@@ -43,14 +48,21 @@ function announce(config: Config, { url, ownerKey }: Hub): void {
   }
   const lines = [
     `Onhand ${version} is running (${config.roles.join(', ')}).`,
-    ...(url === null ? [] : ['', `  Start page   ${url}/`, `  API          ${url}/docs`, `  Queues       ${url}/queues`]),
-    ...(ownerKey === null ? [] : ['', `  Your API key ${ownerKey}`, '  It is shown this once. Keep it; it opens everything.']),
+    ...(url === null
+      ? []
+      : ['', `  Start page   ${url}/`, `  API          ${url}/docs`, `  Queues       ${url}/queues`]),
+    ...(ownerKey === null
+      ? []
+      : ['', `  Your API key ${ownerKey}`, '  It is shown this once. Keep it; it opens everything.']),
   ];
   process.stdout.write(`\n${lines.join('\n')}\n\n`);
 }
 
-/** The first signal ends gracefully within the time-out; the second one, or the time-out, ends at once. */
-function stopOnSignals(config: Config, started: { hub?: Hub }): void {
+/**
+ * The first signal ends gracefully within the time-out; the second one, or the time-out, ends at once. A signal during
+ * the start waits for its end, so that nothing half-started is left behind.
+ */
+function stopOnSignals(config: Config, starting: Promise<Hub>): void {
   let stopping = false;
   const stop = (signal: NodeJS.Signals) => {
     if (stopping) {
@@ -58,12 +70,13 @@ function stopOnSignals(config: Config, started: { hub?: Hub }): void {
       process.exit(1);
     }
     stopping = true;
-    if (started.hub === undefined) process.exit(0);
     setTimeout(() => {
-      process.stderr.write(`Not finished within ${config.shutdownTimeoutMs} ms (ONHAND_SHUTDOWN_TIMEOUT_MS): ending at once. Nothing accepted is lost.\n`);
+      process.stderr.write(
+        `Not finished within ${config.shutdownTimeoutMs} ms (ONHAND_SHUTDOWN_TIMEOUT_MS): ending at once. Nothing accepted is lost.\n`,
+      );
       process.exit(1);
     }, config.shutdownTimeoutMs).unref();
-    started.hub.stop().then(() => process.exit(0), fail);
+    starting.then((hub) => hub.stop()).then(() => process.exit(0), fail);
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
@@ -71,8 +84,11 @@ function stopOnSignals(config: Config, started: { hub?: Hub }): void {
 
 async function migrateOnly(config: Config): Promise<void> {
   if (config.databaseUrl === undefined) {
-    throw new ConfigError(['DATABASE_URL: is needed by migrate; the database in the data directory is migrated at every start']);
+    throw new ConfigError([
+      'DATABASE_URL: is needed by migrate; the database in the data directory is migrated at every start',
+    ]);
   }
+  const { createDatabase, migrate } = await import('./database.js');
   const database = createDatabase({ url: config.databaseUrl, poolMax: 2, applicationName: 'onhand migrate' });
   try {
     await migrate(database);
@@ -85,6 +101,7 @@ async function migrateOnly(config: Config): Promise<void> {
 /** One clear sentence; the stack only where somebody asked for it. */
 function fail(error: unknown): void {
   process.stderr.write(`Onhand could not go on. ${messageOf(error)}\n`);
-  if (process.env['ONHAND_LOG_LEVEL'] === 'debug' && error instanceof Error) process.stderr.write(`${error.stack ?? ''}\n`);
+  if (process.env['ONHAND_LOG_LEVEL'] === 'debug' && error instanceof Error)
+    process.stderr.write(`${error.stack ?? ''}\n`);
   process.exit(1);
 }

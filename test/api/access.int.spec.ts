@@ -7,7 +7,8 @@ beforeAll(async () => {
 });
 afterAll(() => hub.close());
 
-const withKey = (method: string, path: string, key: string, body?: unknown) => call(hub.url + path, method, body, { 'X-API-Key': key });
+const withKey = (method: string, path: string, key: string, body?: unknown) =>
+  call(hub.url + path, method, body, { 'X-API-Key': key });
 
 async function makeKey(scope: string, more: Record<string, unknown> = {}): Promise<{ id: string; key: string }> {
   const made = await hub.call('POST', '/v1/api-keys', { name: `a ${scope} key`, scope, ...more });
@@ -70,9 +71,11 @@ describe('a browser', () => {
     expect(cookie).toMatch(/HttpOnly; SameSite=Strict/);
     expect(cookie).not.toContain(ownerKey);
     const session = { Cookie: cookie.split(';')[0]! };
-    expect((await call(`${hub.url}/queues/api/queues`, 'GET', undefined, session)).body.queues.map((q: { name: string }) => q.name)).toEqual(
-      expect.arrayContaining(['order-polls', 'comparisons', 'clean-up']),
-    );
+    expect(
+      (await call(`${hub.url}/queues/api/queues`, 'GET', undefined, session)).body.queues.map(
+        (q: { name: string }) => q.name,
+      ),
+    ).toEqual(expect.arrayContaining(['order-polls', 'comparisons', 'clean-up']));
     expect((await call(`${hub.url}/docs/openapi.json`, 'GET', undefined, session)).body.openapi).toBe('3.1.0');
     const forged = { Cookie: `${session.Cookie.slice(0, -4)}AAAA` };
     expect((await call(`${hub.url}/queues/api/queues`, 'GET', undefined, forged)).status).toBe(401);
@@ -80,7 +83,12 @@ describe('a browser', () => {
 
   it('cannot be led by another site', async () => {
     const session = (await signIn(ownerKey, '/')).headers.get('set-cookie')!.split(';')[0]!;
-    const other = await call(`${hub.url}/v1/locations`, 'POST', { location: 'evil', name: 'x' }, { 'Cookie': session, 'Sec-Fetch-Site': 'cross-site' });
+    const other = await call(
+      `${hub.url}/v1/locations`,
+      'POST',
+      { location: 'evil', name: 'x' },
+      { Cookie: session, 'Sec-Fetch-Site': 'cross-site' },
+    );
     expect(other.status).toBe(401);
     expect((await signIn(ownerKey, '//elsewhere.invalid/x')).headers.get('location')).toBe('/');
     expect((await signIn(ownerKey, '/\\elsewhere.invalid')).headers.get('location')).toBe('/');

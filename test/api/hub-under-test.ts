@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { inject } from 'vitest';
+import { AppModule } from '../../src/app.module.js';
 import { loadConfig } from '../../src/config.js';
 import { startHub, type Hub } from '../../src/modules/start/hub.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -37,7 +37,7 @@ export async function startHubUnderTest(settings: Record<string, string> = {}): 
     ONHAND_LANES_MAX: '8',
     ...settings,
   });
-  const hub = await startHub(config, (error) => {
+  const hub = await startHub(config, AppModule.for, (error) => {
     throw error;
   });
   const url = hub.url ?? '';
@@ -45,7 +45,8 @@ export async function startHubUnderTest(settings: Record<string, string> = {}): 
     hub,
     url,
     database,
-    call: (method, path, body, headers = {}) => call(url + path, method, body, { Authorization: `Bearer ${ownerKey}`, ...headers }),
+    call: (method, path, body, headers = {}) =>
+      call(url + path, method, body, { Authorization: `Bearer ${ownerKey}`, ...headers }),
     close: async () => {
       await hub.stop();
       await database.close();
@@ -53,7 +54,12 @@ export async function startHubUnderTest(settings: Record<string, string> = {}): 
   };
 }
 
-export async function call(url: string, method: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+export async function call(
+  url: string,
+  method: string,
+  body?: unknown,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
   const response = await fetch(url, {
     method,
     redirect: 'manual',
@@ -61,8 +67,9 @@ export async function call(url: string, method: string, body?: unknown, headers:
     ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
   });
   const text = await response.text();
-  return { status: response.status, headers: response.headers, body: /json/.test(response.headers.get('content-type') ?? '') ? JSON.parse(text) : text };
+  return {
+    status: response.status,
+    headers: response.headers,
+    body: /json/.test(response.headers.get('content-type') ?? '') ? JSON.parse(text) : text,
+  };
 }
-
-/** The run's Redis, where there is one. */
-export const redisUrl = (): string | undefined => inject('redisUrl' as never) as string | undefined;

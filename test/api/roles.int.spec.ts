@@ -12,7 +12,15 @@ describe('a process starts and stops with', () => {
     started = undefined;
   });
 
-  for (const roles of ['api', 'projector', 'worker', 'api,projector', 'api,worker', 'projector,worker', 'api,projector,worker']) {
+  for (const roles of [
+    'api',
+    'projector',
+    'worker',
+    'api,projector',
+    'api,worker',
+    'projector,worker',
+    'api,projector,worker',
+  ]) {
     it(`the roles ${roles}`, async () => {
       started = await startHubUnderTest({ ONHAND_ROLES: roles });
       if (!roles.includes('api')) {

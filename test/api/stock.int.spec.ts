@@ -22,17 +22,29 @@ const post = (body: Record<string, unknown>, key?: string): Promise<Answer> =>
 
 async function onHand(sku: string, query = ''): Promise<Record<string, number>> {
   const { body } = await hub.call('GET', `${pathOf(sku)}/on-hand${query}`);
-  return Object.fromEntries(body.locations.map((row: { location: string; onHand: number }) => [row.location, row.onHand]));
+  return Object.fromEntries(
+    body.locations.map((row: { location: string; onHand: number }) => [row.location, row.onHand]),
+  );
 }
 
 describe('movements', () => {
   it('of every kind add up, each answered with its balance', async () => {
     const sku = await newItem();
-    expect((await post({ kind: 'received', sku, quantity: 10 })).body.facts[0]).toMatchObject({ type: 'StockReceived', delta: 10, balance: 10 });
+    expect((await post({ kind: 'received', sku, quantity: 10 })).body.facts[0]).toMatchObject({
+      type: 'StockReceived',
+      delta: 10,
+      balance: 10,
+    });
     expect((await post({ kind: 'sold', sku, quantity: 12 })).body.facts[0]).toMatchObject({ delta: -12, balance: -2 });
     expect((await post({ kind: 'returned', sku, quantity: 2 })).body.facts[0]).toMatchObject({ delta: 2, balance: 0 });
-    expect((await post({ kind: 'returned', sku, quantity: 1, resellable: false })).body.facts[0]).toMatchObject({ delta: 0, balance: 0 });
-    expect((await post({ kind: 'adjusted', sku, delta: 4, reason: 'found' })).body.facts[0]).toMatchObject({ delta: 4, balance: 4 });
+    expect((await post({ kind: 'returned', sku, quantity: 1, resellable: false })).body.facts[0]).toMatchObject({
+      delta: 0,
+      balance: 0,
+    });
+    expect((await post({ kind: 'adjusted', sku, delta: 4, reason: 'found' })).body.facts[0]).toMatchObject({
+      delta: 4,
+      balance: 4,
+    });
     expect(await onHand(sku)).toEqual({ main: 4 });
   });
 
@@ -56,7 +68,10 @@ describe('movements', () => {
     const second = await post(body, 'refused');
     expect([first.status, second.status, second.headers.get('idempotent-replayed')]).toEqual([404, 404, 'true']);
     const { body: key } = await hub.call('POST', '/v1/api-keys', { name: 'other', scope: 'operate' });
-    const other = await hub.call('POST', '/v1/movements', body, { 'Idempotency-Key': 'refused', 'Authorization': `Bearer ${key.key}` });
+    const other = await hub.call('POST', '/v1/movements', body, {
+      'Idempotency-Key': 'refused',
+      Authorization: `Bearer ${key.key}`,
+    });
     expect(other.status).toBe(201);
   });
 
@@ -86,7 +101,12 @@ describe('counts and transfers', () => {
     const sku = await newItem();
     await post({ kind: 'received', sku, quantity: 10, occurredAt: '2026-01-01T08:00:00Z' });
     await post({ kind: 'sold', sku, quantity: 3, occurredAt: '2026-01-03T08:00:00Z' });
-    const counted = await hub.call('POST', '/v1/counts', { sku, location: 'main', quantity: 9, asOf: '2026-01-02T08:00:00Z' });
+    const counted = await hub.call('POST', '/v1/counts', {
+      sku,
+      location: 'main',
+      quantity: 9,
+      asOf: '2026-01-02T08:00:00Z',
+    });
     expect(counted.body.facts[0]).toMatchObject({ type: 'StockCounted', delta: -1, balance: 6 });
   });
 
@@ -95,11 +115,13 @@ describe('counts and transfers', () => {
     await post({ kind: 'received', sku, quantity: 10 });
     const paper = { transfer: 'T1', from: 'main', to: 'shop', lines: [{ sku, quantity: 4 }] };
     expect((await hub.call('POST', '/v1/transfers', paper)).status).toBe(201);
-    expect(await onHand(sku)).toEqual({ 'main': 6, 'in-transit': 4 });
+    expect(await onHand(sku)).toEqual({ main: 6, 'in-transit': 4 });
     const part = await hub.call('POST', '/v1/transfers/T1/receive', { lines: [{ sku, quantity: 3 }], close: true });
     expect(part.status).toBe(201);
-    expect(await onHand(sku)).toMatchObject({ 'main': 6, 'shop': 3, 'in-transit': 0 });
-    expect((await hub.call('POST', '/v1/transfers/T1/receive', {})).body.type).toBe('urn:onhand:problem:transfer-closed');
+    expect(await onHand(sku)).toMatchObject({ main: 6, shop: 3, 'in-transit': 0 });
+    expect((await hub.call('POST', '/v1/transfers/T1/receive', {})).body.type).toBe(
+      'urn:onhand:problem:transfer-closed',
+    );
   });
 
   it('a transfer can be shipped and received in one request, and repeated', async () => {
@@ -128,9 +150,10 @@ describe('what was on hand', () => {
 
   it('has a ledger, the newest first, read page by page without gap or repetition', async () => {
     const sku = await newItem();
-    for (let quantity = 1; quantity <= 7; quantity += 1) await post({ kind: 'received', sku, quantity, location: quantity % 2 ? 'main' : 'shop' });
+    for (let quantity = 1; quantity <= 7; quantity += 1)
+      await post({ kind: 'received', sku, quantity, location: quantity % 2 ? 'main' : 'shop' });
     const seen: number[] = [];
-    for (let cursor = ''; ; ) {
+    for (let cursor = ''; ;) {
       const { body } = await hub.call('GET', `${pathOf(sku)}/ledger?limit=3${cursor}`);
       seen.push(...body.data.map((entry: { delta: number }) => entry.delta));
       if (body.nextCursor === null) break;
@@ -156,7 +179,9 @@ describe('items and orders', () => {
     await hub.call('GET', `/v1/items/${encodeURIComponent('P%-4')}`);
     const first = await hub.call('GET', '/v1/items?prefix=P%25-&limit=3');
     const second = await hub.call('GET', `/v1/items?prefix=P%25-&limit=3&cursor=${first.body.nextCursor}`);
-    expect([...first.body.data, ...second.body.data].map((item: { sku: string }) => item.sku)).toEqual(items.map((item) => item.sku));
+    expect([...first.body.data, ...second.body.data].map((item: { sku: string }) => item.sku)).toEqual(
+      items.map((item) => item.sku),
+    );
     expect(second.body.nextCursor).toBeNull();
   });
 
@@ -166,7 +191,12 @@ describe('items and orders', () => {
     const order = { number: 'PH-1', placedAt: '2026-01-05T10:00:00Z', lines: [{ sku, location: 'main', quantity: 4 }] };
     expect((await hub.call('POST', '/v1/orders', order)).status).toBe(201);
     expect((await hub.call('POST', '/v1/orders', order)).body.facts).toEqual([]);
-    expect((await hub.call('GET', '/v1/orders/PH-1')).body).toMatchObject({ number: 'PH-1', cartId: null, state: 'open', lines: [{ line: '1', sku, quantity: 4 }] });
+    expect((await hub.call('GET', '/v1/orders/PH-1')).body).toMatchObject({
+      number: 'PH-1',
+      cartId: null,
+      state: 'open',
+      lines: [{ line: '1', sku, quantity: 4 }],
+    });
     expect(await onHand(sku)).toEqual({ main: 6 });
     expect((await hub.call('POST', '/v1/orders/PH-1/ship')).status).toBe(201);
     expect(await onHand(sku)).toEqual({ main: 6 });

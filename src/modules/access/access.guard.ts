@@ -37,10 +37,16 @@ export class AccessGuard implements CanActivate {
     const needed = this.reflector.getAllAndOverride<Scope | undefined>(NEEDS, targets) ?? (looks ? 'read' : 'operate');
     const caller = await this.sessions.callerOf(request);
     if (caller === null) {
-      throw new Problem('unauthorized', 'Send a valid API key: Authorization: Bearer ohk_… or X-API-Key. An admin key makes others at POST /v1/api-keys.');
+      throw new Problem(
+        'unauthorized',
+        'Send a valid API key: Authorization: Bearer ohk_… or X-API-Key. An admin key makes others at POST /v1/api-keys.',
+      );
     }
     if (!allows(caller.scope, needed)) {
-      throw new Problem('forbidden', `This needs the scope "${needed}"; the key "${caller.name}" has "${caller.scope}". Use another key.`);
+      throw new Problem(
+        'forbidden',
+        `This needs the scope "${needed}"; the key "${caller.name}" has "${caller.scope}". Use another key.`,
+      );
     }
     request.caller = caller;
     return true;

@@ -9,7 +9,10 @@ import { scopes } from './api-keys.table.js';
 
 const newKey = z.strictObject({
   name: name.describe('Who or what will use it'),
-  scope: z.enum(scopes).default('read').describe('read: look. operate: also change stock, orders and lanes. admin: also carts, switches and keys.'),
+  scope: z
+    .enum(scopes)
+    .default('read')
+    .describe('read: look. operate: also change stock, orders and lanes. admin: also carts, switches and keys.'),
   expiresAt: time.optional(),
 });
 
@@ -41,7 +44,8 @@ export class ApiKeysController {
   @HttpCode(204)
   @ApiOperation({ summary: 'Revoke an API key; other processes follow within five seconds' })
   async revoke(@Param('id', { schema: z.uuid() }) id: string): Promise<void> {
-    if (!(await this.keys.revoke(id))) throw new Problem('unknown-api-key', 'There is no API key with this id; GET /v1/api-keys lists them.');
+    if (!(await this.keys.revoke(id)))
+      throw new Problem('unknown-api-key', 'There is no API key with this id; GET /v1/api-keys lists them.');
   }
 }
 

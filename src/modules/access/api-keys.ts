@@ -37,7 +37,10 @@ export class ApiKeys {
     if (key.length > KEY_LENGTH_MAX) return null;
     const hash = hashOf(key);
     return this.recall(`hash:${hash.toString('hex')}`, async () => {
-      const rows = await this.database.orm.select().from(apiKeys).where(eq(apiKeys.prefix, prefixOf(key)));
+      const rows = await this.database.orm
+        .select()
+        .from(apiKeys)
+        .where(eq(apiKeys.prefix, prefixOf(key)));
       return rows.find((row) => row.hash.length === hash.length && timingSafeEqual(row.hash, hash));
     });
   }
@@ -82,15 +85,26 @@ export class ApiKeys {
     return this.database.orm.transaction(async (tx) => {
       await tx.execute(sql`select pg_advisory_xact_lock(${OWNER_LOCK})`);
       if (preset !== undefined) {
-        const known = await tx.select({ hash: apiKeys.hash }).from(apiKeys).where(eq(apiKeys.prefix, prefixOf(preset)));
+        const known = await tx
+          .select({ hash: apiKeys.hash })
+          .from(apiKeys)
+          .where(eq(apiKeys.prefix, prefixOf(preset)));
         if (known.some((row) => row.hash.equals(hashOf(preset)))) return null;
-        await tx.insert(apiKeys).values(valuesOf({ name: 'owner (ONHAND_OWNER_KEY)', scope: 'admin', expiresAt: null }, preset));
+        await tx
+          .insert(apiKeys)
+          .values(valuesOf({ name: 'owner (ONHAND_OWNER_KEY)', scope: 'admin', expiresAt: null }, preset));
         return null;
       }
       const owners = await tx
         .select({ id: apiKeys.id })
         .from(apiKeys)
-        .where(and(eq(apiKeys.scope, 'admin'), isNull(apiKeys.revokedAt), or(isNull(apiKeys.expiresAt), sql`${apiKeys.expiresAt} > now()`)))
+        .where(
+          and(
+            eq(apiKeys.scope, 'admin'),
+            isNull(apiKeys.revokedAt),
+            or(isNull(apiKeys.expiresAt), sql`${apiKeys.expiresAt} > now()`),
+          ),
+        )
         .limit(1);
       if (owners.length > 0) return null;
       const key = `ohk_${randomBytes(32).toString('base64url')}`;
@@ -105,7 +119,10 @@ export class ApiKeys {
     return row!;
   }
 
-  private async recall(entry: string, find: () => Promise<(ApiKeyRow & { hash: Buffer }) | undefined>): Promise<KeyHolder | null> {
+  private async recall(
+    entry: string,
+    find: () => Promise<(ApiKeyRow & { hash: Buffer }) | undefined>,
+  ): Promise<KeyHolder | null> {
     const now = Date.now();
     const remembered = this.remembered.get(entry);
     if (remembered !== undefined && remembered.until > now) {
@@ -158,7 +175,8 @@ const OWNER_LOCK = 0x6f6e6b79; // "onky"
 
 const hashOf = (key: string) => createHash('sha256').update(key).digest();
 const prefixOf = (key: string) => key.slice(0, 12);
-const expired = (key: { expiresAt: Date | null }, now: number) => key.expiresAt !== null && key.expiresAt.getTime() <= now;
+const expired = (key: { expiresAt: Date | null }, now: number) =>
+  key.expiresAt !== null && key.expiresAt.getTime() <= now;
 
 function valuesOf(input: { name: string; scope: Scope; expiresAt: Date | null }, key: string) {
   return { id: randomUUID(), ...input, prefix: prefixOf(key), hash: hashOf(key) };

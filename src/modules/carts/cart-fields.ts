@@ -7,7 +7,10 @@ import { Problem } from '../http/problem.js';
 const url = z
   .url({ protocol: /^https?$/, error: 'must be a URL such as https://shop.example.com' })
   .max(2000)
-  .refine((text) => new URL(text).username === '' && new URL(text).password === '', 'must not contain a user or password; they have fields of their own');
+  .refine(
+    (text) => new URL(text).username === '' && new URL(text).password === '',
+    'must not contain a user or password; they have fields of their own',
+  );
 
 const access = {
   url,
@@ -18,7 +21,11 @@ const access = {
 };
 const timing = {
   requestTimeoutMs: z.int().min(500).max(120_000),
-  quietTimeMs: z.int().min(0).max(3_600_000).describe('How long after a request’s deadline the cart may still carry it out'),
+  quietTimeMs: z
+    .int()
+    .min(0)
+    .max(3_600_000)
+    .describe('How long after a request’s deadline the cart may still carry it out'),
   pollIntervalMs: z.int().min(500).max(86_400_000).describe('How often its orders are asked for'),
 };
 const stock = {
@@ -57,7 +64,9 @@ export function connectorOf(type: string): Connector {
   try {
     return connectorFor(type);
   } catch {
-    throw new Problem('unknown-cart-type', `There is no cart type "${type}"; GET /v1/cart-types lists them.`, [{ field: 'type', detail: 'is not known' }]);
+    throw new Problem('unknown-cart-type', `There is no cart type "${type}"; GET /v1/cart-types lists them.`, [
+      { field: 'type', detail: 'is not known' },
+    ]);
   }
 }
 
@@ -66,7 +75,11 @@ export function checkFields(connector: Connector, given: z.infer<typeof draft>):
   const missing = connector.fields.filter((field) => field.required && given[field.name] === '');
   if (missing.length === 0) return;
   const fields = missing.map((field) => ({ field: field.name, detail: `${field.label} is needed: ${field.help}` }));
-  throw new Problem('invalid-request', `A cart of the type "${connector.label}" needs: ${missing.map((field) => field.name).join(', ')}.`, fields);
+  throw new Problem(
+    'invalid-request',
+    `A cart of the type "${connector.label}" needs: ${missing.map((field) => field.name).join(', ')}.`,
+    fields,
+  );
 }
 
 /** An id out of a name: "Main Shop (EU)" becomes main-shop-eu. */

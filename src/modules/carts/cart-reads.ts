@@ -35,17 +35,29 @@ export class CartReads {
         .limit(query.limit + 1),
       this.systemIsOn(),
     ]);
-    return pageOf(rows, query.limit, (row) => [row.cartId], (row) => shownCart(row, system));
+    return pageOf(
+      rows,
+      query.limit,
+      (row) => [row.cartId],
+      (row) => shownCart(row, system),
+    );
   }
 
   async get(cartId: string) {
     const [rows, system, counts] = await Promise.all([
-      this.database.orm.select(cartColumns).from(carts).leftJoin(streamHeads, headOfCart).where(eq(carts.cartId, cartId)),
+      this.database.orm
+        .select(cartColumns)
+        .from(carts)
+        .leftJoin(streamHeads, headOfCart)
+        .where(eq(carts.cartId, cartId)),
       this.systemIsOn(),
       this.database.orm
         .select({
           listings: count(),
-          synchronised: sql<number>`count(*) filter (where ${listings.generation} > 0 and ${listings.generation} = ${carts.generation})`.mapWith(Number),
+          synchronised:
+            sql<number>`count(*) filter (where ${listings.generation} > 0 and ${listings.generation} = ${carts.generation})`.mapWith(
+              Number,
+            ),
           unlisted: sql<number>`count(${listings.unlisted})`.mapWith(Number),
         })
         .from(listings)
@@ -53,7 +65,9 @@ export class CartReads {
         .where(eq(listings.cartId, cartId)),
     ]);
     const row = rows[0];
-    return row === undefined ? null : { ...shownCart(row, system), ...(counts[0] ?? { listings: 0, synchronised: 0, unlisted: 0 }) };
+    return row === undefined
+      ? null
+      : { ...shownCart(row, system), ...(counts[0] ?? { listings: 0, synchronised: 0, unlisted: 0 }) };
   }
 
   async exists(cartId: string): Promise<boolean> {
@@ -63,7 +77,10 @@ export class CartReads {
 
   async switches(cartId: string): Promise<Switches & { id: string; generation: number }> {
     const [rows, system] = await Promise.all([
-      this.database.orm.select({ on: carts.on, generation: carts.generation }).from(carts).where(eq(carts.cartId, cartId)),
+      this.database.orm
+        .select({ on: carts.on, generation: carts.generation })
+        .from(carts)
+        .where(eq(carts.cartId, cartId)),
       this.systemIsOn(),
     ]);
     const row = rows[0] ?? { on: false, generation: 0 };
@@ -73,7 +90,12 @@ export class CartReads {
   async systemSwitch(): Promise<{ on: boolean; version: string; cartsOff: string[] }> {
     const [rows, off] = await Promise.all([
       this.database.orm.select().from(systemSwitch),
-      this.database.orm.select({ cartId: carts.cartId }).from(carts).where(eq(carts.on, false)).orderBy(carts.cartId).limit(200),
+      this.database.orm
+        .select({ cartId: carts.cartId })
+        .from(carts)
+        .where(eq(carts.on, false))
+        .orderBy(carts.cartId)
+        .limit(200),
     ]);
     // No row yet: nobody has switched it, and it starts on.
     return { on: rows[0]?.on ?? true, version: String(rows[0]?.version ?? 0), cartsOff: off.map((row) => row.cartId) };
@@ -82,7 +104,11 @@ export class CartReads {
   async listings(cartId: string, query: { cursor?: string | undefined; limit: number }) {
     const after = decodeCursor(query.cursor, z.tuple([z.string()]));
     const owed = this.database.orm
-      .select({ key: webStack.key, owed: sql<number>`sum(${webStack.delta})`.as('owed'), records: count().as('records') })
+      .select({
+        key: webStack.key,
+        owed: sql<number>`sum(${webStack.delta})`.as('owed'),
+        records: count().as('records'),
+      })
       .from(webStack)
       .where(and(eq(webStack.cartId, cartId), inArray(webStack.state, [...waitStates])))
       .groupBy(webStack.key)
@@ -114,21 +140,45 @@ function switchesOf(cart: boolean, system: boolean): Switches {
     cartSwitch: cart ? 'on' : 'off',
     systemSwitch: system ? 'on' : 'off',
     inEffect: cart && system,
-    why: off.length === 0 ? 'Both switches are on.' : `Nothing is sent: ${off.join(' and ')} ${off.length === 1 ? 'is' : 'are'} off.`,
+    why:
+      off.length === 0
+        ? 'Both switches are on.'
+        : `Nothing is sent: ${off.join(' and ')} ${off.length === 1 ? 'is' : 'are'} off.`,
   };
 }
 
 /** The version that `If-Match` speaks of is the stream's own: mapping listings raises it, too. */
-const cartColumns = { settings: carts.settings, cartId: carts.cartId, on: carts.on, generation: carts.generation, version: streamHeads.version };
+const cartColumns = {
+  settings: carts.settings,
+  cartId: carts.cartId,
+  on: carts.on,
+  generation: carts.generation,
+  version: streamHeads.version,
+};
 const headOfCart = eq(streamHeads.stream, sql`'cart:' || ${carts.cartId}`);
 
-function shownCart(row: { settings: CartSettings; on: boolean; generation: number; version: bigint | null }, system: boolean) {
+function shownCart(
+  row: { settings: CartSettings; on: boolean; generation: number; version: bigint | null },
+  system: boolean,
+) {
   const { cartId, ...settings } = row.settings;
-  return { id: cartId, ...settings, version: String(row.version ?? 0), generation: row.generation, switches: switchesOf(row.on, system) };
+  return {
+    id: cartId,
+    ...settings,
+    version: String(row.version ?? 0),
+    generation: row.generation,
+    switches: switchesOf(row.on, system),
+  };
 }
 
-function shownListing(row: { listing: typeof listings.$inferSelect; cartGeneration: number; owed: number; records: number }) {
-  const { key, sku, generation, target, expected, baselineKind, baselineAt, unlisted, lastQuantity, lastQuantityTo } = row.listing;
+function shownListing(row: {
+  listing: typeof listings.$inferSelect;
+  cartGeneration: number;
+  owed: number;
+  records: number;
+}) {
+  const { key, sku, generation, target, expected, baselineKind, baselineAt, unlisted, lastQuantity, lastQuantityTo } =
+    row.listing;
   return {
     key,
     sku,

@@ -105,7 +105,10 @@ export class CartsController {
   @Put('carts/:id/switch')
   @Needs('admin')
   @ApiHeader(idempotencyHeader)
-  @ApiOperation({ summary: 'Switch a cart ("Synchronize Inventory"). In effect together with the system switch; the answer says which is off.' })
+  @ApiOperation({
+    summary:
+      'Switch a cart ("Synchronize Inventory"). In effect together with the system switch; the answer says which is off.',
+  })
   async switchCart(
     @Param('id', { schema: cartId }) id: string,
     @Body({ schema: onOff }) { on }: z.infer<typeof onOff>,

@@ -10,7 +10,14 @@ import { WebhooksController } from './webhooks.controller.js';
 
 @Module({
   imports: [JobsModule],
-  controllers: [CartTypesController, CartsController, ListingsController, LanesController, ComparisonController, WebhooksController],
+  controllers: [
+    CartTypesController,
+    CartsController,
+    ListingsController,
+    LanesController,
+    ComparisonController,
+    WebhooksController,
+  ],
   providers: [CartReads],
 })
 export class CartsModule {}

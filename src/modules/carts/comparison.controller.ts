@@ -11,7 +11,9 @@ import { CartReads } from './cart-reads.js';
 import { unknownCart } from './carts.controller.js';
 
 const wish = z.strictObject({
-  direction: z.enum(['send', 'get']).describe('send: the cart follows us (Send QOH). get: we follow the cart (Get QOH).'),
+  direction: z
+    .enum(['send', 'get'])
+    .describe('send: the cart follows us (Send QOH). get: we follow the cart (Get QOH).'),
 });
 
 @ApiTags('Carts')
@@ -25,7 +27,9 @@ export class ComparisonController {
 
   @Post()
   @HttpCode(202)
-  @ApiOperation({ summary: 'Make both sides equal for the first time, in the background. Asked twice, the one under way is answered.' })
+  @ApiOperation({
+    summary: 'Make both sides equal for the first time, in the background. Asked twice, the one under way is answered.',
+  })
   async start(
     @Param('id', { schema: cartId }) id: string,
     @Body({ schema: wish }) body: z.infer<typeof wish>,
@@ -48,9 +52,15 @@ export class ComparisonController {
 
   @Get(':comparison')
   @ApiOperation({ summary: 'How far a comparison is, and what it found' })
-  async status(@Param('id', { schema: cartId }) id: string, @Param('comparison', { schema: z.string().max(200) }) comparison: string) {
+  async status(
+    @Param('id', { schema: cartId }) id: string,
+    @Param('comparison', { schema: z.string().max(200) }) comparison: string,
+  ) {
     const status = await this.comparisons.status(id, comparison);
     if (status !== null) return status;
-    throw new Problem('unknown-comparison', `There is no comparison "${comparison}" of this cart, or it is long past; start one at POST /v1/carts/${id}/comparison.`);
+    throw new Problem(
+      'unknown-comparison',
+      `There is no comparison "${comparison}" of this cart, or it is long past; start one at POST /v1/carts/${id}/comparison.`,
+    );
   }
 }

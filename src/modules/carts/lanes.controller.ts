@@ -23,8 +23,14 @@ export class LanesController {
 
   @Post('carts/:id/pause')
   @HttpCode(200)
-  @ApiOperation({ summary: 'Red light: nothing is sent to this cart until somebody resumes it; what changes meanwhile is merged' })
-  async pause(@Param('id', { schema: cartId }) id: string, @Body({ schema: pause }) body: z.infer<typeof pause>, @Asks() asking: Asking) {
+  @ApiOperation({
+    summary: 'Red light: nothing is sent to this cart until somebody resumes it; what changes meanwhile is merged',
+  })
+  async pause(
+    @Param('id', { schema: cartId }) id: string,
+    @Body({ schema: pause }) body: z.infer<typeof pause>,
+    @Asks() asking: Asking,
+  ) {
     return (await this.lanes.pause(id, asking.by, body.reason ?? null)) ?? unknownCart(id);
   }
 

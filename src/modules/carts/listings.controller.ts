@@ -15,7 +15,12 @@ import { CartReads } from './cart-reads.js';
 import { unknownCart } from './carts.controller.js';
 
 const mapping = z.union([
-  z.strictObject({ rows: z.array(z.strictObject({ key: itemKey, sku })).min(1).max(10_000) }),
+  z.strictObject({
+    rows: z
+      .array(z.strictObject({ key: itemKey, sku }))
+      .min(1)
+      .max(10_000),
+  }),
   z.strictObject({ allItems: z.literal(true).describe('Every item, under its SKU as the cart’s key') }),
 ]);
 const listQuery = z.strictObject(pageFields);
@@ -49,7 +54,10 @@ export class ListingsController {
 
   @Get()
   @ApiOperation({ summary: 'What the cart lists: target, expected, owed, and what it shows now' })
-  async list(@Param('id', { schema: cartId }) id: string, @Query({ schema: listQuery }) query: z.infer<typeof listQuery>) {
+  async list(
+    @Param('id', { schema: cartId }) id: string,
+    @Query({ schema: listQuery }) query: z.infer<typeof listQuery>,
+  ) {
     if (!(await this.carts.exists(id))) unknownCart(id);
     return this.carts.listings(id, query);
   }
@@ -57,7 +65,7 @@ export class ListingsController {
   /** Every item the projector knows, page by page; the projector is given a moment to know the newest. */
   private async *allItems(): AsyncGenerator<{ key: string; sku: string }[]> {
     await this.commands.settle();
-    for (let after = ''; ; ) {
+    for (let after = ''; ;) {
       const page = await this.database.orm
         .select({ key: items.sku, sku: items.sku })
         .from(items)

@@ -22,17 +22,29 @@ export class WebhooksController {
   @Post()
   @HttpCode(202)
   @Open('Carts sign their webhooks with the secret of the cart (Standard Webhooks); the signature is checked here')
-  @ApiOperation({ summary: 'For carts: an order is new or has changed. Signed as Standard Webhooks say; sent again, it is answered again.' })
+  @ApiOperation({
+    summary:
+      'For carts: an order is new or has changed. Signed as Standard Webhooks say; sent again, it is answered again.',
+  })
   async receive(
     @Param('id', { schema: cartId }) id: string,
     @RawBody() rawBody: Buffer | undefined,
     @Req() request: FastifyRequest,
   ) {
     const verdict = verifyWebhook(request.headers, rawBody ?? Buffer.alloc(0), await this.secretOf(id));
-    if (!verdict.valid) throw new Problem('unauthorized', `The webhook was not accepted: ${verdict.reason}. Sign the bytes that are sent with the cart's secret.`);
+    if (!verdict.valid)
+      throw new Problem(
+        'unauthorized',
+        `The webhook was not accepted: ${verdict.reason}. Sign the bytes that are sent with the cart's secret.`,
+      );
     const read = parseOrderWebhook(rawBody ?? Buffer.alloc(0));
     if ('problem' in read) throw new Problem('invalid-request', `The webhook cannot be read: ${read.problem}.`);
-    const outcome = await this.orderImport.importOrder(id, read.order, { after: null, by: new Date().toISOString() }, verdict.id);
+    const outcome = await this.orderImport.importOrder(
+      id,
+      read.order,
+      { after: null, by: new Date().toISOString() },
+      verdict.id,
+    );
     if (outcome.kind === 'refused') throw refusalProblem(outcome.refusal);
     return { accepted: true, facts: outcome.facts.length, replayed: outcome.replayed };
   }

@@ -35,10 +35,17 @@ export class HealthController {
   @ApiOperation({ summary: 'Requests can be served: the database answers and the projector does not stand' })
   async ready() {
     const status = await this.projector.status().catch(() => null);
-    if (status === null) throw new Problem('unavailable', 'The database does not answer; look at it, the hub goes on by itself when it is back.');
+    if (status === null)
+      throw new Problem(
+        'unavailable',
+        'The database does not answer; look at it, the hub goes on by itself when it is back.',
+      );
     if (status.stopped !== null) {
       const { type, stream, version: at } = status.stopped;
-      throw new Problem('unavailable', `The projector stands at ${type} (${stream}, version ${at}). GET /v1/projector says why; nothing was skipped.`);
+      throw new Problem(
+        'unavailable',
+        `The projector stands at ${type} (${stream}, version ${at}). GET /v1/projector says why; nothing was skipped.`,
+      );
     }
     return { status: 'ready', projector: { state: status.state, lagMs: status.lagMs } };
   }

@@ -42,7 +42,9 @@ function idempotencyKeyOf(header: string | string[] | undefined): string | null 
   if (header === undefined) return null;
   const detail = `must be one printable text of 1 to ${KEY_MAX} characters`;
   if (typeof header !== 'string' || !new RegExp(`^[\\x20-\\x7e]{1,${KEY_MAX}}$`).test(header) || header.trim() === '') {
-    throw new Problem('invalid-request', `The header Idempotency-Key ${detail}.`, [{ field: 'Idempotency-Key', detail }]);
+    throw new Problem('invalid-request', `The header Idempotency-Key ${detail}.`, [
+      { field: 'Idempotency-Key', detail },
+    ]);
   }
   return header;
 }

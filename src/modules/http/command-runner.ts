@@ -48,7 +48,10 @@ export class CommandRunner {
    * Runs the rows of a batch side by side; the batcher makes few transactions of them. A row that is refused does not
    * touch its neighbours. A row's key is its own where it has one, else the request's with the row's number.
    */
-  async runRows(asking: Asking, rows: readonly { command: Command; idempotencyKey: string | undefined }[]): Promise<RowAnswer[]> {
+  async runRows(
+    asking: Asking,
+    rows: readonly { command: Command; idempotencyKey: string | undefined }[],
+  ): Promise<RowAnswer[]> {
     const outcomes = await Promise.all(
       rows.map(({ command, idempotencyKey }, row) => {
         const key = idempotencyKey ?? (asking.idempotencyKey === null ? null : `${asking.idempotencyKey}#${row}`);
@@ -56,7 +59,8 @@ export class CommandRunner {
         return this.batcher.submit({ client: asking.client, idempotencyKey: key, bodyHash, command });
       }),
     );
-    if (outcomes.length > 0 && outcomes.every((outcome) => outcome.replayed)) asking.reply.header('Idempotent-Replayed', 'true');
+    if (outcomes.length > 0 && outcomes.every((outcome) => outcome.replayed))
+      asking.reply.header('Idempotent-Replayed', 'true');
     return outcomes.map((outcome, row): RowAnswer => {
       if (outcome.kind === 'accepted') return { row, status: 201, replayed: outcome.replayed, ...shown(outcome) };
       const problem = refusalProblem(outcome.refusal).body();

@@ -24,7 +24,12 @@ export function createHttpAdapter(): FastifyAdapter {
     return503OnClosing: true,
     // Errors before any route was found, such as a URL that cannot be decoded.
     frameworkErrors: (_error: Error, request: FastifyRequest, reply: FastifyReply) => {
-      sendProblem(reply, 'malformed-request', 'The URL cannot be decoded; encode special characters as %XX in UTF-8.', pathOf(request.url));
+      sendProblem(
+        reply,
+        'malformed-request',
+        'The URL cannot be decoded; encode special characters as %XX in UTF-8.',
+        pathOf(request.url),
+      );
     },
   });
 }
@@ -41,14 +46,14 @@ export async function configureHttp(app: NestFastifyApplication, config: Config,
     hsts: config.baseUrl?.startsWith('https:') ?? false,
     contentSecurityPolicy: {
       directives: {
-        'defaultSrc': ["'self'"],
-        'scriptSrc': ["'self'"],
+        defaultSrc: ["'self'"],
+        scriptSrc: ["'self'"],
         // Swagger UI and Bull Board write styles into their elements.
-        'styleSrc': ["'self'", "'unsafe-inline'"],
-        'imgSrc': ["'self'", 'data:'],
-        'frameAncestors': ["'none'"],
+        styleSrc: ["'self'", "'unsafe-inline'"],
+        imgSrc: ["'self'", 'data:'],
+        frameAncestors: ["'none'"],
         // A hub on a local network speaks plain HTTP; a proxy in front of it may say otherwise.
-        'upgradeInsecureRequests': null,
+        upgradeInsecureRequests: null,
       },
     },
   });
@@ -84,8 +89,17 @@ async function guardPages(sessions: Sessions, request: FastifyRequest, reply: Fa
 /** Nest reads forms everywhere; only the sign-in page sends one. */
 function refuseForms(request: FastifyRequest, reply: FastifyReply): FastifyReply | undefined {
   const path = pathOf(request.url);
-  if (!path.startsWith('/v1/') || request.headers['content-type']?.startsWith('application/x-www-form-urlencoded') !== true) return undefined;
-  return sendProblem(reply, 'unsupported-media-type', 'Send the body as JSON with Content-Type: application/json.', path);
+  if (
+    !path.startsWith('/v1/') ||
+    request.headers['content-type']?.startsWith('application/x-www-form-urlencoded') !== true
+  )
+    return undefined;
+  return sendProblem(
+    reply,
+    'unsupported-media-type',
+    'Send the body as JSON with Content-Type: application/json.',
+    path,
+  );
 }
 
 function sendProblem(reply: FastifyReply, code: ProblemCode, detail: string, path: string): FastifyReply {

@@ -5,6 +5,8 @@ import { z } from 'zod';
 /** Largest quantity of one movement; far from where sums of bigint or JavaScript numbers would end. */
 const QUANTITY_MAX = 1_000_000_000;
 
+// Control characters are exactly what is meant.
+// oxlint-disable-next-line no-control-regex
 const printable = /^[^\u0000-\u001f\u007f]+$/u;
 
 const text = (max: number) =>
@@ -56,6 +58,3 @@ export const source = z
   .string()
   .regex(/^(direct|phone|cart:[a-z0-9-]{1,63}|file:[^/]{1,200})$/, 'must be direct, phone, cart:<id> or file:<name>')
   .transform((value) => value as 'direct' | 'phone' | `cart:${string}` | `file:${string}`);
-
-/** Flags in a query arrive as text. */
-export const flag = z.enum(['true', 'false']).transform((value) => value === 'true');

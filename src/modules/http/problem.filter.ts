@@ -18,7 +18,8 @@ export class ProblemFilter implements ExceptionFilter {
     const reply = http.getResponse<FastifyReply>();
     const path = pathOf(request.url);
     const body = bodyOf(error, request.method, path);
-    if (body.status >= 500) this.logger.error(`${request.method} ${path} failed`, error instanceof Error ? error.stack : String(error));
+    if (body.status >= 500)
+      this.logger.error(`${request.method} ${path} failed`, error instanceof Error ? error.stack : String(error));
     if (reply.sent) return;
     if (body.status === 401) reply.header('WWW-Authenticate', 'Bearer realm="onhand"');
     reply.status(body.status).type('application/problem+json; charset=utf-8').send(JSON.stringify(body));
@@ -33,18 +34,23 @@ export function pathOf(url: string): string {
 
 function bodyOf(error: unknown, method: string, path: string): ProblemBody {
   if (error instanceof Problem) return error.body(path);
-  if (error instanceof CartError) return problemBody('cart-call-failed', `The cart did not take it: ${error.response}`, [], path);
+  if (error instanceof CartError)
+    return problemBody('cart-call-failed', `The cart did not take it: ${error.response}`, [], path);
   if (error instanceof Error && error.name === 'CartMissingError') {
     return problemBody('unknown-cart', 'There is no cart with this id; GET /v1/carts lists them.', [], path);
   }
-  if (error instanceof QueueFullError) return problemBody('unavailable', `Nothing was recorded: ${error.message}.`, [], path);
+  if (error instanceof QueueFullError)
+    return problemBody('unavailable', `Nothing was recorded: ${error.message}.`, [], path);
   const status = error instanceof HttpException ? error.getStatus() : 500;
   const [code, detail] = byStatus[status] ?? (status < 500 ? byStatus[400]! : byStatus[500]!);
   return problemBody(code, detail.replace('{method}', method).replace('{path}', path), [], path);
 }
 
 const byStatus: Record<number, readonly [ProblemCode, string]> = {
-  400: ['malformed-request', 'The body is not valid JSON, or the URL cannot be decoded; check the syntax and send it again.'],
+  400: [
+    'malformed-request',
+    'The body is not valid JSON, or the URL cannot be decoded; check the syntax and send it again.',
+  ],
   401: ['unauthorized', 'Send an API key: Authorization: Bearer ohk_… or X-API-Key.'],
   403: ['forbidden', 'Use an API key whose scope allows this.'],
   404: ['not-found', 'There is no {method} {path}; /docs lists every route.'],

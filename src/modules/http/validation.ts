@@ -6,12 +6,15 @@ export function validationPipe(): StandardSchemaValidationPipe {
   return new StandardSchemaValidationPipe({
     exceptionFactory: (issues) => {
       const wrong = issues.flatMap((issue) => closestBranch(issue as Issue, []));
-      const fields = wrong.slice(0, FIELDS_MAX).map(
-        (issue): ProblemField => ({ field: issue.path.map(String).join('.'), detail: issue.message }),
-      );
+      const fields = wrong
+        .slice(0, FIELDS_MAX)
+        .map((issue): ProblemField => ({ field: issue.path.map(String).join('.'), detail: issue.message }));
       const first = fields[0];
       const where = first === undefined || first.field === '' ? 'The request' : `"${first.field}"`;
-      const more = wrong.length > 1 ? ` ${wrong.length - 1} more ${wrong.length === 2 ? 'thing is' : 'things are'} wrong, too.` : '';
+      const more =
+        wrong.length > 1
+          ? ` ${wrong.length - 1} more ${wrong.length === 2 ? 'thing is' : 'things are'} wrong, too.`
+          : '';
       return new Problem('invalid-request', `${where}: ${first?.detail ?? 'is wrong'}.${more}`, fields);
     },
   });
@@ -28,7 +31,10 @@ interface Issue {
 /** "Invalid input" helps nobody: of a union, the branch with the fewest complaints is most likely the one that was meant. */
 function closestBranch(issue: Issue, above: readonly PropertyKey[]): { path: PropertyKey[]; message: string }[] {
   const path = [...above, ...issue.path];
-  const branches = issue.code === 'invalid_union' ? (issue.errors ?? []).map((branch) => branch.flatMap((inner) => closestBranch(inner, path))) : [];
+  const branches =
+    issue.code === 'invalid_union'
+      ? (issue.errors ?? []).map((branch) => branch.flatMap((inner) => closestBranch(inner, path)))
+      : [];
   const closest = branches.filter((branch) => branch.length > 0).sort((a, b) => a.length - b.length)[0];
   return closest ?? [{ path, message: issue.message }];
 }

@@ -21,13 +21,20 @@ export class ItemReads {
       .where(
         and(
           after === null ? undefined : gt(items.sku, after[0]),
-          query.prefix === undefined ? undefined : and(gte(items.sku, query.prefix), like(items.sku, likePrefix(query.prefix))),
+          query.prefix === undefined
+            ? undefined
+            : and(gte(items.sku, query.prefix), like(items.sku, likePrefix(query.prefix))),
         ),
       )
       .groupBy(items.sku)
       .orderBy(items.sku)
       .limit(query.limit + 1);
-    return pageOf(rows, query.limit, (row) => [row.sku], (row) => row);
+    return pageOf(
+      rows,
+      query.limit,
+      (row) => [row.sku],
+      (row) => row,
+    );
   }
 
   async exists(sku: string): Promise<boolean> {
@@ -37,8 +44,15 @@ export class ItemReads {
 
   async get(sku: string) {
     const [found, locations, shownAt] = await Promise.all([
-      this.database.orm.select({ ...itemColumns, version: items.version }).from(items).where(eq(items.sku, sku)),
-      this.database.orm.select().from(quantityOnHand).where(eq(quantityOnHand.sku, sku)).orderBy(quantityOnHand.location),
+      this.database.orm
+        .select({ ...itemColumns, version: items.version })
+        .from(items)
+        .where(eq(items.sku, sku)),
+      this.database.orm
+        .select()
+        .from(quantityOnHand)
+        .where(eq(quantityOnHand.sku, sku))
+        .orderBy(quantityOnHand.location),
       this.listingsOf(sku),
     ]);
     const item = found[0];
@@ -48,7 +62,12 @@ export class ItemReads {
       version: String(item.version),
       onHand: locations.reduce((sum, row) => sum + row.onHand, 0),
       open: locations.reduce((sum, row) => sum + row.open, 0),
-      locations: locations.map(({ location, onHand, open, updatedAt }) => ({ location, onHand, open, updatedAt: updatedAt.toISOString() })),
+      locations: locations.map(({ location, onHand, open, updatedAt }) => ({
+        location,
+        onHand,
+        open,
+        updatedAt: updatedAt.toISOString(),
+      })),
       listings: shownAt,
     };
   }

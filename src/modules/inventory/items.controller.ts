@@ -13,7 +13,10 @@ import { LedgerReads } from './ledger-reads.js';
 
 const newItem = z.strictObject({ sku, title, barcode: z.string().min(1).max(100).optional() });
 const newItems = z.strictObject({ items: z.array(newItem).min(1).max(1000) });
-const listQuery = z.strictObject({ prefix: z.string().min(1).max(255).optional().describe('Only SKUs that begin so'), ...pageFields });
+const listQuery = z.strictObject({
+  prefix: z.string().min(1).max(255).optional().describe('Only SKUs that begin so'),
+  ...pageFields,
+});
 const ledgerQuery = z.strictObject({ location: location.optional(), ...pageFields });
 const asOfQuery = z.strictObject({
   at: time.optional().describe('Left out: now'),
@@ -44,7 +47,10 @@ export class ItemsController {
   @ApiHeader(idempotencyHeader)
   @ApiOperation({ summary: 'Create up to 1,000 items; each is answered by itself' })
   async createBatch(@Body({ schema: newItems }) body: z.infer<typeof newItems>, @Asks() asking: Asking) {
-    const rows = body.items.map((item) => ({ command: { type: 'CreateItem', ...item } as const, idempotencyKey: undefined }));
+    const rows = body.items.map((item) => ({
+      command: { type: 'CreateItem', ...item } as const,
+      idempotencyKey: undefined,
+    }));
     const outcomes = await this.commands.runRows(asking, rows);
     const accepted = outcomes.filter((outcome) => outcome.status === 201).length;
     return { accepted, refused: outcomes.length - accepted, outcomes };
@@ -64,14 +70,20 @@ export class ItemsController {
 
   @Get(':sku/ledger')
   @ApiOperation({ summary: 'Every movement of an item, newest first, with the balance after it' })
-  async movements(@Param('sku', { schema: sku }) code: string, @Query({ schema: ledgerQuery }) query: z.infer<typeof ledgerQuery>) {
+  async movements(
+    @Param('sku', { schema: sku }) code: string,
+    @Query({ schema: ledgerQuery }) query: z.infer<typeof ledgerQuery>,
+  ) {
     await this.checkExists(code);
     return this.ledger.movements(code, query);
   }
 
   @Get(':sku/on-hand')
   @ApiOperation({ summary: 'What was on hand at a moment, read from the log' })
-  async onHand(@Param('sku', { schema: sku }) code: string, @Query({ schema: asOfQuery }) query: z.infer<typeof asOfQuery>) {
+  async onHand(
+    @Param('sku', { schema: sku }) code: string,
+    @Query({ schema: asOfQuery }) query: z.infer<typeof asOfQuery>,
+  ) {
     await this.checkExists(code);
     return this.ledger.onHandAt(code, query.at ?? new Date().toISOString(), query.by);
   }

@@ -13,7 +13,8 @@ export class LedgerReads {
   /** The newest first, in the order of the log. */
   async movements(sku: string, query: { location?: string | undefined; cursor?: string | undefined; limit: number }) {
     const cursor = decodeCursor(query.cursor, z.tuple([z.int(), digits, digits]));
-    const before = cursor === null ? undefined : { generation: cursor[0], transactionId: cursor[1], position: cursor[2] };
+    const before =
+      cursor === null ? undefined : { generation: cursor[0], transactionId: cursor[1], position: cursor[2] };
     const rows = await ledgerPage(this.database.orm, { sku, location: query.location, before, limit: query.limit + 1 });
     return pageOf(rows, query.limit, (row) => [row.generation, row.transactionId, row.position], shownEntry);
   }

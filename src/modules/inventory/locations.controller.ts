@@ -41,6 +41,11 @@ export class LocationsController {
       .where(after === null ? undefined : gt(locations.location, after[0]))
       .orderBy(locations.location)
       .limit(limit + 1);
-    return pageOf(rows, limit, (row) => [row.location], (row) => row);
+    return pageOf(
+      rows,
+      limit,
+      (row) => [row.location],
+      (row) => row,
+    );
   }
 }

@@ -20,14 +20,24 @@ const common = {
 
 const received = z.strictObject({ kind: z.literal('received'), quantity, ...common });
 const sold = z.strictObject({ kind: z.literal('sold'), quantity, ...common });
-const returned = z.strictObject({ kind: z.literal('returned'), quantity, resellable: z.boolean().default(true), ...common });
+const returned = z.strictObject({
+  kind: z.literal('returned'),
+  quantity,
+  resellable: z.boolean().default(true),
+  ...common,
+});
 const adjusted = z.strictObject({ kind: z.literal('adjusted'), delta, ...common });
 
 const movement = z.discriminatedUnion('kind', [received, sold, returned, adjusted]);
 
 /** A movement of a batch may have an idempotency key of its own. */
 const own = { idempotencyKey: z.string().min(1).max(200).optional() };
-const row = z.discriminatedUnion('kind', [received.extend(own), sold.extend(own), returned.extend(own), adjusted.extend(own)]);
+const row = z.discriminatedUnion('kind', [
+  received.extend(own),
+  sold.extend(own),
+  returned.extend(own),
+  adjusted.extend(own),
+]);
 const batch = z.strictObject({ movements: z.array(row).min(1).max(1000) });
 
 const count = z.strictObject({
@@ -55,11 +65,16 @@ export class MovementsController {
   }
 
   @Post('movements/batch')
-  @ApiOperation({ summary: 'Record up to 1,000 movements; each is accepted or refused by itself, and answered by itself' })
+  @ApiOperation({
+    summary: 'Record up to 1,000 movements; each is accepted or refused by itself, and answered by itself',
+  })
   async recordBatch(@Body({ schema: batch }) body: z.infer<typeof batch>, @Asks() asking: Asking) {
     const outcomes = await this.commands.runRows(
       asking,
-      body.movements.map((movement) => ({ command: movementCommand(movement), idempotencyKey: movement.idempotencyKey })),
+      body.movements.map((movement) => ({
+        command: movementCommand(movement),
+        idempotencyKey: movement.idempotencyKey,
+      })),
     );
     const accepted = outcomes.filter((outcome) => outcome.status === 201).length;
     return { accepted, refused: outcomes.length - accepted, outcomes };

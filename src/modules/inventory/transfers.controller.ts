@@ -40,7 +40,11 @@ export class TransfersController {
     const shipped = await this.commands.run(asking, { type: 'ShipTransfer', ...paper });
     if (!receive) return shipped;
     const { transfer, occurredAt } = paper;
-    const received = await this.commands.run(asking, { type: 'ReceiveTransfer', transfer, close: false, occurredAt }, 'receive');
+    const received = await this.commands.run(
+      asking,
+      { type: 'ReceiveTransfer', transfer, close: false, occurredAt },
+      'receive',
+    );
     return { facts: [...shipped.facts, ...received.facts] };
   }
 

@@ -12,7 +12,15 @@ export class CleanUpSchedule implements OnApplicationBootstrap {
     await this.queue.upsertJobScheduler(
       'daily',
       { pattern: '17 3 * * *' },
-      { name: 'clean-up', opts: { attempts: 3, backoff: { type: 'exponential', delay: 60_000 }, removeOnComplete: { count: 30 }, removeOnFail: { count: 30 } } },
+      {
+        name: 'clean-up',
+        opts: {
+          attempts: 3,
+          backoff: { type: 'exponential', delay: 60_000 },
+          removeOnComplete: { count: 30 },
+          removeOnFail: { count: 30 },
+        },
+      },
     );
   }
 }

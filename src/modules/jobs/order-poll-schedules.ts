@@ -51,7 +51,8 @@ export class OrderPollSchedules implements OnApplicationBootstrap, OnApplication
     while (this.again && !this.stopped) {
       this.again = false;
       await this.step().catch((error: unknown) => {
-        if (!this.stopped) this.logger.warn(`The order polls could not be brought in step, and will be: ${String(error)}`);
+        if (!this.stopped)
+          this.logger.warn(`The order polls could not be brought in step, and will be: ${String(error)}`);
       });
     }
   }
@@ -73,9 +74,15 @@ export class OrderPollSchedules implements OnApplicationBootstrap, OnApplication
 
   /** Carts that are switched on and whose orders have to be asked for. The system switch stops sending, not selling. */
   private async wanted(): Promise<Map<string, number>> {
-    const polled = new Set(cartTypes().filter((type) => type.capabilities.orders === 'poll').map((connector) => connector.type));
+    const polled = new Set(
+      cartTypes()
+        .filter((type) => type.capabilities.orders === 'poll')
+        .map((connector) => connector.type),
+    );
     const rows = await this.database.orm.select().from(carts).where(eq(carts.on, true));
-    return new Map(rows.filter((row) => polled.has(row.settings.type)).map((row) => [row.cartId, row.settings.pollIntervalMs]));
+    return new Map(
+      rows.filter((row) => polled.has(row.settings.type)).map((row) => [row.cartId, row.settings.pollIntervalMs]),
+    );
   }
 }
 

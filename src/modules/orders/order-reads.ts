@@ -12,7 +12,12 @@ import { DATABASE } from '../tokens.js';
 export class OrderReads {
   constructor(@Inject(DATABASE) private readonly database: Database) {}
 
-  async list(query: { cart?: string | undefined; state?: OrderState | undefined; cursor?: string | undefined; limit: number }) {
+  async list(query: {
+    cart?: string | undefined;
+    state?: OrderState | undefined;
+    cursor?: string | undefined;
+    limit: number;
+  }) {
     const before = decodeCursor(query.cursor, z.tuple([z.iso.datetime(), z.string(), z.string()]));
     const rows = await this.database.orm
       .select()

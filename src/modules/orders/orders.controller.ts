@@ -13,7 +13,11 @@ import { OrderReads } from './order-reads.js';
 
 const header = {
   number: paperNumber,
-  revision: z.int().min(0).default(0).describe('Rises with every change of the order; older ones are ignored. 0: there is no such number.'),
+  revision: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe('Rises with every change of the order; older ones are ignored. 0: there is no such number.'),
   placedAt: time.optional(),
   state: z.enum(['open', 'shipped', 'closed', 'cancelled']).default('open'),
 };
@@ -39,7 +43,12 @@ const listQuery = z.strictObject({
 });
 const progress = z
   .strictObject({
-    lines: z.array(z.strictObject({ line: z.string().min(1).max(100), quantity })).min(1).max(500).optional().describe('Left out: every open line'),
+    lines: z
+      .array(z.strictObject({ line: z.string().min(1).max(100), quantity }))
+      .min(1)
+      .max(500)
+      .optional()
+      .describe('Left out: every open line'),
     occurredAt: time.optional(),
   })
   .default({});
@@ -78,7 +87,10 @@ export class OrdersController {
 
   @Get(':number')
   @ApiOperation({ summary: 'One order with its lines' })
-  async get(@Param('number', { schema: paperNumber }) number: string, @Query({ schema: which }) { cart }: z.infer<typeof which>) {
+  async get(
+    @Param('number', { schema: paperNumber }) number: string,
+    @Query({ schema: which }) { cart }: z.infer<typeof which>,
+  ) {
     const order = await this.commands.found(() => this.orders.get(cart ?? null, number));
     if (order !== null) return order;
     const of = cart === undefined ? 'that was told by phone; name the cart with ?cart=…' : `of the cart "${cart}"`;
@@ -112,10 +124,17 @@ export class OrdersController {
   }
 
   /** The importer knows the cart's keys, its order location and what it does to its own stock. */
-  private async tellForCart({ cartId: id, lines, placedAt, ...order }: z.infer<typeof cartOrder>, asking: Asking): Promise<Accepted> {
+  private async tellForCart(
+    { cartId: id, lines, placedAt, ...order }: z.infer<typeof cartOrder>,
+    asking: Asking,
+  ): Promise<Accepted> {
     const outcome = await this.orderImport.importOrder(
       id,
-      { ...order, placedAt: placedAt ?? null, lines: lines.map((row, at) => ({ ...row, line: row.line ?? String(at + 1) })) },
+      {
+        ...order,
+        placedAt: placedAt ?? null,
+        lines: lines.map((row, at) => ({ ...row, line: row.line ?? String(at + 1) })),
+      },
       { after: null, by: new Date().toISOString() },
       asking.idempotencyKey === null ? null : `${asking.client}/${asking.idempotencyKey}`,
     );

@@ -36,7 +36,9 @@ async function readKey(file: string): Promise<Buffer | null> {
   if (text === null) return null;
   const key = Buffer.from(text.trim(), 'base64');
   if (key.length !== 32) {
-    throw new Error(`${file} is not an encryption key (32 bytes in base64). Put the original file back; without it the carts' passwords cannot be read.`);
+    throw new Error(
+      `${file} is not an encryption key (32 bytes in base64). Put the original file back; without it the carts' passwords cannot be read.`,
+    );
   }
   return key;
 }

@@ -1,10 +1,9 @@
 import 'reflect-metadata';
 import { mkdir } from 'node:fs/promises';
-import type { INestApplicationContext } from '@nestjs/common';
+import type { DynamicModule, INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { setDefaultBackendFactory } from 'bullmq';
-import { AppModule, type Surroundings } from '../../app.module.js';
 import { createQueueBackend } from '../../cart-workers/queue-backend.js';
 import type { Config } from '../../config.js';
 import { createDatabase, migrate, type Database } from '../../database.js';
@@ -15,6 +14,8 @@ import { configureHttp, createHttpAdapter } from '../http/configure-http.js';
 import { keepEncryptionKey } from './encryption-key.js';
 import { removeHubFile, writeHubFile } from './hub-file.js';
 import { HubLogger } from './logger.js';
+import { messageOf } from './message-of.js';
+import type { Surroundings } from './surroundings.js';
 
 export interface Hub {
   /** Null in a process without the role `api`. */
@@ -26,11 +27,14 @@ export interface Hub {
   stop(): Promise<void>;
 }
 
+/** The root module around what was made before it; handed in, because nothing below the top imports the top. */
+export type ModuleFor = (surroundings: Surroundings) => DynamicModule;
+
 /**
  * Starts what the configuration asks for, in the order in which one thing needs the other, and undoes it in the opposite
  * order: at a fault on the way, too.
  */
-export async function startHub(config: Config, onLost: (error: Error) => void): Promise<Hub> {
+export async function startHub(config: Config, moduleFor: ModuleFor, onLost: (error: Error) => void): Promise<Hub> {
   const undo: (() => Promise<unknown>)[] = [];
   const unwind = async () => {
     for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
@@ -41,8 +45,8 @@ export async function startHub(config: Config, onLost: (error: Error) => void): 
     await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
     const surroundings = await makeSurroundings(config, logger, onLost, undo);
     const { app, url, ownerKey } = config.roles.includes('api')
-      ? await startApi(surroundings, logger, undo)
-      : await startWithoutApi(surroundings, logger, undo);
+      ? await startApi(surroundings, moduleFor, logger, undo)
+      : await startWithoutApi(surroundings, moduleFor, logger, undo);
     return { app, url, ownerKey, stop: () => (stopping ??= unwind()) };
   } catch (error) {
     await unwind().catch(() => undefined);
@@ -62,14 +66,23 @@ async function makeSurroundings(
   await migrate(database);
   await ensureLogGeneration(database.pool);
   const encryptionKey = config.encryptionKey ?? (await keepEncryptionKey(config.dataDir));
-  const backend = await createQueueBackend({ config, databaseUrl, onError: (error) => logger.warn(error.message, 'Queues') });
+  const backend = await createQueueBackend({
+    config,
+    databaseUrl,
+    onError: (error) => logger.warn(error.message, 'Queues'),
+  });
   undo.push(() => backend.close());
   // @nestjs/bullmq makes queues with two arguments; this is how they come to the same backend as the lanes.
   setDefaultBackendFactory(backend.factory);
   return { config, database, backend, encryptionKey };
 }
 
-async function startOwnPostgres(config: Config, logger: HubLogger, onLost: (error: Error) => void, undo: (() => Promise<unknown>)[]): Promise<string> {
+async function startOwnPostgres(
+  config: Config,
+  logger: HubLogger,
+  onLost: (error: Error) => void,
+  undo: (() => Promise<unknown>)[],
+): Promise<string> {
   const server = await startEmbeddedPostgres({
     dataDir: config.dataDir,
     maxConnections: config.databasePoolMax + config.lanesMax + CONNECTIONS_BESIDE,
@@ -95,13 +108,21 @@ async function openDatabase(url: string, config: Config, logger: HubLogger): Pro
     return database;
   } catch (error) {
     await database.close();
-    throw new Error(`The database at ${new URL(url).host} does not answer: ${messageOf(error)}. Check DATABASE_URL and that PostgreSQL is running.`, { cause: error });
+    throw new Error(
+      `The database at ${new URL(url).host} does not answer: ${messageOf(error)}. Check DATABASE_URL and that PostgreSQL is running.`,
+      { cause: error },
+    );
   }
 }
 
-async function startApi(surroundings: Surroundings, logger: HubLogger, undo: (() => Promise<unknown>)[]) {
+async function startApi(
+  surroundings: Surroundings,
+  moduleFor: ModuleFor,
+  logger: HubLogger,
+  undo: (() => Promise<unknown>)[],
+) {
   const { config, encryptionKey } = surroundings;
-  const app = await NestFactory.create<NestFastifyApplication>(AppModule.for(surroundings), createHttpAdapter(), {
+  const app = await NestFactory.create<NestFastifyApplication>(moduleFor(surroundings), createHttpAdapter(), {
     logger,
     rawBody: true,
     abortOnError: false,
@@ -121,25 +142,31 @@ async function listen(app: NestFastifyApplication, config: Config): Promise<void
     await app.listen(config.port, config.host);
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') {
-      throw new Error(`Port ${config.port} at ${config.host} is taken. Set ONHAND_PORT to another one, or to 0 for any free one.`, { cause: error });
+      throw new Error(
+        `Port ${config.port} at ${config.host} is taken. Set ONHAND_PORT to another one, or to 0 for any free one.`,
+        { cause: error },
+      );
     }
     throw error;
   }
 }
 
-async function startWithoutApi(surroundings: Surroundings, logger: HubLogger, undo: (() => Promise<unknown>)[]) {
-  const app = await NestFactory.createApplicationContext(AppModule.for(surroundings), { logger, abortOnError: false });
+async function startWithoutApi(
+  surroundings: Surroundings,
+  moduleFor: ModuleFor,
+  logger: HubLogger,
+  undo: (() => Promise<unknown>)[],
+) {
+  const app = await NestFactory.createApplicationContext(moduleFor(surroundings), { logger, abortOnError: false });
   undo.push(() => app.close());
   return { app, url: null, ownerKey: null };
 }
 
 /** An address that a browser on this machine can open. */
 function reachable(url: string): string {
-  return url.replace('[::1]', 'localhost').replace('0.0.0.0', '127.0.0.1').replace('[::]', 'localhost').replace(/\/+$/, '');
-}
-
-export function messageOf(error: unknown): string {
-  // A refused connection to several addresses is an AggregateError with an empty message.
-  if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ');
-  return error instanceof Error ? error.message : String(error);
+  return url
+    .replace('[::1]', 'localhost')
+    .replace('0.0.0.0', '127.0.0.1')
+    .replace('[::]', 'localhost')
+    .replace(/\/+$/, '');
 }

@@ -16,7 +16,9 @@ const resolution = z.strictObject({
   key: itemKey,
   action: z
     .enum(['was-applied', 'was-not-applied', 'set-to-target'])
-    .describe('What a person found out at the cart; set-to-target makes the cart show what it should, whatever happened'),
+    .describe(
+      'What a person found out at the cart; set-to-target makes the cart show what it should, whatever happened',
+    ),
 });
 
 @ApiTags('Web Stack')
@@ -29,7 +31,12 @@ export class DeadLettersController {
   @ApiOperation({ summary: 'What carts refused for good, with their last response: one per listing' })
   async list(@Query({ schema: listQuery }) query: z.infer<typeof listQuery>) {
     const rows = await this.deadLetters.list(pageRequest(query));
-    return pageOf(rows, query.limit, (row) => [row.cartId, row.key], (row) => row);
+    return pageOf(
+      rows,
+      query.limit,
+      (row) => [row.cartId, row.key],
+      (row) => row,
+    );
   }
 
   @Post('dead-letters/redrive')
@@ -50,7 +57,12 @@ export class DeadLettersController {
   @ApiOperation({ summary: 'Lines of which nobody can tell whether the cart applied them, with the evidence' })
   async listQuarantined(@Query({ schema: listQuery }) query: z.infer<typeof listQuery>) {
     const rows = await this.deadLetters.listQuarantined(pageRequest(query));
-    return pageOf(rows, query.limit, (row) => [row.cartId, row.key], (row) => row);
+    return pageOf(
+      rows,
+      query.limit,
+      (row) => [row.cartId, row.key],
+      (row) => row,
+    );
   }
 
   @Post('quarantined/resolve')
@@ -58,7 +70,10 @@ export class DeadLettersController {
   @ApiOperation({ summary: 'Decide a quarantined line' })
   async resolve(@Body({ schema: resolution }) body: z.infer<typeof resolution>, @Asks() asking: Asking) {
     if (await this.deadLetters.resolveQuarantined({ ...body, by: asking.by })) return { ...body, resolved: true };
-    throw new Problem('unknown-listing', `No line of "${body.key}" at the cart "${body.cartId}" is quarantined, or somebody was faster; GET /v1/quarantined lists them.`);
+    throw new Problem(
+      'unknown-listing',
+      `No line of "${body.key}" at the cart "${body.cartId}" is quarantined, or somebody was faster; GET /v1/quarantined lists them.`,
+    );
   }
 }
 

@@ -18,12 +18,22 @@ interface Try {
 
 /** The way of one record in the order it happened: recorded → on the Web Stack → dispatched → attempt → answered → ended. */
 export function hopsOf(
-  record: { acceptedAt: Date; createdAt: Date; endedAt: Date | null; state: string; cause: { type: string; facts: number } },
+  record: {
+    acceptedAt: Date;
+    createdAt: Date;
+    endedAt: Date | null;
+    state: string;
+    cause: { type: string; facts: number };
+  },
   delivery: { createdAt: Date } | null,
   tries: readonly Try[],
 ): Hop[] {
   const steps: { name: Hop['name']; at: Date; about: string | null }[] = [
-    { name: 'recorded', at: record.acceptedAt, about: record.cause.facts > 1 ? `${record.cause.type} and ${record.cause.facts - 1} more` : record.cause.type },
+    {
+      name: 'recorded',
+      at: record.acceptedAt,
+      about: record.cause.facts > 1 ? `${record.cause.type} and ${record.cause.facts - 1} more` : record.cause.type,
+    },
     { name: 'on the Web Stack', at: record.createdAt, about: null },
   ];
   if (delivery !== null) steps.push({ name: 'dispatched', at: delivery.createdAt, about: null });

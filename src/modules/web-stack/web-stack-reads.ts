@@ -44,7 +44,11 @@ export class WebStackReads {
         .select()
         .from(webStack)
         .where(and(eq(webStack.cartId, cartId), eq(webStack.state, 'waiting')))
-        .orderBy(sql`(${webStack.delta} < 0 or ${webStack.createdAt} < now() - interval '10 seconds') desc`, asc(webStack.target), asc(webStack.id))
+        .orderBy(
+          sql`(${webStack.delta} < 0 or ${webStack.createdAt} < now() - interval '10 seconds') desc`,
+          asc(webStack.target),
+          asc(webStack.id),
+        )
         .limit(1),
       this.database.orm.select().from(lanes).where(eq(lanes.cartId, cartId)),
       this.database.orm
@@ -63,16 +67,24 @@ export class WebStackReads {
 
   /** One record with its delivery, the tries, and how long each hop took. */
   async get(id: string) {
-    const [record] = await this.database.orm.select().from(webStack).where(eq(webStack.id, BigInt(id)));
+    const [record] = await this.database.orm
+      .select()
+      .from(webStack)
+      .where(eq(webStack.id, BigInt(id)));
     if (record === undefined) return null;
-    if (record.deliveryId === null) return { ...shownRecord(record), delivery: null, attemptsMade: [], hops: hopsOf(record, null, []) };
+    if (record.deliveryId === null)
+      return { ...shownRecord(record), delivery: null, attemptsMade: [], hops: hopsOf(record, null, []) };
     const [[delivery], lines, tries] = await Promise.all([
       this.database.orm.select().from(deliveries).where(eq(deliveries.id, record.deliveryId)),
       this.database.orm
         .select()
         .from(deliveryLines)
         .where(and(eq(deliveryLines.deliveryId, record.deliveryId), eq(deliveryLines.key, record.key))),
-      this.database.orm.select().from(attempts).where(eq(attempts.deliveryId, record.deliveryId)).orderBy(asc(attempts.startedAt), asc(attempts.id)),
+      this.database.orm
+        .select()
+        .from(attempts)
+        .where(eq(attempts.deliveryId, record.deliveryId))
+        .orderBy(asc(attempts.startedAt), asc(attempts.id)),
     ]);
     return {
       ...shownRecord(record),
@@ -94,12 +106,20 @@ function conditionsOf({ cart, sku, key, state }: RecordFilter): SQL[] {
   ].filter((condition) => condition !== null);
 }
 
+/** A sentence, or null when nothing keeps it but its turn. */
 function heldBackBy(lane: typeof lanes.$inferSelect | undefined, record: RecordRow | undefined): string | null {
   if (record === undefined) return null;
-  if (lane?.paused === true) return `The lane is paused${lane.pausedBy === null ? '' : ` by ${lane.pausedBy}`}${lane.pausedReason === null ? '' : `: ${lane.pausedReason}`}.`;
-  if (lane?.downSince != null) return `The cart is down since ${lane.downSince.toISOString()}; it is tried again ${lane.nextProbeAt === null ? 'soon' : `at ${lane.nextProbeAt.toISOString()}`}.`;
-  if (record.notBefore !== null && record.notBefore.getTime() > Date.now()) return `It may go at ${record.notBefore.toISOString()}.`;
-  return null;
+  if (lane?.paused === true) {
+    const by = lane.pausedBy === null ? '' : ` by ${lane.pausedBy}`;
+    const why = lane.pausedReason === null ? '' : `: ${lane.pausedReason}`;
+    return `The lane is paused${by}${why}.`;
+  }
+  if (lane !== undefined && lane.downSince !== null) {
+    const next = lane.nextProbeAt === null ? 'soon' : `at ${lane.nextProbeAt.toISOString()}`;
+    return `The cart is down since ${lane.downSince.toISOString()}; it is tried again ${next}.`;
+  }
+  const later = record.notBefore !== null && record.notBefore.getTime() > Date.now();
+  return later ? `It may go at ${record.notBefore!.toISOString()}.` : null;
 }
 
 function shownRecord(row: RecordRow) {
@@ -137,7 +157,13 @@ function shownDelivery(row: typeof deliveries.$inferSelect, line: typeof deliver
     line:
       line === undefined
         ? null
-        : { delta: line.delta, state: line.state, outcome: line.outcome, response: line.response, quantity: line.quantity },
+        : {
+            delta: line.delta,
+            state: line.state,
+            outcome: line.outcome,
+            response: line.response,
+            quantity: line.quantity,
+          },
   };
 }
 
