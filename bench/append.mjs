@@ -1,46 +1,62 @@
 /**
  * Commands per second of the event store behind its batcher, against the least that could be called a write side: per
- * command one transaction with an UPSERT of on hand and an INSERT of the event (no idempotency, no answers, no counts).
- * Same tables, same server, same run; so only the ratio means anything.
- *
- *     npm run build && DATABASE_URL=<empty database> node bench/append.mjs [seconds per sample]
+ * command one transaction with an UPSERT of on hand and an INSERT of the event (no idempotency, no answers). Same tables,
+ * same server, in turn.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { CommandBatcher } from '../dist/events/command-batcher.js';
 import { EventStore } from '../dist/events/event-store.js';
+import { ensureLogGeneration } from '../dist/events/log-generation.js';
 import { createDatabase, migrate } from '../dist/database.js';
+import { median } from './numbers.mjs';
 
-const sampleMs = Number(process.argv[2] ?? 3) * 1000;
-const samples = 3;
-const skus = Array.from({ length: 500 }, (_, i) => `BENCH-${i}`);
+const sampleMs = 2_000;
+const skuCount = 10_000;
+const skus = Array.from({ length: skuCount }, (_, i) => `BENCH-${i}`);
+const anySku = () => skus[Math.floor(Math.random() * skuCount)];
 
-const url = process.env['DATABASE_URL'];
-if (!url) throw new Error('DATABASE_URL must name an empty database');
-const database = createDatabase({ url, poolMax: 64, applicationName: 'onhand-bench' });
-await migrate(database);
-const store = new EventStore(database.pool);
-await prepare();
-
-for (const clients of [16, 64]) {
-  for (const spread of ['500 SKUs', 'one SKU']) {
-    const skuOf = spread === 'one SKU' ? () => skus[0] : () => skus[Math.floor(Math.random() * skus.length)];
-    const bare = [];
-    const ours = [];
-    await measure(clients, 500, () => appendBare(skuOf()));
-    for (let i = 0; i < samples; i++) {
-      const batcher = new CommandBatcher(store);
-      bare.push(await measure(clients, sampleMs, () => appendBare(skuOf())));
-      ours.push(await measure(clients, sampleMs, () => submit(batcher, skuOf())));
+export async function run({ databaseUrl, rounds, log }) {
+  const database = createDatabase({ url: databaseUrl, poolMax: 64, applicationName: 'onhand bench' });
+  try {
+    await migrate(database);
+    await ensureLogGeneration(database.pool);
+    const store = new EventStore(database.pool);
+    await prepare(store);
+    const ratios = {};
+    for (const [name, clients, skuOf] of [
+      ['c16', 16, anySku],
+      ['c64', 64, anySku],
+      ['hot', 64, () => skus[0]],
+    ]) {
+      const bare = [];
+      const ours = [];
+      await measure(clients, 500, () => appendBare(database, skuOf()));
+      for (let round = 0; round < rounds; round += 1) {
+        const batcher = new CommandBatcher(store);
+        bare.push(await measure(clients, sampleMs, () => appendBare(database, skuOf())));
+        ours.push(await measure(clients, sampleMs, () => submit(batcher, skuOf())));
+      }
+      ratios[name] = Number((median(ours) / median(bare)).toFixed(2));
+      const about = name === 'hot' ? 'one SKU' : `${skuCount} SKUs`;
+      log(
+        `append ${name}: ${clients} clients, ${about}: ours ${rate(ours)}, bare ${rate(bare)}, ratio ${ratios[name]}`,
+      );
     }
-    report(`${clients} clients, ${spread}`, ours, bare);
+    return { ratios };
+  } finally {
+    await database.close();
   }
 }
-await database.close();
 
-async function prepare() {
-  const command = (c) => ({ client: 'bench', idempotencyKey: null, bodyHash: null, command: c });
-  await store.append([command({ type: 'AddLocation', location: 'shop', name: 'Shop' })]);
-  await store.append(skus.map((sku) => command({ type: 'CreateItem', sku, title: sku })));
+const rate = (values) =>
+  `${median(values).toFixed(0)}/s (${Math.min(...values).toFixed(0)} to ${Math.max(...values).toFixed(0)})`;
+
+async function prepare(store) {
+  const envelope = (command) => ({ client: 'bench', idempotencyKey: null, bodyHash: null, command });
+  await store.append([envelope({ type: 'AddLocation', location: 'shop', name: 'Shop' })]);
+  for (let at = 0; at < skuCount; at += 1_000) {
+    await store.append(skus.slice(at, at + 1_000).map((sku) => envelope({ type: 'CreateItem', sku, title: sku })));
+  }
 }
 
 /** Commands per second of `clients` loops, each of which waits for its answer before it sends again. */
@@ -65,7 +81,7 @@ async function submit(batcher, sku) {
   if (outcome.kind !== 'accepted') throw new Error(JSON.stringify(outcome));
 }
 
-async function appendBare(sku) {
+async function appendBare(database, sku) {
   const client = await database.pool.connect();
   try {
     await client.query('BEGIN');
@@ -88,11 +104,4 @@ async function appendBare(sku) {
   } finally {
     client.release();
   }
-}
-
-function report(name, ours, bare) {
-  const middle = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
-  const line = (values) =>
-    `${middle(values).toFixed(0)}/s (${Math.min(...values).toFixed(0)} to ${Math.max(...values).toFixed(0)})`;
-  console.log(`${name}: onhand ${line(ours)}, bare ${line(bare)}, ratio ${(middle(ours) / middle(bare)).toFixed(2)}`);
 }

@@ -1,0 +1,93 @@
+/**
+ * npm run bench -- [append|latency …] [--rounds N] [--redis] [--json]
+ *
+ * Runs one measurement, or all, each beside a baseline in the same run: the machine's speed drifts, so only the ratio
+ * means anything. Starts a PostgreSQL of its own and stops it again; nothing of yours is touched.
+ */
+import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { ensureBuilt, ensurePackages } from '../samples/setup.mjs';
+
+const benches = {
+  append: 'commands per second through the whole write side, against a bare transaction per command',
+  latency: 'accepted by the API until the shop has it, against one signed call to the shop alone',
+};
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    rounds: { type: 'string', default: '5' },
+    redis: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+const unknown = positionals.filter((name) => !(name in benches));
+if (options.help || unknown.length > 0) {
+  const sentence = unknown.length > 0 ? `There is no bench called ${unknown.join(', ')}.\n\n` : '';
+  const list = Object.entries(benches).map(([name, about]) => `  ${name.padEnd(10)} ${about}`);
+  console.log(
+    `${sentence}npm run bench -- [NAME …] [--rounds N] [--redis] [--json]\n\n${list.join('\n')}\n\n` +
+      '  --rounds N   rounds, ours and the baseline in turn (default 5)\n  --redis      lanes on Redis instead of PostgreSQL (latency)\n  --json       the last line of each bench is one JSON object',
+  );
+  process.exit(unknown.length > 0 ? 2 : 0);
+}
+
+await ensurePackages();
+await ensureBuilt();
+const { startEmbeddedPostgres } = await import('../dist/embedded-postgres.js');
+const dataDir = await mkdtemp(path.join(os.tmpdir(), 'onhand-bench-'));
+// Where root starts it, PostgreSQL runs as another user, who has to be able to enter.
+await chmod(dataDir, 0o711);
+const log = (text) => console.error(text);
+log(machine(dataDir));
+try {
+  for (const name of positionals.length > 0 ? positionals : Object.keys(benches)) {
+    const server = await startEmbeddedPostgres({
+      dataDir: path.join(dataDir, name),
+      maxConnections: 200,
+      log: () => undefined,
+    });
+    try {
+      const { run } = await import(`./${name}.mjs`);
+      const result = await run({
+        databaseUrl: server.url,
+        rounds: Number(options.rounds),
+        redis: options.redis,
+        dataDir,
+        log,
+      });
+      if (options.json) console.log(JSON.stringify({ bench: name, ...result }));
+    } finally {
+      await server.stop();
+    }
+  }
+} finally {
+  await rm(dataDir, { recursive: true, force: true });
+}
+// Child processes and pools have been closed by now; a keep-alive socket of fetch need not hold the end back.
+process.exit();
+
+function machine(folder) {
+  const cpus = os.cpus();
+  const memory = Math.round(os.totalmem() / 2 ** 30);
+  return `${cpus.length} × ${cpus[0]?.model ?? 'unknown processor'}, ${memory} GiB, Node ${process.version}, fdatasync ${fdatasyncMs(folder)} ms (median of 100)`;
+}
+
+/** What one commit costs on this disk, at least. */
+function fdatasyncMs(folder) {
+  const file = openSync(path.join(folder, 'fdatasync'), 'w');
+  const block = Buffer.alloc(8192);
+  const times = Array.from({ length: 100 }, () => {
+    const start = performance.now();
+    writeSync(file, block);
+    fdatasyncSync(file);
+    return performance.now() - start;
+  });
+  closeSync(file);
+  return times.toSorted((a, b) => a - b)[50].toFixed(2);
+}
