@@ -1,3 +1,4 @@
+import http from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { call, ownerKey, startHubUnderTest, type HubUnderTest } from './hub-under-test.js';
 
@@ -6,6 +7,19 @@ beforeAll(async () => {
   hub = await startHubUnderTest();
 });
 afterAll(() => hub.close());
+
+/** Without fetch's tidying of the path. */
+function rawGet(path: string): Promise<{ status: number }> {
+  const { hostname, port } = new URL(hub.url);
+  return new Promise((resolve, reject) => {
+    http
+      .get({ hostname, port, path }, (response) => {
+        response.resume();
+        response.on('end', () => resolve({ status: response.statusCode ?? 0 }));
+      })
+      .on('error', reject);
+  });
+}
 
 const withKey = (method: string, path: string, key: string, body?: unknown) =>
   call(hub.url + path, method, body, { 'X-API-Key': key });
@@ -80,6 +94,25 @@ describe('a browser', () => {
     const forged = { Cookie: `${session.Cookie.slice(0, -4)}AAAA` };
     expect((await call(`${hub.url}/queues/api/queues`, 'GET', undefined, forged)).status).toBe(401);
   });
+
+  for (const path of [
+    '/queues',
+    '/queues/',
+    '/queues/api/queues',
+    '/%71ueues/api/queues',
+    '/QUEUES/api/queues',
+    '/queues/static/../api/queues',
+    '/docs',
+    '/docs/',
+    '/%64ocs',
+    '/docs/openapi.json',
+    '/docs/openapi.yaml',
+    '/docs/swagger-ui-init.js',
+  ]) {
+    it(`without a session gets nothing at ${path}`, async () => {
+      expect((await rawGet(path)).status).toBeGreaterThan(400);
+    });
+  }
 
   it('cannot be led by another site', async () => {
     const session = (await signIn(ownerKey, '/')).headers.get('set-cookie')!.split(';')[0]!;

@@ -96,11 +96,23 @@ function cartSuite(backend: 'postgres' | 'redis'): void {
         cartId: id,
         mapped: 1,
       });
-      const started = await hub.call('POST', `/v1/carts/${id}/comparison`, { direction: 'send' });
+      const started = await hub.call(
+        'POST',
+        `/v1/carts/${id}/comparison`,
+        { direction: 'send' },
+        { 'Idempotency-Key': 'compare' },
+      );
       expect([started.status, started.headers.get('location')]).toEqual([202, started.body.statusUrl]);
       await expect
         .poll(async () => (await hub.call('GET', started.body.statusUrl)).body, settled)
         .toMatchObject({ state: 'done', result: { listings: 1 } });
+      const again = await hub.call(
+        'POST',
+        `/v1/carts/${id}/comparison`,
+        { direction: 'send' },
+        { 'Idempotency-Key': 'compare' },
+      );
+      expect(again.body.id).toBe(started.body.id);
       expect((await hub.call('GET', `/v1/carts/${id}/comparison`)).body.data).toHaveLength(1);
     }
     await expect.poll(async () => (await seti.stock()).get('MUG'), settled).toBe(20);

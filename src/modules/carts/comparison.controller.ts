@@ -37,7 +37,8 @@ export class ComparisonController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
     if (!(await this.carts.exists(id))) unknownCart(id);
-    const started = await this.comparisons.start(id, body.direction, asking.by);
+    const key = asking.idempotencyKey === null ? null : `${asking.client}/${asking.idempotencyKey}`;
+    const started = await this.comparisons.start(id, body.direction, asking.by, key);
     const statusUrl = `/v1/carts/${id}/comparison/${started.id}`;
     reply.header('Location', statusUrl);
     return { ...started, statusUrl };

@@ -70,8 +70,9 @@ export async function configureHttp(app: NestFastifyApplication, config: Config,
  * to the sign-in page, everybody else gets the problem. Looking needs `read`; pressing buttons needs `operate`.
  */
 async function guardPages(sessions: Sessions, request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  const path = pathOf(request.url).toLowerCase();
-  if (![BOARD_PATH, DOCS_PATH].some((page) => path === page || path.startsWith(`${page}/`))) return;
+  // The route that was matched, not the URL: /%71ueues is the same page.
+  const route = request.routeOptions.url ?? '';
+  if (![BOARD_PATH, DOCS_PATH].some((page) => route === page || route.startsWith(`${page}/`))) return;
   const caller = await sessions.callerOf(request);
   const looks = request.method === 'GET' || request.method === 'HEAD';
   if (caller !== null && allows(caller.scope, looks ? 'read' : 'operate')) return;
@@ -83,7 +84,7 @@ async function guardPages(sessions: Sessions, request: FastifyRequest, reply: Fa
     caller === null
       ? ['unauthorized', 'Sign in at /sign-in, or send an API key: Authorization: Bearer ohk_… or X-API-Key.']
       : ['forbidden', 'This needs the scope "operate"; sign in with another key.'];
-  await sendProblem(reply, code, detail, path);
+  await sendProblem(reply, code, detail, pathOf(request.url));
 }
 
 /** Nest reads forms everywhere; only the sign-in page sends one. */

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { InjectQueue } from '@nestjs/bullmq';
 import { Injectable } from '@nestjs/common';
 import { Queue, type Job } from 'bullmq';
@@ -19,11 +19,14 @@ export const comparisonProgress = z.object({ done: z.number(), total: z.number()
 export class Comparisons {
   constructor(@InjectQueue(COMPARISONS) private readonly queue: Queue) {}
 
-  /** Starts one; where one of the same cart waits or runs already, that one is answered and nothing is started. */
-  async start(cartId: string, direction: 'send' | 'get', by: string) {
+  /**
+   * Starts one; where one of the same cart waits or runs already, that one is answered and nothing is started.
+   * @param repeatKey the same key names the same comparison, also when it is over; null: always another one
+   */
+  async start(cartId: string, direction: 'send' | 'get', by: string, repeatKey: string | null) {
     const wished: ComparisonData = { cartId, direction, by };
     const added = await this.queue.add('compare', wished, {
-      jobId: `${cartId}-${randomUUID()}`,
+      jobId: `${cartId}-${repeatKey === null ? randomUUID() : nameOf(repeatKey)}`,
       deduplication: { id: cartId },
       attempts: 3,
       backoff: { type: 'exponential', delay: 5_000 },
@@ -47,6 +50,8 @@ export class Comparisons {
     return Promise.all(own.slice(0, SHOWN_MAX).map(shown));
   }
 }
+
+const nameOf = (repeatKey: string) => createHash('sha256').update(repeatKey).digest('hex').slice(0, 32);
 
 const KEPT_SECONDS = 7 * 86_400;
 const KEPT_COUNT = 500;
