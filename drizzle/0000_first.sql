@@ -70,9 +70,7 @@ CREATE TABLE "lanes" (
 	"last_response" text,
 	"comparing_until" timestamp (3) with time zone,
 	"last_success_at" timestamp (3) with time zone,
-	"job_window" integer DEFAULT 8 NOT NULL,
-	"concurrency" integer DEFAULT 1 NOT NULL,
-	"serial" boolean DEFAULT true NOT NULL,
+	"job_window" integer,
 	"updated_at" timestamp (3) with time zone DEFAULT now() NOT NULL
 );
 --> statement-breakpoint

@@ -54,6 +54,8 @@ export function createDatabase(options: DatabaseOptions): Database {
  */
 export function createQueuePool(options: DatabaseOptions): QueuePool {
   const pool = createPool(options, { options: '-c search_path=bullmq' });
+  // Every queue and worker listens for its errors; that is as many as there are lanes, and no leak.
+  pool.setMaxListeners(0);
   if (!isPgPool(pool)) throw new Error('BullMQ does not recognise the pool; its version and that of pg do not fit.');
   return pool;
 }

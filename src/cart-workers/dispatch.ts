@@ -23,7 +23,7 @@ interface LaneRow {
   readonly comparing: boolean;
   readonly in_effect: boolean;
   readonly generation: number;
-  readonly job_window: number;
+  readonly job_window: number | null;
   readonly runnable: string;
 }
 
@@ -71,7 +71,7 @@ function roomIn(lane: LaneRow): number {
   if (lane.paused || lane.comparing || !lane.in_effect) return 0;
   const runnable = Number(lane.runnable);
   if (lane.down) return lane.probe_due && runnable === 0 ? 1 : 0;
-  return lane.job_window - runnable;
+  return (lane.job_window ?? 0) - runnable;
 }
 
 async function lockLane(client: PoolClient, cartId: string): Promise<LaneRow | null> {

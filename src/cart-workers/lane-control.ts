@@ -85,7 +85,7 @@ export class LaneControl {
 }
 
 const statusSql = `
-  SELECT c.cart_id, c.settings->>'name' AS name, c.is_on AS cart_on, s.is_on AS system_on, l.cart_id IS NOT NULL AS has_lane,
+  SELECT c.cart_id, c.settings->>'name' AS name, c.is_on AS cart_on, s.is_on AS system_on, l.job_window IS NOT NULL AS has_lane,
          l.paused, l.paused_by, l.paused_reason, l.paused_at, l.down_since, l.next_probe_at, l.last_response, l.last_success_at,
          l.comparing_until > clock_timestamp() AS comparing,
          coalesce(w.waiting, 0) AS waiting, coalesce(w.in_flight, 0) AS in_flight, coalesce(w.in_doubt, 0) AS in_doubt,

@@ -38,11 +38,8 @@ export const lanes = pgTable('lanes', {
   /** While a comparison reads the cart nothing new is sent to it; runs out by itself if the comparison dies. */
   comparingUntil: time('comparing_until'),
   lastSuccessAt: time('last_success_at'),
-  /** Most runnable jobs in the queue at once. */
-  window: integer('job_window').notNull().default(8),
-  /** Most calls at once; never above what the cart type can. */
-  concurrency: integer().notNull().default(1),
-  serial: boolean().notNull().default(true),
+  /** Most runnable jobs in the queue at once; null until a worker has opened the lane. */
+  window: integer('job_window'),
   updatedAt: time('updated_at').notNull().defaultNow(),
 });
 

@@ -125,8 +125,8 @@ export class Lanes {
     const { backend, database, log } = this.dependencies;
     const concurrency = connectorFor(type).capabilities.parallelCallsMax;
     await database.pool.query(
-      `INSERT INTO lanes (cart_id, concurrency, serial, job_window) VALUES ($1, $2, $3, $4) ON CONFLICT (cart_id) DO NOTHING`,
-      [cartId, concurrency, concurrency === 1, Math.max(2, concurrency * 2)],
+      `INSERT INTO lanes (cart_id, job_window) VALUES ($1, $2) ON CONFLICT (cart_id) DO UPDATE SET job_window = excluded.job_window`,
+      [cartId, Math.max(2, concurrency * 2)],
     );
     const abort = new AbortController();
     const queue = backend.createQueue(laneQueueName(cartId));

@@ -57,7 +57,7 @@ async function redisBackend(url: string, prefix: string, onError: (error: Error)
   const connection = new Redis(url, { maxRetriesPerRequest: null, enableReadyCheck: true, lazyConnect: true });
   connection.on('error', onError);
   await connection.connect();
-  await refuseForgetfulRedis(connection);
+  await refuseForgetfulRedis(connection, onError);
   return backend(
     'redis',
     prefix,
@@ -71,11 +71,19 @@ async function redisBackend(url: string, prefix: string, onError: (error: Error)
 }
 
 /** A Redis that evicts keys under pressure drops jobs at random; one without AOF forgets them at a restart. */
-async function refuseForgetfulRedis(connection: Redis): Promise<void> {
+async function refuseForgetfulRedis(connection: Redis, onError: (error: Error) => void): Promise<void> {
   const policy = await configOf(connection, 'maxmemory-policy');
   if (policy !== null && policy !== 'noeviction') {
     throw new Error(
       `Redis has maxmemory-policy ${policy}; lanes need noeviction. Mend it with: redis-cli CONFIG SET maxmemory-policy noeviction (and in redis.conf)`,
+    );
+  }
+  // Everything owed stands in Postgres and is put in again, so this costs seconds after a restart, not stock.
+  if ((await configOf(connection, 'appendonly')) === 'no') {
+    onError(
+      new Error(
+        'Redis has appendonly no: after a restart of Redis, lanes wait some seconds until their jobs are put in again',
+      ),
     );
   }
 }

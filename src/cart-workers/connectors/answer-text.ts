@@ -1,5 +1,6 @@
 /** The longest piece of a cart's answer that is kept as the last response, in characters. */
 export const RESPONSE_CHARS_MAX = 500;
+const SECRET_CHARS_MIN = 4;
 
 /**
  * A cart's own words as they may be stored and shown: on one line, shortened, without control characters, and without
@@ -8,7 +9,9 @@ export const RESPONSE_CHARS_MAX = 500;
 export function answerText(text: string, secrets: readonly string[]): string {
   let shown = text;
   for (const secret of secrets) {
-    if (secret !== '') shown = shown.replaceAll(secret, '•••');
+    // Hiding a secret of one or two letters would show where in the words they stand, and hide nothing.
+    if (secret.length < SECRET_CHARS_MIN) continue;
+    shown = shown.replaceAll(secret, '•••');
     const encoded = encodeURIComponent(secret);
     if (encoded !== secret) shown = shown.replaceAll(encoded, '•••');
   }
