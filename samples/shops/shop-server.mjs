@@ -77,6 +77,7 @@ export function startShop(/** @type {Protocol} */ protocol, /** @type {Record<st
     });
   });
   server.keepAliveTimeout = 15_000;
+  shop.store.onChanges = (changes) => tellParent({ changes });
   server.listen(Number(options.port ?? 0), host, () => {
     const address = server.address();
     const port = typeof address === 'object' ? address?.port : options.port;
@@ -90,7 +91,19 @@ export function startShop(/** @type {Protocol} */ protocol, /** @type {Record<st
   };
   process.once('SIGTERM', stop);
   process.once('SIGINT', stop);
+  // Whoever forked us is gone: a shop without its owner closes.
+  process.once('disconnect', stop);
 }
+
+/**
+ * A parent that forked us hears of every change of stock, and of each writing call of the hub: when it arrived, when it
+ * was carried out, and when its answer was handed to the network. Without such a parent nobody is told.
+ */
+function tellParent(/** @type {object} */ message) {
+  if (process.connected) process.send?.(message, () => undefined);
+}
+
+let calls = 0;
 
 async function answer(
   /** @type {Protocol} */ protocol,
@@ -184,7 +197,8 @@ async function answerHub(
   /** @type {Buffer} */ body,
   /** @type {http.ServerResponse} */ response,
 ) {
-  const hit = shop.faults.scope === 'all' || protocol.writes(shop, request, body);
+  const writes = protocol.writes(shop, request, body);
+  const hit = shop.faults.scope === 'all' || writes;
   if (spend(shop.faults, 'refuse')) return send(response, { status: 503, body: 'closed for maintenance\n' });
   if (hit && spend(shop.faults, 'throttle')) {
     return send(response, {
@@ -193,14 +207,18 @@ async function answerHub(
       body: 'slow down\n',
     });
   }
+  const call = writes ? ++calls : 0;
+  if (writes) tellParent({ call, moment: 'arrived' });
   if (hit && shop.faults.delayBeforeMs > 0) await delay(shop.faults.delayBeforeMs);
   if (hit && spend(shop.faults, 'dropBeforeApply')) return response.destroy();
   const result = await protocol.serve(shop, request, body);
+  if (writes) tellParent({ call, moment: 'applied' });
   if (hit && shop.faults.delayAfterMs > 0) await delay(shop.faults.delayAfterMs);
   if (hit && spend(shop.faults, 'dropAfterApply')) return response.destroy();
   if (hit && spend(shop.faults, 'failAfterApply'))
     return send(response, { status: 500, body: 'internal server error\n' });
-  return send(response, result);
+  send(response, result);
+  if (writes) tellParent({ call, moment: 'answered' });
 }
 
 /** Whether a counted fault strikes now; takes one off its count. */

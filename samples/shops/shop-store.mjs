@@ -29,6 +29,7 @@ export class ShopStore {
   #file;
   /** @type {Promise<void> | null} */ #syncing = null;
   /** @type {Promise<void> | null} */ #syncNext = null;
+  /** @type {(changes: Change[]) => void} told of every change once it is visible, in order */ onChanges = () => undefined;
 
   /** @param {string} directory where `journal.jsonl` lives; made when missing */
   constructor(directory) {
@@ -43,6 +44,7 @@ export class ShopStore {
   append(/** @type {Entry} */ entry) {
     fs.writeSync(this.#file, `${JSON.stringify(entry)}\n`);
     this.#apply(entry);
+    if (entry.changes?.length) this.onChanges(entry.changes);
     return this.#sync();
   }
 

@@ -1,0 +1,6 @@
+// Placeholder until the naive day is written.
+export class NaiveWorld {
+  static async start() {
+    return null;
+  }
+}
