@@ -8,6 +8,9 @@ const usage = `Onhand ${version}: one stock number, every cart, within seconds.
 
   node dist/main.js             start the hub
   node dist/main.js migrate     bring the tables of DATABASE_URL up to date, and end
+  node dist/main.js after-restore
+                                after a backup was restored: begin a new generation of the log, pause every lane
+                                until its cart has been compared, and end
   node dist/main.js --version   print the version
   node dist/main.js --help      print this
 
@@ -21,9 +24,10 @@ async function main(args: readonly string[]): Promise<void> {
   const [command, ...rest] = args;
   if (command === '--help' || command === '-h') process.stdout.write(usage);
   else if (command === '--version' || command === '-v') process.stdout.write(`${version}\n`);
-  else if (rest.length > 0 || (command !== undefined && command !== 'migrate')) {
+  else if (rest.length > 0 || (command !== undefined && command !== 'migrate' && command !== 'after-restore')) {
     throw new ConfigError([`"${args.join(' ')}" is not a command; see --help`]);
   } else if (command === 'migrate') await migrateOnly(loadConfig(process.env));
+  else if (command === 'after-restore') await beginAgain(loadConfig(process.env));
   else await run(loadConfig(process.env));
 }
 
@@ -96,6 +100,15 @@ async function migrateOnly(config: Config): Promise<void> {
     await database.close();
   }
   process.stdout.write('The tables are up to date.\n');
+}
+
+async function beginAgain(config: Config): Promise<void> {
+  const { afterRestore } = await import('./modules/start/after-restore.js');
+  const { generation, lanes, lines } = await afterRestore(config);
+  process.stdout.write(
+    `Generation ${generation} of the log begins. ${lanes} lanes are paused, ${lines} lines that were under way are quarantined.\n` +
+      'Start the hub, compare each cart (POST /v1/carts/{id}/comparison), then resume its lane.\n',
+  );
 }
 
 /** One clear sentence; the stack only where somebody asked for it. */

@@ -67,7 +67,7 @@ export class OrderImport {
         for (const order of told.orders) for (const line of order.lines) keys.add(line.key);
         orders += told.orders.length;
         mark = told.mark;
-        if (known !== null) await this.moveMark(cartId, mark, orders);
+        if (known !== null) await this.moveMark(cartId, mark, told.orders.length);
       }
       await this.endPoll(cartId, mark, startedAt);
       return { orders, mark, startedAt, keys };

@@ -148,6 +148,8 @@ export type OrderFact =
         readonly cartId: string | null;
         readonly number: string;
         readonly lines: readonly { readonly line: string; readonly quantity: number }[];
+        /** Whether no piece of the order is open any more. */
+        readonly complete: boolean;
       };
     };
 

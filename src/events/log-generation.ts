@@ -27,13 +27,13 @@ export async function ensureLogGeneration(pool: Pool): Promise<LogGeneration> {
     if (current.system_identifier !== current.cluster_identifier) {
       throw new LogWentBackError(
         `The log was written in another PostgreSQL cluster (${current.system_identifier}; this one is ${current.cluster_identifier}). ` +
-          'If this database was restored or moved, run: onhand after-restore',
+          'If this database was restored or moved, run: node dist/main.js after-restore',
       );
     }
     if (current.went_back) {
       throw new LogWentBackError(
         `The log holds transaction ${current.last_transaction_id}, which this PostgreSQL cluster has not reached yet. ` +
-          'If this database was restored or failed over, run: onhand after-restore',
+          'If this database was restored or failed over, run: node dist/main.js after-restore',
       );
     }
     return { generation: current.generation, systemIdentifier: current.system_identifier };
@@ -44,7 +44,7 @@ export async function ensureLogGeneration(pool: Pool): Promise<LogGeneration> {
 
 /**
  * Starts a new generation in this cluster: its events come after all older ones, whatever their transaction ids.
- * For `onhand after-restore`, with every other process stopped. The caller compares every listing before anything is sent.
+ * For `main.js after-restore`, with every other process stopped. The caller compares every listing before anything is sent.
  */
 export async function startNewGeneration(pool: Pool): Promise<LogGeneration> {
   const { rows } = await pool.query<{ generation: number; system_identifier: string }>(`

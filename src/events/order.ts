@@ -362,7 +362,8 @@ function decideFinish(command: Finish, context: DecisionContext): Decision {
   const type = command.type === 'ShipOrder' ? 'OrderShipped' : 'OrderClosed';
   const reason = command.type === 'ShipOrder' ? 'order shipped' : 'order closed';
   const occurredAt = command.occurredAt === undefined ? null : isoTime(command.occurredAt);
-  const finished: DecidedFact = { stream, fact: { type, data: { cartId, number, lines } }, occurredAt };
+  const complete = head.lines.every(({ line, open }) => open <= quantityOf(lines, line));
+  const finished: DecidedFact = { stream, fact: { type, data: { cartId, number, lines, complete } }, occurredAt };
   const closings = lines.flatMap(({ line: name, quantity }) => {
     const line = head.lines.find(({ line }) => line === name);
     if (line === undefined) return [];

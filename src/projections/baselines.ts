@@ -106,7 +106,8 @@ export async function discardRecords(
                                         WHERE w.cart_id = l.cart_id AND w.key = l.key
                                           AND w.state IN ('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held'))
                        END,
-            generation = CASE WHEN $3::bigint IS NULL THEN 0 ELSE l.generation END
+            generation = CASE WHEN $3::bigint IS NULL THEN 0 ELSE l.generation END,
+            unlisted = CASE WHEN $3::bigint IS NULL THEN l.unlisted END
       WHERE l.cart_id = $1 AND l.key = $2`,
     [discard.cartId, discard.key, discard.quantity, sum],
   );

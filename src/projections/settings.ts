@@ -7,6 +7,7 @@ export async function describe(client: PoolClient, facts: readonly RecordedFact[
   await describeItems(client, facts);
   await describeLocations(client, facts);
   await describeOrders(client, facts);
+  await closeOrders(client, facts);
 }
 
 /** Cart settings and switches, one at a time and in their place; the caller fans out what follows from them. */
@@ -94,6 +95,20 @@ async function describeOrders(client: PoolClient, facts: readonly RecordedFact[]
   });
 }
 
+/** Orders that the API shipped or closed to the last piece; the order's lines stay as the cart told them. */
+async function closeOrders(client: PoolClient, facts: readonly RecordedFact[]): Promise<void> {
+  const complete = latestBy(facts, 'OrderShipped', 'OrderClosed').filter((row) => row['complete'] === true);
+  if (complete.length === 0) return;
+  const rows = complete.map((row) => ({ ...row, cartId: row['cartId'] ?? '' }));
+  await client.query({
+    name: 'close-orders',
+    text: `UPDATE orders o SET state = CASE r.type WHEN 'OrderShipped' THEN 'shipped' ELSE 'closed' END, version = r.version
+             FROM jsonb_to_recordset($1::jsonb) AS r ("cartId" text, number text, type text, version bigint)
+            WHERE o.cart_id = r."cartId" AND o.number = r.number AND o.state = 'open' AND o.version < r.version`,
+    values: [JSON.stringify(rows)],
+  });
+}
+
 /** The last fact of each stream among the given types: they all tell whole states. */
 function latestBy(facts: readonly RecordedFact[], ...types: Fact['type'][]): Record<string, unknown>[] {
   const latest = new Map<string, RecordedFact>();
@@ -102,5 +117,10 @@ function latestBy(facts: readonly RecordedFact[], ...types: Fact['type'][]): Rec
     const known = latest.get(recorded.stream);
     if (known === undefined || BigInt(known.version) < BigInt(recorded.version)) latest.set(recorded.stream, recorded);
   }
-  return [...latest.values()].map(({ fact, version, recordedAt }) => ({ ...fact.data, version, recordedAt }));
+  return [...latest.values()].map(({ fact, version, recordedAt }) => ({
+    ...fact.data,
+    type: fact.type,
+    version,
+    recordedAt,
+  }));
 }

@@ -204,6 +204,29 @@ function cartSuite(backend: 'postgres' | 'redis'): void {
       .toEqual(expect.arrayContaining([`lane-${setiId}`, `lane-${webhookId}`, 'order-polls']));
   });
 
+  it('the first record is the one that is in doubt, with its attempts and what the cart said', async () => {
+    await seti.faults({ failAfterApply: 1 });
+    await hub.call('POST', '/v1/movements', { kind: 'received', sku: 'MUG', location: 'main', quantity: 5 });
+    await expect
+      .poll(async () => (await hub.call('GET', `/v1/carts/${setiId}/web-stack/first`)).body, settled)
+      .toMatchObject({
+        first: { delta: 5, state: 'in-doubt', attempts: 1, lastResponse: expect.stringContaining('500') },
+      });
+    await hub.call('POST', '/v1/movements', { kind: 'sold', sku: 'MUG', location: 'main', quantity: 2 });
+    await expect
+      .poll(async () => (await hub.call('GET', `/v1/carts/${setiId}/web-stack/first`)).body, settled)
+      .toMatchObject({ waiting: 1, first: { delta: 5 }, heldBackBy: expect.stringContaining('Nobody knows yet') });
+    await expect
+      .poll(async () => (await hub.call('GET', `/v1/web-stack?cart=${setiId}&state=waits`)).body.data, settled)
+      .toEqual([]);
+    const settledRecord = (await hub.call('GET', `/v1/web-stack?cart=${setiId}&key=MUG&limit=2`)).body.data[1];
+    expect(
+      (await hub.call('GET', `/v1/web-stack/${settledRecord.id}`)).body.attemptsMade.map(
+        (made: { kind: string }) => made.kind,
+      ),
+    ).toEqual(['send', 'settle']);
+  });
+
   it('what a cart refuses for good is a dead letter, and is put back or given up by a person', async () => {
     await seti.faults({ unknownKeys: ['MUG'] });
     await hub.call('POST', '/v1/movements', { kind: 'received', sku: 'MUG', location: 'main', quantity: 7 });

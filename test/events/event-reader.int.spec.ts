@@ -190,7 +190,7 @@ describe('the generation of the log', () => {
         `INSERT INTO events (generation, transaction_id, stream, version, type, data, occurred_at, recorded_at, causation_id)
          VALUES (1, '9000000000', 'system', 1, 'SystemSwitched', '{"on": true}', now(), now(), 'restored')`,
       );
-      await expect(ensureLogGeneration(own.pool)).rejects.toThrow('onhand after-restore');
+      await expect(ensureLogGeneration(own.pool)).rejects.toThrow('main.js after-restore');
       expect(await startNewGeneration(own.pool)).toMatchObject({ generation: 2 });
       expect(await ensureLogGeneration(own.pool)).toMatchObject({ generation: 2 });
       const again = new EventStore(own.pool);

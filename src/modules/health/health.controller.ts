@@ -1,11 +1,11 @@
-import { Controller, Get, Inject } from '@nestjs/common';
+import { Controller, Get, HttpCode, Inject, Post } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { LaneControl } from '../../cart-workers/lane-control.js';
 import type { QueueBackend } from '../../cart-workers/queue-backend.js';
 import type { Config } from '../../config.js';
 import type { Database } from '../../database.js';
 import { Projector } from '../../projections/projector.js';
-import { Open } from '../access/access.guard.js';
+import { Needs, Open } from '../access/access.guard.js';
 import { Problem } from '../http/problem.js';
 import { version } from '../start/version.js';
 import { CONFIG, DATABASE, QUEUE_BACKEND } from '../tokens.js';
@@ -44,7 +44,7 @@ export class HealthController {
       const { type, stream, version: at } = status.stopped;
       throw new Problem(
         'unavailable',
-        `The projector stands at ${type} (${stream}, version ${at}). GET /v1/projector says why; nothing was skipped.`,
+        `The projector stands at ${type} (${stream}, version ${at}). GET /v1/projector says why; nothing was skipped. Mend the cause, then POST /v1/projector/resume.`,
       );
     }
     return { status: 'ready', projector: { state: status.state, lagMs: status.lagMs } };
@@ -74,6 +74,18 @@ export class HealthController {
   @ApiBearerAuth()
   @ApiOperation({ summary: 'How far the projector is, what stopped it, and who holds the reading horizon' })
   projectorStatus() {
+    return this.projector.status();
+  }
+
+  @Post('projector/resume')
+  @HttpCode(200)
+  @Needs('admin')
+  @ApiBearerAuth()
+  @ApiOperation({
+    summary: 'Try the fact again that stopped the projector, after its cause was mended. It is never skipped.',
+  })
+  async resume() {
+    await this.projector.resume();
     return this.projector.status();
   }
 }

@@ -61,6 +61,7 @@ export async function configureHttp(app: NestFastifyApplication, config: Config,
   const sessions = app.get(Sessions);
   fastify.addHook('onRequest', (request, reply) => guardPages(sessions, request, reply));
   fastify.addHook('onRequest', async (request, reply) => refuseForms(request, reply));
+  fastify.addHook('onRequest', async (request) => allowNoBody(request));
   await app.register(app.get(BoardQueues).adapter.registerPlugin(), { prefix: BOARD_PATH });
   setUpDocs(app);
 }
@@ -101,6 +102,11 @@ function refuseForms(request: FastifyRequest, reply: FastifyReply): FastifyReply
     'Send the body as JSON with Content-Type: application/json.',
     path,
   );
+}
+
+/** Many clients name a content type on every POST; without a body there is nothing to parse, and nothing wrong. */
+function allowNoBody({ headers }: FastifyRequest): void {
+  if (headers['content-length'] === '0' && headers['transfer-encoding'] === undefined) delete headers['content-type'];
 }
 
 function sendProblem(reply: FastifyReply, code: ProblemCode, detail: string, path: string): FastifyReply {

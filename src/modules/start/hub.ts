@@ -77,7 +77,7 @@ async function makeSurroundings(
   return { config, database, backend, encryptionKey };
 }
 
-async function startOwnPostgres(
+export async function startOwnPostgres(
   config: Config,
   logger: HubLogger,
   onLost: (error: Error) => void,
@@ -96,7 +96,7 @@ async function startOwnPostgres(
 /** Queues of their own, wake-ups, migrations, and room for a person with psql. */
 const CONNECTIONS_BESIDE = 40;
 
-async function openDatabase(url: string, config: Config, logger: HubLogger): Promise<Database> {
+export async function openDatabase(url: string, config: Config, logger: HubLogger): Promise<Database> {
   const database = createDatabase({
     url,
     poolMax: config.databasePoolMax,

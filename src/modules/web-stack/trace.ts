@@ -25,7 +25,7 @@ export function hopsOf(
     state: string;
     cause: { type: string; facts: number };
   },
-  delivery: { createdAt: Date } | null,
+  deliveries: readonly { createdAt: Date }[],
   tries: readonly Try[],
 ): Hop[] {
   const steps: { name: Hop['name']; at: Date; about: string | null }[] = [
@@ -36,7 +36,7 @@ export function hopsOf(
     },
     { name: 'on the Web Stack', at: record.createdAt, about: null },
   ];
-  if (delivery !== null) steps.push({ name: 'dispatched', at: delivery.createdAt, about: null });
+  for (const delivery of deliveries) steps.push({ name: 'dispatched', at: delivery.createdAt, about: null });
   for (const attempt of tries) {
     steps.push({ name: 'attempt', at: attempt.startedAt, about: `${attempt.kind} by ${attempt.worker}` });
     if (attempt.endedAt !== null) {
@@ -45,6 +45,8 @@ export function hopsOf(
     }
   }
   if (record.endedAt !== null) steps.push({ name: 'ended', at: record.endedAt, about: record.state });
+  // Deliveries and their tries take turns; a stable sort leaves steps of the same millisecond in the order above.
+  steps.sort((a, b) => a.at.getTime() - b.at.getTime());
   return steps.map((step, i) => ({
     name: step.name,
     at: step.at.toISOString(),

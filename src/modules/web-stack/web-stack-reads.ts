@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, asc, eq, inArray, lt, sql, type SQL } from 'drizzle-orm';
+import { and, asc, eq, gte, inArray, lt, lte, sql, type SQL } from 'drizzle-orm';
 import { z } from 'zod';
 import { attempts, deliveries, deliveryLines, lanes } from '../../cart-workers/lanes.table.js';
 import type { Database } from '../../database.js';
@@ -37,14 +37,18 @@ export class WebStackReads {
     return pageOf(rows, filter.limit, (row) => [String(row.id)], shownRecord);
   }
 
-  /** What goes to a cart next, and why it has not gone yet. Decreases go first, the scarcest of them first. */
+  /**
+   * The record to look at when a cart does not follow, with its attempts and the cart's last response: what is on its way
+   * or in doubt, before what waits behind it. Among the waiting, decreases go first, the scarcest of them first.
+   */
   async first(cartId: string) {
-    const [waiting, lane, waitingCount] = await Promise.all([
+    const [owed, lane, waitingCount] = await Promise.all([
       this.database.orm
         .select()
         .from(webStack)
-        .where(and(eq(webStack.cartId, cartId), eq(webStack.state, 'waiting')))
+        .where(and(eq(webStack.cartId, cartId), inArray(webStack.state, owedStates)))
         .orderBy(
+          sql`${webStack.state} = 'waiting'`,
           sql`(${webStack.delta} < 0 or ${webStack.createdAt} < now() - interval '10 seconds') desc`,
           asc(webStack.target),
           asc(webStack.id),
@@ -56,13 +60,30 @@ export class WebStackReads {
         .from(webStack)
         .where(and(eq(webStack.cartId, cartId), eq(webStack.state, 'waiting'))),
     ]);
-    const record = waiting[0];
+    const record = owed[0];
     return {
       cartId,
       waiting: waitingCount[0]?.count ?? 0,
       first: record === undefined ? null : shownRecord(record),
-      heldBackBy: heldBackBy(lane[0], record),
+      heldBackBy: record === undefined ? null : await this.heldBackBy(lane[0], record),
     };
+  }
+
+  private async heldBackBy(lane: typeof lanes.$inferSelect | undefined, record: RecordRow): Promise<string | null> {
+    if (record.state === 'in-doubt')
+      return `Nobody knows yet whether it was applied; ${await this.settledWhen(record)}.`;
+    return waitsFor(lane, record);
+  }
+
+  private async settledWhen(record: RecordRow): Promise<string> {
+    const [line] = await this.database.orm
+      .select({ settleAt: deliveryLines.settleAt })
+      .from(deliveryLines)
+      .where(and(eq(deliveryLines.deliveryId, record.deliveryId ?? ''), eq(deliveryLines.key, record.key)));
+    const at = line?.settleAt ?? null;
+    return at === null || at.getTime() <= Date.now()
+      ? 'the cart is being looked at now'
+      : `the cart is looked at from ${at.toISOString()} on, when no request can still be under way`;
   }
 
   /** One record with its delivery, the tries, and how long each hop took. */
@@ -72,28 +93,49 @@ export class WebStackReads {
       .from(webStack)
       .where(eq(webStack.id, BigInt(id)));
     if (record === undefined) return null;
-    if (record.deliveryId === null)
-      return { ...shownRecord(record), delivery: null, attemptsMade: [], hops: hopsOf(record, null, []) };
-    const [[delivery], lines, tries] = await Promise.all([
-      this.database.orm.select().from(deliveries).where(eq(deliveries.id, record.deliveryId)),
-      this.database.orm
-        .select()
-        .from(deliveryLines)
-        .where(and(eq(deliveryLines.deliveryId, record.deliveryId), eq(deliveryLines.key, record.key))),
-      this.database.orm
-        .select()
-        .from(attempts)
-        .where(eq(attempts.deliveryId, record.deliveryId))
-        .orderBy(asc(attempts.startedAt), asc(attempts.id)),
-    ]);
+    const made = await this.deliveriesOf(record);
+    const ids = made.map(({ delivery }) => delivery.id);
+    const tries = await this.database.orm
+      .select()
+      .from(attempts)
+      .where(inArray(attempts.deliveryId, ids))
+      .orderBy(asc(attempts.startedAt), asc(attempts.id));
+    const current = made.find(({ delivery }) => delivery.id === record.deliveryId);
     return {
       ...shownRecord(record),
-      delivery: delivery === undefined ? null : shownDelivery(delivery, lines[0]),
+      delivery: current === undefined ? null : shownDelivery(current.delivery, current.line),
       attemptsMade: tries.map(shownAttempt),
-      hops: hopsOf(record, delivery ?? null, tries),
+      hops: hopsOf(
+        record,
+        made.map(({ delivery }) => delivery),
+        tries,
+      ),
     };
   }
+
+  /** Every delivery that carried its listing while the record was owed; a returned record was in more than one. */
+  private deliveriesOf(record: RecordRow) {
+    return this.database.orm
+      .select({ delivery: deliveries, line: deliveryLines })
+      .from(deliveryLines)
+      .innerJoin(deliveries, eq(deliveries.id, deliveryLines.deliveryId))
+      .where(
+        and(
+          eq(deliveryLines.cartId, record.cartId),
+          eq(deliveryLines.key, record.key),
+          gte(deliveries.createdAt, record.createdAt),
+          record.endedAt === null ? undefined : lte(deliveries.createdAt, record.endedAt),
+        ),
+      )
+      .orderBy(asc(deliveries.createdAt))
+      .limit(deliveriesShownMax);
+  }
 }
+
+/** What the cart has still to hear of, first of all what is under way. */
+const owedStates: RecordState[] = ['in-flight', 'in-doubt', 'waiting'];
+/** A record that was returned more often than this tells its first deliveries only. */
+const deliveriesShownMax = 50;
 
 function conditionsOf({ cart, sku, key, state }: RecordFilter): SQL[] {
   const ends = recordStates.slice(waitStates.length);
@@ -107,15 +149,15 @@ function conditionsOf({ cart, sku, key, state }: RecordFilter): SQL[] {
 }
 
 /** A sentence, or null when nothing keeps it but its turn. */
-function heldBackBy(lane: typeof lanes.$inferSelect | undefined, record: RecordRow | undefined): string | null {
-  if (record === undefined) return null;
+function waitsFor(lane: typeof lanes.$inferSelect | undefined, record: RecordRow): string | null {
   if (lane?.paused === true) {
     const by = lane.pausedBy === null ? '' : ` by ${lane.pausedBy}`;
     const why = lane.pausedReason === null ? '' : `: ${lane.pausedReason}`;
     return `The lane is paused${by}${why}.`;
   }
   if (lane !== undefined && lane.downSince !== null) {
-    const next = lane.nextProbeAt === null ? 'soon' : `at ${lane.nextProbeAt.toISOString()}`;
+    const due = lane.nextProbeAt === null || lane.nextProbeAt.getTime() <= Date.now();
+    const next = due ? 'as soon as a listing is free' : `at ${lane.nextProbeAt!.toISOString()}`;
     return `The cart is down since ${lane.downSince.toISOString()}; it is tried again ${next}.`;
   }
   const later = record.notBefore !== null && record.notBefore.getTime() > Date.now();
