@@ -22,12 +22,15 @@ export async function run({ databaseUrl, rounds, log }) {
     await ensureLogGeneration(database.pool);
     const store = new EventStore(database.pool);
     await prepare(store);
+    /** @type {Record<string, number>} */
     const ratios = {};
-    for (const [name, clients, skuOf] of [
+    /** @type {[string, number, () => string][]} */
+    const loads = [
       ['c16', 16, anySku],
       ['c64', 64, anySku],
-      ['hot', 64, () => skus[0]],
-    ]) {
+      ['hot', 64, () => 'BENCH-0'],
+    ];
+    for (const [name, clients, skuOf] of loads) {
       const bare = [];
       const ours = [];
       await measure(clients, 500, () => appendBare(database, skuOf()));

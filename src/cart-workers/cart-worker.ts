@@ -233,7 +233,7 @@ async function readBefore(
     const from = new Date();
     const read = await readQuantities(cart, keys, claimed.deadlineMs, signal);
     const to = new Date();
-    const missing = claimed.lines.filter(({ key }) => read.get(key) == null);
+    const missing = claimed.lines.filter(({ key }) => (read.get(key) ?? null) === null);
     await recordOutcome(dependencies.database, {
       ...end,
       outcome: missing.length === 0 ? 'read' : 'not-found',

@@ -160,7 +160,10 @@ async function findFreeListings(client: PoolClient, cartId: string, lane: LaneRo
 }
 
 /** @returns the keys of each delivery, at most `room` deliveries */
-function groupLines(free: readonly FreeListing[], limits: { readonly room: number; readonly linesMax: number }): string[][] {
+function groupLines(
+  free: readonly FreeListing[],
+  limits: { readonly room: number; readonly linesMax: number },
+): string[][] {
   const groups: string[][] = [];
   let filling: string[] | undefined;
   for (const { key, zero, alone } of free) {
@@ -187,7 +190,12 @@ async function lockListings(client: PoolClient, cartId: string, keys: readonly s
 }
 
 /** Records that cancel each other out never become a call. */
-async function netZeroSums(client: PoolClient, cartId: string, generation: number, keys: readonly string[]): Promise<void> {
+async function netZeroSums(
+  client: PoolClient,
+  cartId: string,
+  generation: number,
+  keys: readonly string[],
+): Promise<void> {
   if (keys.length === 0) return;
   await client.query({
     name: 'net-zero-sums',

@@ -96,7 +96,7 @@ export class Lanes {
   /** Whether the job of a take is still in the lane, waiting, delayed or being worked on. */
   async isAlive(cartId: string, job: LaneJobData): Promise<boolean> {
     const found = await this.open.get(cartId)?.queue.getJob(laneJobId(job));
-    if (found == null) return false;
+    if (found === undefined || found === null) return false;
     const state = await found.getState();
     return state !== 'completed' && state !== 'failed' && state !== 'unknown';
   }

@@ -1,34 +1,33 @@
 import type { PoolClient } from 'pg';
 import type { Database } from '../database.js';
 
+/** What a listing showed, and between which moments (by the database's clock); null: as long as the try lasted. */
+export interface SeenQuantity {
+  readonly quantity: number | null;
+  readonly seen: { readonly from: Date; readonly to: Date } | null;
+}
+
 /** What becomes of one line, as the worker (or a settlement) found out. */
 export type LineEnd = {
   readonly key: string;
   /** The cart's own words, or ours where it said none. */
   readonly response: string;
 } & (
-  | {
+  /** With what the cart shows after it, where known. */
+  | ({
       readonly end: 'delivered';
-      readonly outcome: 'applied' | 'settled as applied' | 'declared applied';
-      /** What the cart shows after it, where known, and between which moments that was so. */
-      readonly quantity: number | null;
-      readonly quantityFrom: Date | null;
-      readonly quantityTo: Date | null;
-    }
-  /** Definitely not applied: its records wait again and leave under a new key. */
-  | {
+      readonly outcome: 'applied' | 'settled as applied';
+    } & SeenQuantity)
+  /** Definitely not applied: its records wait again and leave under a new key. What is known after a settlement is kept. */
+  | ({
       readonly end: 'returned';
       readonly outcome: string;
       readonly delayMs: number;
       readonly counted: boolean;
-      /** Known after a settlement. */
-      readonly quantity?: number | null;
-      readonly quantityFrom?: Date | null;
-      readonly quantityTo?: Date | null;
-    }
+    } & Partial<SeenQuantity>)
   | { readonly end: 'dead-lettered'; readonly outcome: string; readonly unlisted: 'not-found' | 'not-tracked' | null }
-  /** Nobody knows; settle it no sooner than after `settleInMs`. */
-  | { readonly end: 'in-doubt'; readonly settleInMs: number; readonly settleRead?: unknown }
+  /** Nobody knows; settled no sooner than `settleInMs` after now and after the deadline of every try. */
+  | { readonly end: 'in-doubt'; readonly settleInMs: number }
   | { readonly end: 'quarantined'; readonly evidence: unknown }
   /** The same bytes go again. */
   | { readonly end: 'open' }
@@ -48,23 +47,45 @@ export interface AttemptEnd {
   readonly cart: 'up' | 'down' | null;
   /** For a cart that is down: when the next probe may go. */
   readonly probeInMs?: number | undefined;
+  /** Whether this was a look whether the cart is back: only those make the pauses grow, not calls that failed side by side. */
+  readonly probe?: boolean;
+  /** A try that ended before its lines could be sent; those that sent were counted when they began. */
+  readonly countsAsTry?: boolean;
 }
+
+/** Pauses before recording is tried again: through a deadlock as well as a database that is just restarting. */
+const recordPausesMs = [20, 100, 500, 2_000] as const;
 
 /**
  * Records how a try ended, in one transaction and compare-and-set throughout: a line or record that meanwhile reached
- * another end keeps that one. A late success is still taken, as long as its line is open, and so stops a pending resend.
+ * another end keeps that one. What the cart said is known only here, so a fault of the database is outlasted; recording
+ * the same end twice changes nothing.
  *
  * Listings are locked first and in key order, as the projector does.
  */
 export async function recordOutcome(database: Database, end: AttemptEnd): Promise<void> {
+  for (const pauseMs of recordPausesMs) {
+    try {
+      return await recordOnce(database, end);
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
+  }
+  await recordOnce(database, end);
+}
+
+async function recordOnce(database: Database, end: AttemptEnd): Promise<void> {
   const client = await database.pool.connect();
   try {
     await client.query('BEGIN');
     await lockListings(client, end);
-    await endAttempt(client, end);
-    if (end.lines.length > 0) await endLines(client, end);
-    await endDelivery(client, end);
-    if (end.cart !== null) await judgeLane(client, end);
+    const effective = (await isStillOpen(client, end)) ? end : ifLate(end);
+    if (effective !== null) {
+      await endAttempt(client, effective);
+      if (effective.lines.length > 0) await endLines(client, effective);
+      await endDelivery(client, effective);
+      if (effective.cart !== null) await judgeLane(client, effective);
+    }
     await client.query('COMMIT');
   } catch (error) {
     await client.query('ROLLBACK').catch(() => undefined);
@@ -72,6 +93,24 @@ export async function recordOutcome(database: Database, end: AttemptEnd): Promis
   } finally {
     client.release();
   }
+}
+
+async function isStillOpen(client: PoolClient, end: AttemptEnd): Promise<boolean> {
+  const found = await client.query<{ open: boolean }>({
+    name: 'lock-attempt',
+    text: 'SELECT ended_at IS NULL AS open FROM attempts WHERE id = $1 FOR UPDATE',
+    values: [end.attemptId],
+  });
+  return found.rows[0]?.open === true;
+}
+
+/**
+ * A try that was given up as lost has been taken over: the same key may be on its way again, or a settlement. Of what it
+ * says late only success still counts, and stops both. Its "nothing was applied" says nothing about the other try.
+ */
+function ifLate(end: AttemptEnd): AttemptEnd | null {
+  const lines = end.lines.filter((line) => line.end === 'delivered');
+  return lines.length === 0 ? null : { ...end, lines, resendInMs: undefined, cart: null, countsAsTry: false };
 }
 
 async function lockListings(client: PoolClient, end: AttemptEnd): Promise<void> {
@@ -88,7 +127,7 @@ async function endAttempt(client: PoolClient, end: AttemptEnd): Promise<void> {
     text: `UPDATE attempts
               SET ended_at = clock_timestamp(), outcome = $2, response = $3,
                   duration_ms = extract(epoch FROM clock_timestamp() - started_at) * 1000
-            WHERE id = $1 AND (ended_at IS NULL OR outcome = 'lost')`,
+            WHERE id = $1`,
     values: [end.attemptId, end.outcome, end.response],
   });
 }
@@ -104,59 +143,66 @@ async function endLines(client: PoolClient, end: AttemptEnd): Promise<void> {
     record_state: line.end in recordStates ? recordStates[line.end as keyof typeof recordStates] : line.end,
     outcome: 'outcome' in line ? line.outcome : null,
     quantity: 'quantity' in line ? (line.quantity ?? null) : null,
-    quantity_from: 'quantityFrom' in line ? (line.quantityFrom ?? null) : null,
-    quantity_to: 'quantityTo' in line ? (line.quantityTo ?? null) : null,
+    seen_from: 'seen' in line ? (line.seen?.from ?? null) : null,
+    seen_to: 'seen' in line ? (line.seen?.to ?? null) : null,
     delay_ms: line.end === 'returned' ? line.delayMs : 0,
     counted: (line.end === 'returned' && line.counted) || line.end === 'dead-lettered' ? 1 : 0,
     unlisted: line.end === 'dead-lettered' ? line.unlisted : null,
     settle_in_ms: line.end === 'in-doubt' ? line.settleInMs : null,
-    settle_read: line.end === 'in-doubt' ? (line.settleRead ?? null) : null,
     evidence: line.end === 'quarantined' ? line.evidence : null,
   }));
   await client.query({
     name: 'end-lines',
     text: endLinesSql,
-    values: [end.deliveryId, end.cartId, JSON.stringify(rows)],
+    values: [end.deliveryId, end.cartId, JSON.stringify(rows), end.attemptId, end.countsAsTry === true ? 1 : 0],
   });
 }
 
 /**
- * $1 delivery, $2 cart, $3 the rows above. What a listing was last seen to show is kept only when this very line ended
- * with a known quantity: after any other end it has to be read before the next delta that may need settling.
- * A cart that does not know the item takes every waiting record of the listing along into its one dead letter.
+ * $1 delivery, $2 cart, $3 the rows above, $4 attempt, $5 tries to add. What a listing was last seen to show is kept only
+ * when this very line ended with a known quantity, or definitely changed nothing: after any other end it has to be read
+ * before the next delta that may need settling. A cart that does not know the item takes every waiting record of the
+ * listing along into its one dead letter. A quarantined line is reached only by a late success: proof, better than a person's word.
  */
 const endLinesSql = `
   WITH rows AS (
     SELECT * FROM jsonb_to_recordset($3::jsonb) AS r (
-      key text, response text, line_state text, record_state text, outcome text, quantity bigint, quantity_from timestamptz,
-      quantity_to timestamptz, delay_ms int, counted int, unlisted text, settle_in_ms int, settle_read jsonb, evidence jsonb)),
+      key text, response text, line_state text, record_state text, outcome text, quantity bigint, seen_from timestamptz,
+      seen_to timestamptz, delay_ms int, counted int, unlisted text, settle_in_ms int, evidence jsonb)),
   lines AS (
     UPDATE delivery_lines d
        SET state = r.line_state, outcome = r.outcome, response = r.response, quantity = r.quantity,
-           settle_at = CASE WHEN r.settle_in_ms IS NULL THEN d.settle_at ELSE clock_timestamp() + r.settle_in_ms * interval '1 millisecond' END,
-           settle_read = r.settle_read, evidence = r.evidence,
+           settle_at = CASE WHEN r.settle_in_ms IS NULL THEN d.settle_at
+                            ELSE greatest(clock_timestamp(), (SELECT max(a.deadline) FROM attempts a WHERE a.delivery_id = $1 AND a.kind = 'send'))
+                                 + r.settle_in_ms * interval '1 millisecond' END,
+           evidence = r.evidence,
            ended_at = CASE WHEN r.line_state = 'done' THEN clock_timestamp() END
       FROM rows r
-     WHERE d.delivery_id = $1 AND d.key = r.key AND d.state IN ('in-flight', 'in-doubt')
+     WHERE d.delivery_id = $1 AND d.key = r.key
+       AND (d.state IN ('in-flight', 'in-doubt') OR d.state = 'quarantined' AND r.record_state = 'delivered')
     RETURNING d.key),
   records AS (
     UPDATE web_stack w
-       SET state = r.record_state, last_response = r.response, attempts_counted = w.attempts_counted + r.counted,
+       SET state = r.record_state, last_response = r.response, attempts = w.attempts + $5, attempts_counted = w.attempts_counted + r.counted,
            delivery_id = CASE WHEN r.record_state = 'waiting' THEN NULL ELSE w.delivery_id END,
            not_before = CASE WHEN r.record_state = 'waiting' AND r.delay_ms > 0
                              THEN clock_timestamp() + r.delay_ms * interval '1 millisecond' END,
            ended_at = CASE WHEN r.record_state = 'delivered' THEN date_trunc('milliseconds', clock_timestamp()) END
       FROM rows r JOIN lines l ON l.key = r.key
-     WHERE w.delivery_id = $1 AND w.key = r.key AND w.state IN ('in-flight', 'in-doubt')),
+     WHERE w.delivery_id = $1 AND w.key = r.key AND w.state IN ('in-flight', 'in-doubt', 'quarantined')),
   joined AS (
     UPDATE web_stack w SET state = 'dead-lettered', last_response = r.response
       FROM rows r JOIN lines l ON l.key = r.key
      WHERE r.unlisted IS NOT NULL AND w.cart_id = $2 AND w.key = r.key AND w.state = 'waiting')
   UPDATE listings s
-     SET last_quantity = r.quantity, last_quantity_from = r.quantity_from, last_quantity_to = r.quantity_to,
+     SET last_quantity = r.quantity,
+         last_quantity_from = CASE WHEN r.quantity IS NOT NULL
+                                   THEN coalesce(r.seen_from, (SELECT a.started_at FROM attempts a WHERE a.id = $4)) END,
+         last_quantity_to = CASE WHEN r.quantity IS NOT NULL THEN coalesce(r.seen_to, clock_timestamp()) END,
          unlisted = CASE WHEN r.line_state = 'done' THEN r.unlisted ELSE s.unlisted END
     FROM rows r JOIN lines l ON l.key = r.key
-   WHERE s.cart_id = $2 AND s.key = r.key AND r.record_state <> 'in-flight'`;
+   WHERE s.cart_id = $2 AND s.key = r.key AND r.record_state <> 'in-flight'
+     AND NOT (r.record_state = 'waiting' AND r.quantity IS NULL)`;
 
 /** A delivery is closed with its last open line; otherwise it is to be sent again, or settled. */
 async function endDelivery(client: PoolClient, end: AttemptEnd): Promise<void> {
@@ -190,9 +236,12 @@ async function judgeLane(client: PoolClient, end: AttemptEnd): Promise<void> {
   }
   await client.query({
     name: 'lane-down',
-    text: `UPDATE lanes SET down_since = coalesce(down_since, clock_timestamp()), probes = probes + 1,
-                            next_probe_at = clock_timestamp() + $2 * interval '1 millisecond', last_response = $3
+    text: `UPDATE lanes SET down_since = coalesce(down_since, clock_timestamp()),
+                            probes = probes + CASE WHEN down_since IS NULL OR $4 THEN 1 ELSE 0 END,
+                            next_probe_at = greatest(clock_timestamp() + $2 * interval '1 millisecond',
+                                                     CASE WHEN down_since IS NOT NULL AND NOT $4 THEN next_probe_at END),
+                            last_response = $3
             WHERE cart_id = $1`,
-    values: [end.cartId, end.probeInMs ?? 0, end.response],
+    values: [end.cartId, end.probeInMs ?? 0, end.response, end.probe === true],
   });
 }

@@ -4,7 +4,6 @@ import {
   createPostgresBackend,
   createRedisBackend,
   type BackendFactory,
-  type IQueueBackend,
   type Processor,
   type QueueOptions,
   type WorkerOptions,
@@ -22,7 +21,7 @@ export interface QueueBackend {
   /** What BullMQ calls a connection; shared by everything made here. */
   readonly connection: QueueOptions['connection'];
   readonly prefix: string;
-  readonly factory: BackendFactory<IQueueBackend, QueueOptions['connection']>;
+  readonly factory: BackendFactory;
   /** How many lanes one process may open. */
   readonly lanesMax: number;
   createQueue(name: string, options?: Omit<QueueOptions, 'connection' | 'prefix'>): Queue;
@@ -58,16 +57,9 @@ async function redisBackend(url: string, prefix: string, onError: (error: Error)
   connection.on('error', onError);
   await connection.connect();
   await refuseForgetfulRedis(connection, onError);
-  return backend(
-    'redis',
-    prefix,
-    connection,
-    createRedisBackend as unknown as QueueBackend['factory'],
-    Number.POSITIVE_INFINITY,
-    async () => {
-      await connection.quit().catch(() => connection.disconnect());
-    },
-  );
+  return backend('redis', prefix, connection, createRedisBackend, Number.POSITIVE_INFINITY, async () => {
+    await connection.quit().catch(() => connection.disconnect());
+  });
 }
 
 /** A Redis that evicts keys under pressure drops jobs at random; one without AOF forgets them at a restart. */
@@ -91,7 +83,7 @@ async function refuseForgetfulRedis(connection: Redis, onError: (error: Error) =
 /** @returns null where the server does not allow CONFIG (managed services); their documentation has to be trusted then */
 async function configOf(connection: Redis, name: string): Promise<string | null> {
   try {
-    const answer = (await connection.config('GET', name)) as string[];
+    const answer = await connection.config('GET', name);
     return answer[1] ?? null;
   } catch {
     return null;
@@ -113,7 +105,7 @@ async function postgresBackend(options: {
   return backend(
     'postgres',
     defaultPrefix,
-    pool as unknown as QueueOptions['connection'],
+    pool,
     createPostgresBackend as unknown as QueueBackend['factory'],
     options.config.lanesMax,
     () => pool.end(),

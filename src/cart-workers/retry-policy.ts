@@ -38,9 +38,9 @@ export const retryLimits = {
 
 /** Judges a try that ended in an error. */
 export function judge(error: CartError, attempted: Attempted): Verdict {
-  if (error.certainty === 'ambiguous') return judgeAmbiguous(attempted);
+  if (error.certainty === 'ambiguous') return judgeAmbiguous(attempted, 0);
   // Proof that *this* try did nothing says nothing about the one before.
-  if (attempted.ambiguousBefore) return judgeAmbiguous(attempted);
+  if (attempted.ambiguousBefore) return judgeAmbiguous(attempted, throttleMs(error) ?? 0);
   const cartDown = isAboutTheCart(error);
   if (cartDown) return { kind: 'return', delayMs: throttleMs(error) ?? 0, counted: false, cartDown };
   return judgeRefusal(attempted);
@@ -69,16 +69,20 @@ export function probeDelayMs(probes: number, random: number): number {
   return Math.round(ceiling / 2 + (ceiling / 2) * random);
 }
 
-function judgeAmbiguous(attempted: Attempted): Verdict {
-  const keyed = attempted.delivery === 'idempotency-key' || attempted.delivery === 'compare-and-set';
-  if (keyed && (attempted.keyLifeMs === null || attempted.keyAgeMs < attempted.keyLifeMs)) {
-    return {
-      kind: 'resend',
-      delayMs: backoffMs(attempted.resends + 1, attempted.random),
-      cartDown: attempted.resends > 0,
-    };
-  }
-  return { kind: 'settle' };
+function judgeAmbiguous(attempted: Attempted, delayMsMin: number): Verdict {
+  if (!mayResend(attempted)) return { kind: 'settle' };
+  const delayMs = Math.max(delayMsMin, backoffMs(attempted.resends + 1, attempted.random));
+  return { kind: 'resend', delayMs, cartDown: attempted.resends > 0 };
+}
+
+/** Whether the cart still knows the delivery's key, so that the same bytes cannot be applied a second time. */
+export function mayResend({
+  delivery,
+  keyLifeMs,
+  keyAgeMs,
+}: Pick<Attempted, 'delivery' | 'keyLifeMs' | 'keyAgeMs'>): boolean {
+  const keyed = delivery === 'idempotency-key' || delivery === 'compare-and-set';
+  return keyed && (keyLifeMs === null || keyAgeMs < keyLifeMs);
 }
 
 /** Unreachable, throttled, not let in: no line is to blame, and no other line would fare better. */
@@ -93,6 +97,7 @@ function isAboutTheCart(error: CartError): boolean {
   }
 }
 
-function throttleMs(error: CartError): number | null {
+/** How long the cart asked to be left alone; null where it did not. */
+export function throttleMs(error: CartError): number | null {
   return 'retryAfterMs' in error && typeof error.retryAfterMs === 'number' ? error.retryAfterMs : null;
 }

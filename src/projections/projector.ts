@@ -168,20 +168,24 @@ export class Projector {
       return factsMax;
     }
     if (factsMax > 1) return 1;
-    const stopped = {
-      stream: poison.stream,
-      version: poison.version,
-      type: poison.fact.type,
-      error: text,
-      at: new Date().toISOString(),
-    };
-    this.dependencies.log.error(
-      `The projector STOPPED at ${stopped.type} (${stopped.stream}, version ${stopped.version}): ${text}. Nothing was skipped; mend the cause, then resume it.`,
-    );
-    await this.dependencies.database.pool
-      .query('UPDATE projection_checkpoints SET stopped = $2 WHERE name = $1', [projection, JSON.stringify(stopped)])
-      .catch(() => undefined);
+    await this.stopAt(poison, text);
     return batchFactsMax;
+  }
+
+  private async stopAt(poison: RecordedFact, why: string): Promise<void> {
+    const { stream, version } = poison;
+    const stopped = { stream, version, type: poison.fact.type, error: why, at: new Date().toISOString() };
+    this.dependencies.log.error(
+      `The projector STOPPED at ${stopped.type} (${stream}, version ${version}): ${why}. Nothing was skipped; mend the cause, then resume it.`,
+    );
+    try {
+      await this.dependencies.database.pool.query('UPDATE projection_checkpoints SET stopped = $2 WHERE name = $1', [
+        projection,
+        JSON.stringify(stopped),
+      ]);
+    } catch {
+      // The next step meets the same fact and stops at it again.
+    }
   }
 }
 
@@ -240,7 +244,7 @@ export async function readProjectorStatus(database: Database): Promise<Projector
   const row = found.rows[0];
   const held = holder.rows[0];
   return {
-    state: row?.stopped == null ? 'following' : 'stopped',
+    state: (row?.stopped ?? null) === null ? 'following' : 'stopped',
     lagFacts: Number(row?.lag_facts ?? 0),
     lagMs: Number(row?.lag_ms ?? 0),
     stopped: row?.stopped ?? null,
