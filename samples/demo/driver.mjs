@@ -7,6 +7,7 @@ import { playFirstActs } from './first-acts.mjs';
 import { Hub } from './hub.mjs';
 import { Kill } from './kill.mjs';
 import { LaneWatch } from './lane-watch.mjs';
+import { Meter } from './meter.mjs';
 import { Model, randomOf } from './model.mjs';
 import { NaiveWorld } from './naive.mjs';
 import { connectShops, fillShops, loadCatalogue, untilQuiet } from './opening.mjs';
@@ -106,6 +107,11 @@ async function playDay({ hub, shops, catalogue, beside, options, screen }) {
   const openedAt = Date.now();
 
   const model = new Model(catalogue);
+  if (beside) {
+    const meter = new Meter(model.totals([]), both);
+    model.onChange = (sku, delta) => meter.move(sku, delta);
+    beside.measure(meter);
+  }
   const guard = new CollisionGuard();
   const day = new TradingDay({ hub, shops, model, guard, beside });
   const rush = () => void rushHour(day, catalogue, options.seed).catch(() => undefined);
@@ -129,7 +135,7 @@ async function playDay({ hub, shops, catalogue, beside, options, screen }) {
   screen.event(`the day is over: ${day.tally.bought} orders in the shops, ${day.tally.soldOut} customers found an item sold out, ${day.tally.closed} a closed shop; ${hub.resent} calls to the hub were sent again`);
   await closeDay({ hub, shops: both, model, day, screen });
   lanes.stop();
-  lanes.add('shop-b', outage.downAt, outage.upAt, 'shop B was down');
+  lanes.add({ cartId: shops.B.cartId, key: null, from: outage.downAt, to: outage.upAt });
   return conclude({ hub, both, model, morning, openedAt, lanes, outage, kill, screen, beside });
 }
 
@@ -137,7 +143,8 @@ async function playDay({ hub, shops, catalogue, beside, options, screen }) {
 async function rushHour(day, catalogue, seed) {
   const random = randomOf(seed + 2);
   const inStore = catalogue.filter((item) => item.pieces['STORE'] >= 6).map((item) => item.sku);
-  await Promise.all(Array.from({ length: RUSH_SALES }, () => day.sell([random.pick(inStore), random.pick(inStore)], 1)));
+  const first = random.between(0, inStore.length - RUSH_SALES);
+  await Promise.all(inStore.slice(first, first + RUSH_SALES).map((sku) => day.sell([sku], 1)));
 }
 
 /** Once the hub is back and nothing is in doubt any more, customers may buy what they like again. */
@@ -196,24 +203,32 @@ async function conclude({ hub, both, model, morning, openedAt, lanes, outage, ki
   const differences = differencesOf(verdict);
   const proof = lostAndDoubled(verdict, morning, both, openedAt);
   const latency = latenciesOf(records, lanes);
-  const naive = (await beside?.conclude(screen, verdict, both)) ?? null;
-  const summary = summaryOf({ verdict, differences, proof, latency, outage, model, kill, naive });
   screen.line(`  ${kill.sentence(await kill.aftermath(records), proof)}`);
   await printTrace(screen, hub, records, both);
   printLatency(screen, latency, outage);
   printDeadLetters(screen, verdict.deadLetters, verdict.quarantined);
   printTable(screen, verdict, both, differences);
   printProof(screen, proof, verdict);
+  const naive = (await beside?.conclude(screen)) ?? null;
+  const summary = summaryOf({ verdict, differences, proof, latency, outage, model, kill, naive });
   return { summary, well: endedWell(summary, verdict.deadLetters) };
 }
 
-/** A lane stands still from the kill until a worker has taken it over, which shows in its first delivery after that. */
+/**
+ * A lane stands still from the kill until a worker has taken it over, which shows in its first delivery after that. What
+ * was accepted by then waits in line; and a listing with something in doubt waits until that is settled.
+ */
 function addTakeovers(lanes, kill, /** @type {any[]} */ records) {
+  const killed = new Date(kill.killedAt).toISOString();
   const back = new Date(kill.backAt).toISOString();
-  for (const cart of new Set(records.map((record) => record.cart))) {
-    const ends = records.filter((record) => record.cart === cart && record.state === 'delivered' && record.endedAt > back);
-    const first = Math.min(...ends.map((record) => Date.parse(record.endedAt)));
-    lanes.add(cart, kill.killedAt, Number.isFinite(first) ? Math.max(first, kill.backAt) : kill.backAt, 'the hub was down');
+  for (const cartId of new Set(records.map((record) => record.cartId))) {
+    const later = records.filter((record) => record.cartId === cartId && record.state === 'delivered' && record.endedAt > back);
+    const taken = later.map((record) => record.endedAt).sort()[0] ?? back;
+    const queued = later.filter((record) => record.acceptedAt <= taken && !kill.inFlight.has(record.id)).map((record) => record.endedAt);
+    lanes.add({ cartId, key: null, from: kill.killedAt, to: Date.parse(queued.sort().at(-1) ?? taken) });
+    for (const { key, endedAt } of later.filter((record) => record.acceptedAt <= killed)) {
+      lanes.add({ cartId, key, from: kill.killedAt, to: Date.parse(endedAt) });
+    }
   }
 }
 

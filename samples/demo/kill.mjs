@@ -1,4 +1,5 @@
 // The hub is killed while deliveries are under way, started again, and asked what became of them.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DemoError } from './child.mjs';
 import { tellShopOfHub } from './opening.mjs';
 import { clock, plural, seconds } from './screen.mjs';
@@ -12,6 +13,8 @@ const WORDS = {
   applied: 'after it was applied, before the answer',
   answered: 'right after the answer',
 };
+
+const LOSE_MS = 200;
 
 /**
  * Counts the calls by which the hub changes stock in the shops, and kills the hub during the n-th: by n modulo 3 before
@@ -74,13 +77,25 @@ export class Kill {
     this.killedAt = Date.now();
     this.beside?.crash();
     const { screen } = this;
-    screen.event(`${screen.paint('red', 'hub killed')} (SIGKILL) during delivery ${this.killAt} of the day, at ${shop.name}, ${WORDS[moment]}`, this.killedAt);
-    for (const each of Object.values(this.shops)) await each.faults({}).catch(() => undefined);
-    await this.#startAgain();
+    screen.event(`${screen.paint('red', 'hub killed')} (SIGKILL) during delivery ${this.killAt} of the day, at ${shop.name}, ${WORDS[moment]}${this.#losesCall ? '; the call is lost on its way' : ''}`, this.killedAt);
+    await Promise.all([this.#mendShops(shop), this.#startAgain()]);
     this.backAt = Date.now();
     await this.#lookAround();
     screen.event(`${screen.paint('green', 'hub back')} after ${seconds(this.backAt - this.killedAt)}, on the same data`, this.backAt);
     this.#resolve();
+  }
+
+  /** Every other kill before the shop applies its call takes the call along, so that both stories are told. */
+  get #losesCall() {
+    return this.killAt % 6 === 0;
+  }
+
+  async #mendShops(victim) {
+    if (this.#losesCall) {
+      await victim.faults({ dropBeforeApply: true }).catch(() => undefined);
+      await sleep(LOSE_MS);
+    }
+    for (const shop of Object.values(this.shops)) await shop.faults({}).catch(() => undefined); // it may be down just now
   }
 
   async #startAgain() {

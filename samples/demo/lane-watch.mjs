@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const LOOK_MS = 100;
 
-/** @typedef {{cart: string | null, from: number, to: number, why: string}} Gap cart null: every cart */
+/** @typedef {{cartId: string, key: string | null, from: number, to: number}} Gap key null: the whole lane, else one listing */
 
 export class LaneWatch {
   /** @type {Gap[]} */ #gaps = [];
@@ -27,15 +27,15 @@ export class LaneWatch {
   }
 
   /** Adds what the driver itself knows better than any light. */
-  add(/** @type {string | null} */ cart, /** @type {number} */ from, /** @type {number} */ to, /** @type {string} */ why) {
-    this.#gaps.push({ cart, from, to, why });
+  add(/** @type {Gap} */ gap) {
+    this.#gaps.push(gap);
   }
 
   /** Whether the lane of the record's cart was green from acceptance to delivery. */
-  wasGreen(/** @type {{cart: string, acceptedAt: string, endedAt: string}} */ { cart, acceptedAt, endedAt }) {
+  wasGreen(/** @type {{cartId: string, key: string, acceptedAt: string, endedAt: string}} */ { cartId, key, acceptedAt, endedAt }) {
     const [from, to] = [Date.parse(acceptedAt), Date.parse(endedAt)];
     return ![...this.#gaps, ...this.#open.values()].some(
-      (gap) => (gap.cart === null || gap.cart === cart) && gap.from <= to && gap.to >= from,
+      (gap) => gap.cartId === cartId && (gap.key === null || gap.key === key) && gap.from <= to && gap.to >= from,
     );
   }
 
@@ -46,7 +46,7 @@ export class LaneWatch {
       this.#open.delete(lane.cartId);
     } else if (open === undefined) {
       const from = lane.downSince === null ? now - LOOK_MS : Date.parse(lane.downSince);
-      this.#open.set(lane.cartId, { cart: lane.cartId, from, to: Number.POSITIVE_INFINITY, why: lane.light });
+      this.#open.set(lane.cartId, { cartId: lane.cartId, key: null, from, to: Number.POSITIVE_INFINITY });
     }
   }
 }

@@ -8,6 +8,7 @@ export class Model {
   /** @type {Map<string, Map<string, number>>} pieces by SKU and location */ #pieces = new Map();
   /** Changes of stock asked for through the API and accepted; sales in the shops are counted from their orders. */
   changes = 0;
+  /** @type {(sku: string, delta: number) => void} */ onChange = () => {};
 
   /** @param {import('./catalogue.mjs').CatalogueItem[]} catalogue */
   constructor(catalogue) {
@@ -46,6 +47,7 @@ export class Model {
   }
 
   #set(/** @type {string} */ sku, /** @type {string} */ location, /** @type {number} */ quantity) {
+    this.onChange(sku, quantity - this.at(sku, location));
     this.#pieces.get(sku)?.set(location, quantity);
   }
 }

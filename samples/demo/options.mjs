@@ -3,8 +3,8 @@ import { parseArgs } from 'node:util';
 
 export const EXIT = { agree: 0, differ: 1, usage: 2, fault: 3, timeout: 4, interrupted: 130 };
 
-const KILL_AT_DEFAULT = 160;
-const KILL_AT_MAX = 300;
+const KILL_AT_DEFAULT = 260;
+const KILL_AT_MAX = 400;
 const TIMEOUT_DEFAULT_S = 180;
 
 export const help = `Onhand demo: a trading day in fast motion, against a real hub and two sample shops.
@@ -19,7 +19,8 @@ export const help = `Onhand demo: a trading day in fast motion, against a real h
                  Ubuntu as root, one installed with apt-get
   --naive        show the same day beside it with absolute pushes and blind retries, as most connectors do
   --kill-at N    kill the hub (SIGKILL) while the N-th delivery of the day is under way, 1 to ${KILL_AT_MAX} (default ${KILL_AT_DEFAULT}).
-                 N modulo 3 decides when: 0 before the shop applies it, 1 after, 2 right after it has answered
+                 N modulo 3 decides when: 0 before the shop applies it, 1 after that, 2 right after it has
+                 answered. Where N is a multiple of 6, the call is lost on its way as well
   --seed N       another day with other sales (default 1)
   --timeout S    with --once: give up after S seconds (default ${TIMEOUT_DEFAULT_S})
   --help         print this

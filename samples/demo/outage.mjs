@@ -1,6 +1,6 @@
 // Shop B goes down for some seconds while trading goes on, and comes back.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { plural, seconds } from './screen.mjs';
+import { clock, plural, seconds } from './screen.mjs';
 
 const CATCH_UP_TIMEOUT_MS = 60_000;
 const LOOK_MS = 100;
@@ -40,10 +40,11 @@ export class Outage {
       await sleep(LOOK_MS);
     }
     if (shown === null) return;
-    const { first, waiting, heldBackBy } = shown;
+    const { first, waiting } = shown;
+    const lane = (await hub.get('/v1/lanes')).data.find((row) => row.cartId === shop.cartId);
     screen.line(`          first of ${waiting} waiting for ${shop.name}: ${signed(first.delta)} × ${first.sku} (${first.cause.type}), it shall show ${first.target}`);
-    screen.line(`          ${plural(first.attempts, 'attempt')}, last response: ${first.lastResponse ?? 'none yet'}`);
-    if (heldBackBy !== null) screen.line(`          ${heldBackBy}`);
+    const next = lane?.nextProbeAt ? `; next try at ${clock(Date.parse(lane.nextProbeAt))}` : '';
+    screen.line(`          ${plural(first.attempts, 'attempt')}, last response: ${first.lastResponse ?? 'none yet'}${next}`);
   }
 
   /** Until all that had waited for the shop has reached it. */

@@ -5,7 +5,7 @@ import { ORDER_LOCATION, randomOf } from './model.mjs';
 export const DAY_MS = 16_000;
 export const OUTAGE = { atMs: 4_500, lengthMs: 4_000 };
 const TRANSFER_TAKES_MS = 1_200;
-const COUNTS = { buyers: 95, tillSales: 70, counts: 8, returns: 6, receipts: 20, adjustments: 36, transfers: 8, supplierLines: 40 };
+const COUNTS = { buyers: 95, tillSales: 70, counts: 8, returns: 6, receipts: 20, adjustments: 36, transfers: 8, supplierLines: 12 };
 /** Of so many purchases one goes for the few pieces that everybody wants. */
 const SCARCE_SHARE = 0.35;
 const ALTERNATIVES = 4;

@@ -27,7 +27,7 @@ export function summaryOf({ verdict, differences, proof, latency, outage, model,
     doubled: proof.doubled,
     quarantined: verdict.quarantined.length,
     deadLetters: verdict.deadLetters.length,
-    ...(naive !== null && { naive }),
+    ...(naive !== null && { beside: naive }),
   };
 }
 
@@ -72,7 +72,7 @@ export async function printTrace(screen, hub, records, shops) {
   const sku = '00417';
   const ways = [];
   for (const shop of shops) {
-    const first = records.findLast((record) => record.cart === shop.cartId && record.sku === sku && record.state === 'delivered');
+    const first = records.findLast((record) => record.cartId === shop.cartId && record.sku === sku && record.state === 'delivered');
     if (first !== undefined) ways.push({ shop, record: first });
   }
   if (ways.length === 0) return;

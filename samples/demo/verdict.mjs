@@ -60,7 +60,7 @@ export function lostAndDoubled({ truth, shown, journals, records }, morning, sho
       const shouldHave = right - (morning[n].get(key) ?? 0) - (sold.get(key) ?? 0);
       const surplus = (applied.get(key) ?? 0) - shouldHave;
       if (surplus === 0) continue;
-      const deltas = records.filter((record) => record.cart === shops[n].cartId && record.key === key).map((record) => record.delta);
+      const deltas = records.filter((record) => record.cartId === shops[n].cartId && record.key === key).map((record) => record.delta);
       const doubled = deltas.includes(surplus) || (!deltas.includes(-surplus) && Math.sign(surplus) === Math.sign(shouldHave));
       if (doubled) found.doubled += 1;
       else found.lost += 1;

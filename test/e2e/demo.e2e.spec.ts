@@ -1,0 +1,51 @@
+import { spawn } from 'node:child_process';
+import { readdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const TIMEOUT_MS = 240_000;
+
+describe('npm run demo', () => {
+  it(
+    'plays a day with an outage and a kill, and ends with everything in agreement',
+    async () => {
+      const before = await leftOver();
+      const { code, stdout, stderr } = await runDemo(['--once', '--json', '--kill-at', '61']);
+      expect(code, stderr).toBe(0);
+      // One JSON object and nothing else.
+      expect(stdout.trim().split('\n')).toHaveLength(1);
+      const summary = JSON.parse(stdout) as Record<string, unknown> & { latencyMs: { p99: number } };
+      expect(summary).toMatchObject({ agree: true, kills: 1, lost: 0, doubled: 0, quarantined: 0, deadLetters: 1 });
+      expect(summary.latencyMs.p99).toBeLessThan(5_000);
+      expect(await leftOver()).toEqual(before);
+    },
+    TIMEOUT_MS,
+  );
+
+  it('explains itself without starting anything', async () => {
+    const help = await runDemo(['--help']);
+    expect(help.code).toBe(0);
+    expect(help.stdout).toContain('--kill-at');
+    const wrong = await runDemo(['--kill-at', 'soon']);
+    expect(wrong.code).toBe(2);
+    expect(wrong.stderr).toContain('--kill-at must be a whole number');
+  });
+});
+
+/** Folders of demos under .onhand/. */
+async function leftOver(): Promise<string[]> {
+  const names = await readdir(`${root}.onhand`).catch(() => []);
+  return names.filter((name) => name.startsWith('demo-')).sort();
+}
+
+function runDemo(args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, ['samples/run-demo.mjs', ...args], { cwd: root });
+  const said = { stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (said.stdout += chunk));
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (said.stderr += chunk));
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code, ...said }));
+  });
+}
