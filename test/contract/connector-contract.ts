@@ -213,6 +213,8 @@ export function connectorContract(kind: ShopKind, connector: Connector): void {
         const wrong = 'whsec_d3JvbmctcGFzc3dvcmQ=';
         const error = await thrownBy(sendLines(connector, { ...cart, secret: wrong }, one));
         expect(error).toBeInstanceOf(CartRejectedError);
+        // Or a mistyped password would make a dead letter of everything that waits.
+        expect((error as CartRejectedError).scope).toBe('cart');
         expect(error.response).not.toContain(wrong);
         expect(await deltas()).toBe(before);
         expect(await thrownBy(connector.testConnection({ ...cart, secret: wrong }, soon()))).toBeInstanceOf(

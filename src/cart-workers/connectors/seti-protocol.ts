@@ -165,7 +165,8 @@ export function refuseSetiError(text: string, wrote: boolean): void {
   const error = setiError(text);
   if (error === null) return;
   const response = `SETIError: ${error}`;
-  throw wrote && !accessDenied(error) ? new OutcomeUnknownError(response) : new CartRejectedError(response);
+  if (accessDenied(error)) throw new CartRejectedError(response, { scope: 'cart' });
+  throw wrote ? new OutcomeUnknownError(response) : new CartRejectedError(response);
 }
 
 export function accessDenied(text: string): boolean {

@@ -149,7 +149,8 @@ function readRoot(text: string, name: 'SETIProducts' | 'SETIOrders'): { root: Ex
   const code = textOf(response['ResponseCode']);
   if (code === '3') {
     const words = textOf(response['ResponseDescription']);
-    throw new CartRejectedError(accessDenied(words) ? words : `the cart answered an error: ${words}`);
+    if (accessDenied(words)) throw new CartRejectedError(words, { scope: 'cart' });
+    throw new CartRejectedError(`the cart answered an error: ${words}`);
   }
   if (code !== '1' && code !== '2') throw new OutcomeUnknownError(`the answer has the unknown ResponseCode "${code}"`);
   return { root: root as Exclude<Xml, string>, ended: code === '2' };

@@ -155,7 +155,9 @@ describe('a script that refuses', () => {
 
   it('leaves a change in doubt for any error but a denied login, and its words show no password', async () => {
     const denied = await script(() => 'SETIError: Access denied for u/p4ss');
-    await expect(delta(denied.cart)).rejects.toThrow(new CartRejectedError('SETIError: Access denied for u/•••'));
+    await expect(delta(denied.cart)).rejects.toThrow(
+      new CartRejectedError('SETIError: Access denied for u/•••', { scope: 'cart' }),
+    );
     const broken = await script(() => 'SETIError: deadlock with password=p4ss');
     await expect(delta(broken.cart)).rejects.toThrow(new OutcomeUnknownError('SETIError: deadlock with password=•••'));
   });

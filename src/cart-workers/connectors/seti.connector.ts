@@ -256,7 +256,9 @@ async function ask(
 
 function withoutSecrets(error: CartError, cart: CartConnection): CartError {
   const response = answerText(error.response, [cart.secret]);
-  return error instanceof CartRejectedError ? new CartRejectedError(response) : new OutcomeUnknownError(response);
+  return error instanceof CartRejectedError
+    ? new CartRejectedError(response, { scope: error.scope })
+    : new OutcomeUnknownError(response);
 }
 
 /** UTF-8 unless the answer declares the older Western encodings, which scripts of old shops do. */

@@ -77,7 +77,9 @@ export function webhookHeaders(id: string, nowMs: number, body: string, secret: 
   try {
     signature = new Webhook(secret).sign(id, moment, body);
   } catch {
-    throw new CartRejectedError('the signing secret cannot be read: it must look like whsec_… (base64)');
+    throw new CartRejectedError('the signing secret cannot be read: it must look like whsec_… (base64)', {
+      scope: 'cart',
+    });
   }
   return { 'webhook-id': id, 'webhook-timestamp': String(Math.floor(nowMs / 1000)), 'webhook-signature': signature };
 }
@@ -172,15 +174,16 @@ export function parseAnswer<Schema extends z.ZodType>(schema: Schema, body: stri
 }
 
 /** Statuses by which a receiver refuses a call before it touches stock; every other one but 200 proves nothing. */
-const REFUSING_STATUSES: ReadonlySet<number> = new Set([
-  301, 307, 308, 400, 401, 403, 404, 405, 409, 410, 413, 415, 422,
-]);
+const REFUSING_STATUSES: ReadonlySet<number> = new Set([400, 409, 413, 415, 422]);
+/** Among those, the ones that no other request would escape: a wrong address or a secret that does not fit. */
+const CLOSED_STATUSES: ReadonlySet<number> = new Set([301, 307, 308, 401, 403, 404, 405, 410]);
 
 /** @throws CartRejectedError or OutcomeUnknownError for every status but 200 */
 export function refuseStatus(status: number, body: string, secrets: readonly string[]): void {
   if (status === 200) return;
   const hint = status >= 300 && status < 400 ? ' (redirects are not followed: enter the final address)' : '';
   const response = answerText(`HTTP ${status}${hint}: ${body}`, secrets);
+  if (CLOSED_STATUSES.has(status)) throw new CartRejectedError(response, { scope: 'cart' });
   throw REFUSING_STATUSES.has(status) ? new CartRejectedError(response) : new OutcomeUnknownError(response);
 }
 

@@ -33,21 +33,27 @@ export class Comparisons {
       removeOnComplete: { age: KEPT_SECONDS, count: KEPT_COUNT },
       removeOnFail: { age: KEPT_SECONDS, count: KEPT_COUNT },
     });
-    const job = (await this.queue.getJob(added.id!)) ?? added;
-    return shown(job);
+    return (await this.shownById(added.id!)) ?? (await shown(added, await added.getState()));
   }
 
   async status(cartId: string, id: string) {
-    const job = await this.queue.getJob(id);
-    const status = job && (await shown(job));
+    const status = await this.shownById(id);
     return status?.cartId === cartId ? status : null;
+  }
+
+  /** The state is asked before the job is loaded: a job that ends in between has its result, never an end without one. */
+  private async shownById(id: string) {
+    const state = await this.queue.getJobState(id);
+    const job = await this.queue.getJob(id);
+    return job === undefined ? null : shown(job, state);
   }
 
   async last(cartId: string) {
     const jobs = await this.queue.getJobs(['active', 'waiting', 'delayed', 'completed', 'failed'], 0, KEPT_COUNT);
     const own = jobs.filter((job) => comparisonData.safeParse(job?.data).data?.cartId === cartId);
     own.sort((a, b) => b.timestamp - a.timestamp);
-    return Promise.all(own.slice(0, SHOWN_MAX).map(shown));
+    const listed = await Promise.all(own.slice(0, SHOWN_MAX).map((job) => this.shownById(job.id!)));
+    return listed.filter((status) => status !== null);
   }
 }
 
@@ -57,9 +63,9 @@ const KEPT_SECONDS = 7 * 86_400;
 const KEPT_COUNT = 500;
 const SHOWN_MAX = 20;
 
-async function shown(job: Job) {
+function shown(job: Job, jobState: string) {
   const { cartId, direction, by } = comparisonData.parse(job.data);
-  const state = stateOf(await job.getState());
+  const state = stateOf(jobState);
   const progress = comparisonProgress.safeParse(job.progress);
   return {
     id: job.id!,
