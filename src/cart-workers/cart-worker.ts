@@ -1,13 +1,14 @@
-import { hostname } from 'node:os';
 import type { Database } from '../database.js';
 import type { CartDirectory, ReachableCart } from './cart-directory.js';
 import { claim, type Claim, type ClaimTerms } from './claim.js';
 import { CartError } from './connectors/cart-error.js';
 import type { LineAnswer } from './connectors/connector.js';
+import { databaseNow } from './database-clock.js';
+import { downFor } from './lane-down.js';
 import type { LaneJobData } from './lane-job.js';
 import { recordOutcome, type LineEnd } from './outcome.js';
 import { readQuantities } from './read-cart.js';
-import { judge, judgeRefusal, probeDelayMs } from './retry-policy.js';
+import { judge, judgeRefusal, mayResend, probeDelayMs, throttleMs } from './retry-policy.js';
 import { settleDelivery, type OrdersUpToDate } from './settle-delivery.js';
 
 /** What the lane does with the job afterwards. `again`: the same job, later; nothing else keeps the delivery alive. */
@@ -17,10 +18,14 @@ export interface CartWorkerDependencies {
   readonly database: Database;
   readonly directory: CartDirectory;
   readonly ordersUpToDate: OrdersUpToDate;
+  /** Under which name this worker says that it lives: see WorkerPresence. */
+  readonly workerName: string;
   readonly log: { warn(text: string): void };
 }
 
-const workerName = `${hostname()}-${process.pid}`;
+/** Reading before sending again and again means that the reading does not stick; the lane goes on with others meanwhile. */
+const readsMax = 2;
+const readAgainMs = 1_000;
 /** A settlement looks at the orders twice and reads the cart twice: that many calls' time. */
 const settleCalls = 8;
 
@@ -35,27 +40,31 @@ export async function workOn(
   signal: AbortSignal,
 ): Promise<JobEnd> {
   const cart = await dependencies.directory.cart(cartId);
-  const terms = termsOf(cart);
-  for (;;) {
+  const terms = termsOf(cart, dependencies.workerName);
+  for (let reads = 0; ;) {
     const claimed = await claim(dependencies.database, job, terms);
     if (claimed.kind === 'gone') return { kind: 'done' };
     if (claimed.kind === 'busy') return { kind: 'busy', inMs: claimed.retryInMs };
     switch (claimed.purpose) {
       case 'read':
-        if (await readBefore(dependencies, cart, claimed, signal)) continue;
-        return { kind: 'done' };
+        if (!(await readBefore(dependencies, cart, claimed, signal))) return { kind: 'done' };
+        reads += 1;
+        if (reads === readsMax) return { kind: 'busy', inMs: readAgainMs };
+        continue;
       case 'settle':
         await settleDelivery(dependencies, cart, claimed, signal);
         return { kind: 'done' };
       case 'send':
-        return send(dependencies, cart, claimed, signal);
+        return claimed.ambiguous && !mayResend(ageOf(cart, claimed))
+          ? await giveUpKey(dependencies.database, cart, claimed)
+          : await send(dependencies, cart, claimed, signal);
       default:
         return claimed.purpose satisfies never;
     }
   }
 }
 
-function termsOf(cart: ReachableCart): ClaimTerms {
+function termsOf(cart: ReachableCart, worker: string): ClaimTerms {
   const { capabilities } = cart.connector;
   const { requestTimeoutMs, quietTimeMs } = cart.settings;
   return {
@@ -65,7 +74,7 @@ function termsOf(cart: ReachableCart): ClaimTerms {
     requestTimeoutMs,
     settleTimeoutMs: requestTimeoutMs * settleCalls,
     quietTimeMs,
-    worker: workerName,
+    worker,
   };
 }
 
@@ -76,18 +85,36 @@ async function send(
   signal: AbortSignal,
 ): Promise<JobEnd> {
   const { connector, connection } = cart;
-  const from = new Date();
   try {
     const answers = await connector.sendDeltas(
       connection,
       { idempotencyKey: claimed.deliveryId, createdAtMs: claimed.createdAtMs, lines: claimed.lines },
       { deadlineMs: claimed.deadlineMs, signal },
     );
-    return await recordAnswers(dependencies.database, cart, claimed, answers, from);
+    return await recordAnswers(dependencies.database, cart, claimed, answers);
   } catch (error) {
     if (!(error instanceof CartError)) throw error;
     return await recordError(dependencies.database, cart, claimed, error);
   }
+}
+
+/** How old the delivery's key will be when a call that begins now has ended. */
+function ageOf(cart: ReachableCart, claimed: Claim) {
+  const { delivery, keyLifeMs } = cart.connector.capabilities;
+  return { delivery, keyLifeMs, keyAgeMs: Date.now() + cart.settings.requestTimeoutMs - claimed.createdAtMs };
+}
+
+/** The cart may have forgotten the key by now, so that the same bytes would be applied a second time: nothing is sent. */
+async function giveUpKey(database: Database, cart: ReachableCart, claimed: Claim): Promise<JobEnd> {
+  const response = 'The cart may have forgotten the key by now; it is not sent again';
+  await recordOutcome(database, {
+    ...endOf(claimed),
+    outcome: 'key-expired',
+    response,
+    lines: openLines(claimed).map(({ key }) => inDoubt(cart, key, response)),
+    cart: null,
+  });
+  return { kind: 'done' };
 }
 
 async function recordAnswers(
@@ -95,26 +122,15 @@ async function recordAnswers(
   cart: ReachableCart,
   claimed: Claim,
   answers: readonly LineAnswer[],
-  from: Date,
 ): Promise<JobEnd> {
-  const to = new Date();
-  const lines = claimed.lines.map((line, index): LineEnd => {
-    const answer = answers[index];
-    if (answer === undefined || answer.key !== line.key) {
-      return unknownLine(cart, line.key, 'The answer does not speak of this item');
-    }
+  const answerOf = new Map(answers.map((answer) => [answer.key, answer]));
+  const lines = openLines(claimed).map((line): LineEnd => {
+    const answer = answerOf.get(line.key);
+    if (answer === undefined) return unknownLine(cart, line.key, 'The answer does not speak of this item');
     const { key, response } = answer;
     switch (answer.outcome) {
       case 'applied':
-        return {
-          key,
-          response,
-          end: 'delivered',
-          outcome: 'applied',
-          quantity: answer.quantity,
-          quantityFrom: answer.quantity === null ? null : from,
-          quantityTo: answer.quantity === null ? null : to,
-        };
+        return { key, response, end: 'delivered', outcome: 'applied', quantity: answer.quantity, seen: null };
       case 'not-found':
       case 'not-tracked':
         return { key, response, end: 'dead-lettered', outcome: answer.outcome, unlisted: answer.outcome };
@@ -131,9 +147,7 @@ async function recordAnswers(
     ? probeDelayMs(claimed.resends, Math.random())
     : undefined;
   await recordOutcome(database, {
-    attemptId: claimed.attemptId,
-    deliveryId: claimed.deliveryId,
-    cartId: claimed.cartId,
+    ...endOf(claimed),
     outcome: summary(lines),
     response: lines[0]?.response ?? '',
     lines,
@@ -146,23 +160,24 @@ async function recordAnswers(
 async function recordError(database: Database, cart: ReachableCart, claimed: Claim, error: CartError): Promise<JobEnd> {
   const { capabilities } = cart.connector;
   const random = Math.random();
+  const lines = openLines(claimed);
   const verdict = judge(error, {
     delivery: capabilities.delivery,
     keyLifeMs: capabilities.keyLifeMs,
     keyAgeMs: Date.now() - claimed.createdAtMs,
     ambiguousBefore: claimed.ambiguous,
     resends: claimed.resends,
-    attemptsCounted: Math.max(0, ...claimed.lines.map((line) => line.attemptsCounted)),
+    attemptsCounted: Math.max(0, ...lines.map((line) => line.attemptsCounted)),
     random,
   });
   const cartDown = verdict.kind === 'settle' || ('cartDown' in verdict && verdict.cartDown);
-  const lines = claimed.lines.map(({ key }): LineEnd => {
-    const response = error.response;
+  const { response } = error;
+  const ends = lines.map(({ key }): LineEnd => {
     switch (verdict.kind) {
       case 'resend':
         return { key, response, end: 'open' };
       case 'settle':
-        return unknownLine(cart, key, response);
+        return inDoubt(cart, key, response);
       case 'return':
         return {
           key,
@@ -180,36 +195,39 @@ async function recordError(database: Database, cart: ReachableCart, claimed: Cla
   });
   const resendInMs = verdict.kind === 'resend' ? verdict.delayMs : undefined;
   await recordOutcome(database, {
-    attemptId: claimed.attemptId,
-    deliveryId: claimed.deliveryId,
-    cartId: claimed.cartId,
+    ...endOf(claimed),
     outcome: error.code,
-    response: error.response,
-    lines,
+    response,
+    lines: ends,
     resendInMs,
-    cart: cartDown ? 'down' : null,
-    probeInMs: cartDown ? probeDelayMs(await probesOf(database, claimed.cartId), random) : undefined,
+    ...(cartDown ? await downFor(database, claimed, random, throttleMs(error) ?? 0) : { cart: null }),
   });
   return resendInMs === undefined ? { kind: 'done' } : { kind: 'resend', inMs: resendInMs };
 }
+
+const openLines = (claimed: Claim) => claimed.lines.filter((line) => line.open);
+
+const endOf = ({ attemptId, deliveryId, cartId }: Claim) => ({ attemptId, deliveryId, cartId });
 
 /** A line whose fate nobody knows: sent again by its key, or settled by looking at the cart after its quiet time. */
 function unknownLine(cart: ReachableCart, key: string, response: string): LineEnd {
   const { delivery } = cart.connector.capabilities;
   if (delivery === 'idempotency-key' || delivery === 'compare-and-set') return { key, response, end: 'open' };
-  return { key, response, end: 'in-doubt', settleInMs: cart.settings.quietTimeMs };
+  return inDoubt(cart, key, response);
 }
+
+const inDoubt = (cart: ReachableCart, key: string, response: string): LineEnd => ({
+  key,
+  response,
+  end: 'in-doubt',
+  settleInMs: cart.settings.quietTimeMs,
+});
 
 function refusedLine(key: string, response: string, outcome: string, attemptsCounted: number): LineEnd {
   const verdict = judgeRefusal({ attemptsCounted, random: Math.random() });
   return verdict.kind === 'return'
     ? { key, response, end: 'returned', outcome, delayMs: verdict.delayMs, counted: verdict.counted }
     : { key, response, end: 'dead-lettered', outcome, unlisted: null };
-}
-
-async function probesOf(database: Database, cartId: string): Promise<number> {
-  const found = await database.pool.query<{ probes: number }>('SELECT probes FROM lanes WHERE cart_id = $1', [cartId]);
-  return found.rows[0]?.probes ?? 0;
 }
 
 function summary(lines: readonly LineEnd[]): string {
@@ -227,39 +245,42 @@ async function readBefore(
   claimed: Claim,
   signal: AbortSignal,
 ): Promise<boolean> {
+  const { database } = dependencies;
   const keys = claimed.lines.map((line) => line.key);
-  const end = { attemptId: claimed.attemptId, deliveryId: claimed.deliveryId, cartId: claimed.cartId };
+  const end = endOf(claimed);
   try {
-    const from = new Date();
+    const from = await databaseNow(database);
     const read = await readQuantities(cart, keys, claimed.deadlineMs, signal);
-    const to = new Date();
+    const to = await databaseNow(database);
     const missing = claimed.lines.filter(({ key }) => (read.get(key) ?? null) === null);
-    await recordOutcome(dependencies.database, {
+    await recordOutcome(database, {
       ...end,
       outcome: missing.length === 0 ? 'read' : 'not-found',
       response: missing.length === 0 ? 'Read before sending' : 'The cart does not list this item',
       lines: missing.map(({ key }): LineEnd => notListed(key, read)),
       cart: 'up',
+      countsAsTry: true,
     });
-    await storeQuantities(dependencies.database, claimed.cartId, read, from, to);
+    await storeQuantities(database, claimed.cartId, read, from, to);
     return missing.length < claimed.lines.length;
   } catch (error) {
     if (!(error instanceof CartError)) throw error;
+    const { code, response } = error;
     // Nothing was sent: whatever went wrong with the reading, the lines are free to go back.
-    await recordOutcome(dependencies.database, {
+    await recordOutcome(database, {
       ...end,
-      outcome: error.code,
-      response: error.response,
+      outcome: code,
+      response,
       lines: keys.map((key): LineEnd => ({
         key,
-        response: error.response,
+        response,
         end: 'returned',
-        outcome: error.code,
+        outcome: code,
         delayMs: 0,
         counted: false,
       })),
-      cart: 'down',
-      probeInMs: probeDelayMs(await probesOf(dependencies.database, claimed.cartId), Math.random()),
+      countsAsTry: true,
+      ...(await downFor(database, claimed, Math.random(), throttleMs(error) ?? 0)),
     });
     return false;
   }

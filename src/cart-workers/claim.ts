@@ -7,11 +7,12 @@ export interface ClaimedLine {
   readonly key: string;
   readonly delta: number;
   readonly attemptsCounted: number;
+  /** False: it has its outcome already, and is sent along only because a resend repeats the whole body. */
+  readonly open: boolean;
   /** Settling: what was read before, and between which moments. */
   readonly q0: number | null;
   readonly q0From: Date | null;
   readonly q0To: Date | null;
-  readonly settleRead: { readonly quantity: number; readonly from: string; readonly to: string } | null;
 }
 
 export interface Claim {
@@ -28,6 +29,7 @@ export interface Claim {
   readonly ambiguous: boolean;
   readonly resends: number;
   readonly probe: boolean;
+  /** To settle: those that are due. To send: the whole body. */
   readonly lines: readonly ClaimedLine[];
   /** By this process's clock, taken before the claim, so never later than the stored one. */
   readonly deadlineMs: number;
@@ -90,6 +92,7 @@ interface DeliveryRow {
   readonly created_at: Date;
   readonly paused: boolean;
   readonly down: boolean;
+  readonly in_effect: boolean;
 }
 
 async function claimIn(
@@ -100,8 +103,10 @@ async function claimIn(
 ): Promise<ClaimResult> {
   const found = await client.query<DeliveryRow>({
     name: 'lock-delivery',
-    text: `SELECT d.cart_id, d.state, d.take, d.probe, d.ambiguous, d.resends, d.created_at, l.paused, l.down_since IS NOT NULL AS down
-             FROM deliveries d JOIN lanes l USING (cart_id) WHERE d.id = $1 FOR UPDATE OF d`,
+    text: `SELECT d.cart_id, d.state, d.take, d.probe, d.ambiguous, d.resends, d.created_at, l.paused, l.down_since IS NOT NULL AS down,
+                  c.is_on AND s.is_on AND c.generation = d.generation AS in_effect
+             FROM deliveries d JOIN lanes l USING (cart_id) JOIN carts c USING (cart_id) JOIN system_switch s ON s.id = 1
+            WHERE d.id = $1 FOR UPDATE OF d`,
     values: [job.deliveryId],
   });
   const delivery = found.rows[0];
@@ -112,16 +117,18 @@ async function claimIn(
   if (open.lostThis && !terms.keyed) return { kind: 'gone' };
   const ambiguous = delivery.ambiguous || open.lostThis;
 
-  if (delivery.state === 'dispatched' && !ambiguous && (delivery.paused || (delivery.down && !delivery.probe))) {
+  const mayNotLeave = delivery.paused || !delivery.in_effect || (delivery.down && !delivery.probe);
+  if (delivery.state === 'dispatched' && !ambiguous && mayNotLeave) {
     await handBack(client, job.deliveryId);
     return { kind: 'gone' };
   }
   // Bytes of this delivery may have been applied: it waits, as it is, until the lane is opened again.
   if (delivery.paused) return { kind: 'gone' };
 
-  const lines = await readLines(client, job.deliveryId, delivery.state === 'in-doubt' ? 'in-doubt' : 'in-flight');
-  if (lines.length === 0) return { kind: 'gone' };
-  const purpose = purposeOf(delivery, terms, lines);
+  const settling = delivery.state === 'in-doubt';
+  const lines = await readLines(client, job.deliveryId, settling);
+  if (!lines.some((line) => line.open)) return { kind: 'gone' };
+  const purpose = settling ? 'settle' : purposeOf(terms, lines);
   const attemptId = randomUUID();
   const timeoutMs = purpose === 'send' ? terms.requestTimeoutMs : terms.settleTimeoutMs;
   await openAttempt(client, { attemptId, delivery, job, purpose, timeoutMs, terms, resend: ambiguous });
@@ -140,14 +147,14 @@ async function claimIn(
   };
 }
 
-function purposeOf(delivery: DeliveryRow, terms: ClaimTerms, lines: readonly ClaimedLine[]): Claim['purpose'] {
-  if (delivery.state === 'in-doubt') return 'settle';
+function purposeOf(terms: ClaimTerms, lines: readonly ClaimedLine[]): Claim['purpose'] {
   return terms.needsQ0 && lines.some((line) => line.q0 === null) ? 'read' : 'send';
 }
 
 /**
- * Attempts whose worker died stay open. Until their deadline bytes may be under way; after it, a keyed one is simply
- * sent again, and any other one puts its lines in doubt, to be settled once the cart's quiet time has passed too.
+ * Attempts whose worker died stay open. While it lives, or as long as it cannot be told, bytes may leave until their
+ * deadline; then a keyed one is simply sent again, and any other one puts its lines in doubt, to be settled once its
+ * deadline and the cart's quiet time have passed.
  */
 async function closeDeadAttempts(
   client: PoolClient,
@@ -155,20 +162,20 @@ async function closeDeadAttempts(
   cartId: string,
   terms: ClaimTerms,
 ): Promise<{ waitMs: number; lostThis: boolean }> {
-  const found = await client.query<{ id: string; delivery_id: string; kind: string; left_ms: string }>({
+  const found = await client.query<{ id: string; delivery_id: string; kind: string; left_ms: string; dead: boolean }>({
     name: 'open-attempts',
-    text: `SELECT id, delivery_id, kind, ceil(extract(epoch FROM deadline - clock_timestamp()) * 1000) AS left_ms
-             FROM attempts
-            WHERE ended_at IS NULL AND (delivery_id = $1 OR ($3 AND serial AND cart_id = $2))
-              FOR UPDATE`,
+    text: `SELECT a.id, a.delivery_id, a.kind, ceil(extract(epoch FROM a.deadline - clock_timestamp()) * 1000) AS left_ms,
+                  NOT EXISTS (SELECT FROM pg_stat_activity p WHERE p.application_name = a.worker) AS dead
+             FROM attempts a
+            WHERE a.ended_at IS NULL AND (a.delivery_id = $1 OR ($3 AND a.serial AND a.cart_id = $2))
+              FOR UPDATE OF a`,
     values: [deliveryId, cartId, terms.serial],
   });
   let lostThis = false;
   for (const attempt of found.rows) {
     const mine = attempt.delivery_id === deliveryId;
     const leftMs = Number(attempt.left_ms);
-    if (leftMs > 0 && !(mine && terms.keyed))
-      return { waitMs: mine ? leftMs : Math.min(leftMs, busyMs), lostThis: false };
+    if (leftMs > 0 && !attempt.dead) return { waitMs: Math.min(leftMs, busyMs), lostThis: false };
     await client.query(
       `UPDATE attempts SET ended_at = clock_timestamp(), outcome = 'lost', response = 'The worker did not live to see the answer'
         WHERE id = $1`,
@@ -185,7 +192,9 @@ async function closeDeadAttempts(
 async function putInDoubt(client: PoolClient, deliveryId: string, quietTimeMs: number): Promise<void> {
   await client.query(
     `WITH lines AS (
-       UPDATE delivery_lines SET state = 'in-doubt', settle_at = clock_timestamp() + $2 * interval '1 millisecond'
+       UPDATE delivery_lines SET state = 'in-doubt',
+              settle_at = greatest(clock_timestamp(), (SELECT max(deadline) FROM attempts WHERE delivery_id = $1 AND kind = 'send'))
+                          + $2 * interval '1 millisecond'
         WHERE delivery_id = $1 AND state = 'in-flight' RETURNING cart_id, key),
      records AS (
        UPDATE web_stack w SET state = 'in-doubt', last_response = 'No answer: the worker died while the call was under way'
@@ -212,41 +221,41 @@ async function handBack(client: PoolClient, deliveryId: string): Promise<void> {
   );
 }
 
-/** The lines of a delivery, with q0 taken from the listing where the line has none yet. */
-async function readLines(
-  client: PoolClient,
-  deliveryId: string,
-  state: 'in-flight' | 'in-doubt',
-): Promise<ClaimedLine[]> {
+/**
+ * The lines of a delivery, with q0 taken from the listing where the line has none yet. To be settled: those in doubt
+ * whose time has come, since before it what was sent may still take effect. To be sent: all of them, because the body
+ * under one key never changes.
+ */
+async function readLines(client: PoolClient, deliveryId: string, settling: boolean): Promise<ClaimedLine[]> {
   const found = await client.query<{
     key: string;
     delta: string;
     attempts_counted: number;
+    open: boolean;
     q0: string | null;
     q0_from: Date | null;
     q0_to: Date | null;
-    settle_read: ClaimedLine['settleRead'];
   }>({
     name: 'read-lines',
-    text: `SELECT d.key, d.delta, d.settle_read,
+    text: `SELECT d.key, d.delta, d.state IN ('in-flight', 'in-doubt') AS open,
                   coalesce((SELECT max(w.attempts_counted) FROM web_stack w WHERE w.delivery_id = d.delivery_id AND w.key = d.key), 0)
                     AS attempts_counted,
                   coalesce(d.q0, s.last_quantity) AS q0,
                   CASE WHEN d.q0 IS NULL THEN s.last_quantity_from ELSE d.q0_from END AS q0_from,
                   CASE WHEN d.q0 IS NULL THEN s.last_quantity_to ELSE d.q0_to END AS q0_to
              FROM delivery_lines d JOIN listings s ON s.cart_id = d.cart_id AND s.key = d.key
-            WHERE d.delivery_id = $1 AND d.state = $2
+            WHERE d.delivery_id = $1 AND (NOT $2 OR d.state = 'in-doubt' AND d.settle_at <= clock_timestamp())
             ORDER BY d.line_no`,
-    values: [deliveryId, state],
+    values: [deliveryId, settling],
   });
   return found.rows.map((row) => ({
     key: row.key,
     delta: Number(row.delta),
     attemptsCounted: row.attempts_counted,
+    open: row.open,
     q0: row.q0 === null ? null : Number(row.q0),
     q0From: row.q0_from,
     q0To: row.q0_to,
-    settleRead: row.settle_read,
   }));
 }
 

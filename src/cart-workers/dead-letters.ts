@@ -1,3 +1,4 @@
+import type { PoolClient } from 'pg';
 import type { Database } from '../database.js';
 import type { CommandBatcher } from '../events/command-batcher.js';
 import type { Wakeups } from '../wakeups.js';
@@ -97,24 +98,31 @@ export class DeadLetters {
     readonly cartId: string;
     readonly key?: string | null;
   }): Promise<{ records: number }> {
-    const { database, wakeups } = this.dependencies;
-    const put = await database.pool.query(
-      `WITH listed AS (
-         UPDATE listings l SET unlisted = NULL
-           FROM (SELECT s.cart_id, s.key FROM listings s WHERE s.cart_id = $1 AND ($2::text IS NULL OR s.key = $2) AND s.unlisted IS NOT NULL
-                  ORDER BY s.key FOR UPDATE) AS t
-          WHERE l.cart_id = t.cart_id AND l.key = t.key)
-       UPDATE web_stack SET state = 'waiting', attempts_counted = 0, not_before = NULL, delivery_id = NULL
-        WHERE cart_id = $1 AND ($2::text IS NULL OR key = $2) AND state = 'dead-lettered'`,
-      [cartId, key],
-    );
-    wakeups.signal('web-stack');
-    return { records: put.rowCount ?? 0 };
+    const records = await this.inTransaction(async (client) => {
+      // Locked in a statement of its own, so that what the projector just added to the dead letter is seen by the next one.
+      await client.query(
+        `SELECT FROM listings WHERE cart_id = $1 AND ($2::text IS NULL OR key = $2) ORDER BY cart_id, key FOR UPDATE`,
+        [cartId, key],
+      );
+      await client.query(
+        `UPDATE listings SET unlisted = NULL WHERE cart_id = $1 AND ($2::text IS NULL OR key = $2) AND unlisted IS NOT NULL`,
+        [cartId, key],
+      );
+      const put = await client.query(
+        `UPDATE web_stack SET state = 'waiting', attempts_counted = 0, not_before = NULL, delivery_id = NULL
+          WHERE cart_id = $1 AND ($2::text IS NULL OR key = $2) AND state = 'dead-lettered'`,
+        [cartId, key],
+      );
+      return put.rowCount ?? 0;
+    });
+    this.dependencies.wakeups.signal('web-stack');
+    return { records };
   }
 
   /**
-   * Gives a listing's dead letters up, for a reason. The cart is read first, so that the correction says what it really
-   * shows; where it cannot be read or does not list the item, the listing stays unlisted until somebody looks again.
+   * Gives a listing's dead letters up, for a reason. Where the cart shows the item, what it shows is accepted by a
+   * comparison of that one listing, with its lane held; where it cannot be read or does not list the item, the listing
+   * is left alone until a comparison finds it again.
    */
   async discard(request: {
     readonly cartId: string;
@@ -122,25 +130,39 @@ export class DeadLetters {
     readonly reason: string;
     readonly by: string;
   }): Promise<{ records: number }> {
+    const { cartId, key } = request;
+    const quantity = await this.readOne(cartId, key);
+    if (quantity === null) return { records: await this.submitDiscard(request, null) };
+    let records = 0;
+    await this.dependencies.qohTransfer.run({
+      cartId,
+      direction: 'send',
+      keys: [key],
+      whileHeld: async () => {
+        records = await this.submitDiscard(request, quantity);
+      },
+    });
+    return { records };
+  }
+
+  private async submitDiscard(
+    request: { readonly cartId: string; readonly key: string; readonly reason: string; readonly by: string },
+    quantity: number | null,
+  ): Promise<number> {
     const { database, batcher } = this.dependencies;
     const found = await database.pool.query<{ id: string }>(
       `SELECT id FROM web_stack WHERE cart_id = $1 AND key = $2 AND state = 'dead-lettered' ORDER BY id LIMIT 1000`,
       [request.cartId, request.key],
     );
-    if (found.rows.length === 0) return { records: 0 };
+    if (found.rows.length === 0) return 0;
     const outcome = await batcher.submit({
       client: 'dead-letters',
       idempotencyKey: null,
       bodyHash: null,
-      command: {
-        type: 'DiscardRecords',
-        ...request,
-        recordIds: found.rows.map((row) => row.id),
-        quantity: await this.readOne(request.cartId, request.key),
-      },
+      command: { type: 'DiscardRecords', ...request, recordIds: found.rows.map((row) => row.id), quantity },
     });
     if (outcome.kind === 'refused') throw new Error(outcome.refusal.detail);
-    return { records: found.rows.length };
+    return found.rows.length;
   }
 
   async listQuarantined({ cartId, after, limit }: PageRequest): Promise<QuarantinedLine[]> {
@@ -190,28 +212,43 @@ export class DeadLetters {
       return report.listings === 1;
     }
     const applied = action === 'was-applied';
-    const resolved = await this.dependencies.database.pool.query(
-      `WITH line AS (
-         UPDATE delivery_lines SET state = 'done', outcome = $4, response = $5, ended_at = clock_timestamp()
-          WHERE cart_id = $1 AND key = $2 AND state = 'quarantined' RETURNING delivery_id, key),
-       unknown AS (
-         UPDATE listings SET last_quantity = NULL, last_quantity_from = NULL, last_quantity_to = NULL WHERE cart_id = $1 AND key = $2)
-       UPDATE web_stack w
-          SET state = CASE WHEN $3 THEN 'delivered' ELSE 'waiting' END, last_response = $5,
-              ended_at = CASE WHEN $3 THEN date_trunc('milliseconds', clock_timestamp()) END,
-              delivery_id = CASE WHEN $3 THEN w.delivery_id END
-         FROM line
-        WHERE w.delivery_id = line.delivery_id AND w.key = line.key AND w.state = 'quarantined'`,
-      [
-        cartId,
-        key,
-        applied,
-        applied ? 'declared applied' : 'declared not applied',
-        `${by} looked: it was ${applied ? '' : 'not '}applied`,
-      ],
-    );
+    const response = `${by} looked: it was ${applied ? '' : 'not '}applied`;
+    const resolved = await this.inTransaction(async (client) => {
+      await client.query('SELECT FROM listings WHERE cart_id = $1 AND key = $2 FOR UPDATE', [cartId, key]);
+      const records = await client.query(
+        `WITH line AS (
+           UPDATE delivery_lines SET state = 'done', outcome = $4, response = $5, ended_at = clock_timestamp()
+            WHERE cart_id = $1 AND key = $2 AND state = 'quarantined' RETURNING cart_id, delivery_id, key),
+         unknown AS (
+           UPDATE listings l SET last_quantity = NULL, last_quantity_from = NULL, last_quantity_to = NULL
+             FROM line WHERE l.cart_id = line.cart_id AND l.key = line.key)
+         UPDATE web_stack w
+            SET state = CASE WHEN $3 THEN 'delivered' ELSE 'waiting' END, last_response = $5,
+                ended_at = CASE WHEN $3 THEN date_trunc('milliseconds', clock_timestamp()) END,
+                delivery_id = CASE WHEN $3 THEN w.delivery_id END
+           FROM line
+          WHERE w.delivery_id = line.delivery_id AND w.key = line.key AND w.state = 'quarantined'`,
+        [cartId, key, applied, applied ? 'declared applied' : 'declared not applied', response],
+      );
+      return records.rowCount ?? 0;
+    });
     this.dependencies.wakeups.signal('web-stack');
-    return (resolved.rowCount ?? 0) > 0;
+    return resolved > 0;
+  }
+
+  private async inTransaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+    const client = await this.dependencies.database.pool.connect();
+    try {
+      await client.query('BEGIN');
+      const result = await work(client);
+      await client.query('COMMIT');
+      return result;
+    } catch (error) {
+      await client.query('ROLLBACK').catch(() => undefined);
+      throw error;
+    } finally {
+      client.release();
+    }
   }
 
   private async readOne(cartId: string, key: string): Promise<number | null> {

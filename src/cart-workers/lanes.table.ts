@@ -114,8 +114,6 @@ export const deliveryLines = pgTable(
     /** The cart's quantity after it, where the reply told. */
     quantity: bigint({ mode: 'number' }),
     settleAt: time('settle_at'),
-    /** The first of the two equal reads of a settlement. */
-    settleRead: jsonb('settle_read').$type<{ quantity: number; from: string; to: string } | null>(),
     /** Everything a person needs to decide a quarantined line. */
     evidence: jsonb(),
     endedAt: time('ended_at'),
@@ -126,6 +124,8 @@ export const deliveryLines = pgTable(
     uniqueIndex('delivery_lines_one_per_listing')
       .on(t.cartId, t.key)
       .where(sql`state in ('in-flight', 'in-doubt', 'quarantined')`),
+    // A baseline asks whether a line of its listing ended after the reading began.
+    index('delivery_lines_listing').on(t.cartId, t.key, t.endedAt),
     check('delivery_lines_state', sql`state in ('in-flight', 'in-doubt', 'quarantined', 'done')`),
   ],
 );

@@ -4,6 +4,7 @@ import type { CommandOutcome } from '../events/commands.js';
 import type { OrderSighting } from '../events/facts.js';
 import { callFor, type CartDirectory, type ReachableCart } from './cart-directory.js';
 import type { CartOrder } from './connectors/connector.js';
+import { databaseNow } from './database-clock.js';
 import { createHash } from 'node:crypto';
 
 /** Pages of one poll; a feed that never ends is a fault of the cart's, not a reason to loop for ever. */
@@ -41,7 +42,9 @@ export class OrderImport {
       cartId,
       order.lines.map((line) => line.key),
     );
-    return this.submit(cart, order, sighting, skus, idempotencyKey);
+    // A moment by the clock that readings are taken by, whatever the clock of the process that heard of it says.
+    const by = (await databaseNow(this.database)).toISOString();
+    return this.submit(cart, order, { ...sighting, by }, skus, idempotencyKey);
   }
 
   /**
@@ -54,7 +57,7 @@ export class OrderImport {
   async poll(cartId: string): Promise<PollResult> {
     const cart = await this.directory.cart(cartId);
     const known = await this.readMark(cartId);
-    const startedAt = new Date();
+    const startedAt = await databaseNow(this.database);
     let mark = known?.mark ?? null;
     let orders = 0;
     const keys = new Set<string>();
@@ -62,7 +65,10 @@ export class OrderImport {
       for (let page = 0; page < pagesMax; page += 1) {
         const told = await cart.connector.readOrders(cart.connection, mark, callFor(cart.connection.requestTimeoutMs));
         if (told.orders.length === 0) break;
-        const sighting = { after: known?.startedAt?.toISOString() ?? null, by: new Date().toISOString() };
+        const sighting = {
+          after: known?.startedAt?.toISOString() ?? null,
+          by: (await databaseNow(this.database)).toISOString(),
+        };
         if (known !== null) await this.importPage(cart, told.orders, sighting);
         for (const order of told.orders) for (const line of order.lines) keys.add(line.key);
         orders += told.orders.length;

@@ -12,26 +12,27 @@ export type LineEnd = {
   readonly key: string;
   /** The cart's own words, or ours where it said none. */
   readonly response: string;
-} & (
+} &
   /** With what the cart shows after it, where known. */
-  | ({
-      readonly end: 'delivered';
-      readonly outcome: 'applied' | 'settled as applied';
-    } & SeenQuantity)
-  /** Definitely not applied: its records wait again and leave under a new key. What is known after a settlement is kept. */
-  | ({
-      readonly end: 'returned';
-      readonly outcome: string;
-      readonly delayMs: number;
-      readonly counted: boolean;
-    } & Partial<SeenQuantity>)
-  | { readonly end: 'dead-lettered'; readonly outcome: string; readonly unlisted: 'not-found' | 'not-tracked' | null }
-  /** Nobody knows; settled no sooner than `settleInMs` after now and after the deadline of every try. */
-  | { readonly end: 'in-doubt'; readonly settleInMs: number }
-  | { readonly end: 'quarantined'; readonly evidence: unknown }
-  /** The same bytes go again. */
-  | { readonly end: 'open' }
-);
+  (
+    | ({
+        readonly end: 'delivered';
+        readonly outcome: 'applied' | 'settled as applied';
+      } & SeenQuantity)
+    /** Definitely not applied: its records wait again and leave under a new key. What is known after a settlement is kept. */
+    | ({
+        readonly end: 'returned';
+        readonly outcome: string;
+        readonly delayMs: number;
+        readonly counted: boolean;
+      } & Partial<SeenQuantity>)
+    | { readonly end: 'dead-lettered'; readonly outcome: string; readonly unlisted: 'not-found' | 'not-tracked' | null }
+    /** Nobody knows; settled no sooner than `settleInMs` after now and after the deadline of every try. */
+    | { readonly end: 'in-doubt'; readonly settleInMs: number }
+    | { readonly end: 'quarantined'; readonly evidence: unknown }
+    /** The same bytes go again. */
+    | { readonly end: 'open' }
+  );
 
 export interface AttemptEnd {
   readonly attemptId: string;

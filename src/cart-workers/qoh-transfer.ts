@@ -3,6 +3,8 @@ import type { CommandBatcher } from '../events/command-batcher.js';
 import type { Command } from '../events/commands.js';
 import type { BaselineRow } from '../events/facts.js';
 import type { CartDirectory, ReachableCart } from './cart-directory.js';
+import { databaseNow } from './database-clock.js';
+import { holdLane } from './lane-hold.js';
 import type { OrderImport } from './order-import.js';
 import { readQuantities } from './read-cart.js';
 
@@ -22,7 +24,6 @@ export interface TransferReport {
 const rowsPerFact = 500;
 /** Listings that sold while they were read are read again, this often. */
 const passesMax = 8;
-const comparingSeconds = 60;
 const quietWaitMs = 90_000;
 const quietPollMs = 50;
 const caughtUpMs = 30_000;
@@ -53,13 +54,16 @@ export class QohTransfer {
     readonly direction: 'send' | 'get';
     /** Only these; null: all. */
     readonly keys?: readonly string[] | null;
+    /** Done once the lane is held and quiet, before the cart is read. */
+    readonly whileHeld?: () => Promise<void>;
     readonly onProgress?: (done: number, total: number | null) => void | Promise<void>;
     readonly signal?: AbortSignal;
   }): Promise<TransferReport> {
     const cart = await this.dependencies.directory.cart(request.cartId);
-    const hold = await this.holdLane(request.cartId);
+    const hold = await holdLane(this.dependencies.database, request.cartId);
     try {
       await this.untilQuiet(request.cartId);
+      await request.whileHeld?.();
       return await this.compare(cart, request);
     } finally {
       await hold.release();
@@ -81,27 +85,42 @@ export class QohTransfer {
     let left: readonly string[] | null = keys;
     for (let pass = 0; pass < passesMax; pass += 1) {
       await orderImport.poll(cartId);
-      const at = new Date().toISOString();
+      const at = (await databaseNow(this.dependencies.database)).toISOString();
       const read = await readQuantities(cart, left, Number.POSITIVE_INFINITY, signal);
       const after = await orderImport.poll(cartId);
       if (pass === 0) report = { ...report, unknownAtHub: await this.mapBySku(cartId, [...read.keys()]) };
       if (!(await caughtUp(caughtUpMs)))
         throw new Error('The projector does not follow; see its state before comparing');
-      const listings = await this.listingsOf(cartId, left);
-      const certain = listings.filter((listing) => !after.keys.has(listing.key));
+      const listings = await this.listingsOf(cartId, { keys: left, at });
+      // Nobody knows what a quarantined listing should show, so nothing can be taken over from it.
+      const isCertain = (listing: ListingRow) =>
+        !after.keys.has(listing.key) && !(direction === 'get' && listing.quarantined);
+      const certain = listings.filter(isCertain);
       const counts = await this.baseline(cart, { direction, at, mark: after.mark, listings: certain, read });
+      // While the lane is held: a delta that left before the baseline is applied would be owed a second time.
+      if (!(await caughtUp(caughtUpMs)))
+        throw new Error('The projector does not follow; see its state before comparing');
+      const done = await this.baselinedAt(cartId, at);
+      const made = certain.filter((listing) => done.has(listing.key));
       report = {
         ...report,
-        listings: report.listings + certain.length,
+        listings: report.listings + made.length,
         differences: report.differences + counts.differences,
-        notListed: [...report.notListed, ...certain.filter(({ key }) => !read.has(key)).map(({ key }) => key)],
+        notListed: [...report.notListed, ...made.filter(({ key }) => !read.has(key)).map(({ key }) => key)],
       };
       await onProgress?.(report.listings, keys === null && pass === 0 ? listings.length : null);
-      left = listings.filter((listing) => after.keys.has(listing.key)).map((listing) => listing.key);
+      left = listings.filter((listing) => !done.has(listing.key)).map((listing) => listing.key);
       if (left.length === 0) break;
     }
-    await caughtUp(caughtUpMs);
     return { ...report, unsettled: left ?? [] };
+  }
+
+  private async baselinedAt(cartId: string, at: string): Promise<Set<string>> {
+    const found = await this.dependencies.database.pool.query<{ key: string }>(
+      'SELECT key FROM listings WHERE cart_id = $1 AND baseline_at = $2',
+      [cartId, at],
+    );
+    return new Set(found.rows.map((row) => row.key));
   }
 
   /** Items that the cart lists under our own SKU need no person to map them. @returns keys that match no item */
@@ -119,19 +138,25 @@ export class QohTransfer {
       .slice(0, 100);
   }
 
-  private async listingsOf(cartId: string, keys: readonly string[] | null): Promise<ListingRow[]> {
+  private async listingsOf(
+    cartId: string,
+    { keys, at }: { readonly keys: readonly string[] | null; readonly at: string },
+  ): Promise<ListingRow[]> {
     const found = await this.dependencies.database.pool.query<ListingRow>(
       `SELECT l.key, l.sku, l.expected::float8 AS expected,
               (SELECT coalesce(sum(w.delta), 0)::float8 FROM web_stack w WHERE w.cart_id = l.cart_id AND w.key = l.key
                   AND w.state IN ('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held')) AS owed,
               (SELECT coalesce(sum(q.on_hand), 0)::float8 FROM cart_locations cl JOIN quantity_on_hand q USING (location)
                 WHERE cl.cart_id = l.cart_id AND q.sku = l.sku) AS available,
-              (SELECT coalesce(sum(q.on_hand), 0)::float8 FROM carts c JOIN quantity_on_hand q ON q.location = c.settings->>'orderLocation'
-                WHERE c.cart_id = l.cart_id AND q.sku = l.sku) AS at_order_location
+              coalesce((SELECT (h.state->>'onHand')::float8 - (SELECT coalesce(sum(e.delta), 0)::float8 FROM events e
+                                                              WHERE e.stream = h.stream AND e.delta IS NOT NULL AND e.occurred_at > $3)
+                          FROM carts c JOIN stream_heads h ON h.stream = 'stock:' || (c.settings->>'orderLocation') || '/' || l.sku
+                         WHERE c.cart_id = l.cart_id), 0) AS at_order_location,
+              EXISTS (SELECT FROM delivery_lines d WHERE d.cart_id = l.cart_id AND d.key = l.key AND d.state = 'quarantined') AS quarantined
          FROM listings l
         WHERE l.cart_id = $1 AND ($2::text[] IS NULL OR l.key = ANY ($2::text[]))
         ORDER BY l.key`,
-      [cartId, keys],
+      [cartId, keys, at],
     );
     return found.rows;
   }
@@ -174,25 +199,6 @@ export class QohTransfer {
     if (outcome.kind === 'refused') throw new Error(outcome.refusal.detail);
   }
 
-  /** While the cart is read nothing new is sent to it. Renewed while we live, so that it ends by itself if we do not. */
-  private async holdLane(cartId: string): Promise<{ release: () => Promise<void> }> {
-    const { pool } = this.dependencies.database;
-    const renew = () =>
-      pool.query(
-        `INSERT INTO lanes (cart_id, comparing_until) VALUES ($1, clock_timestamp() + $2 * interval '1 second')
-         ON CONFLICT (cart_id) DO UPDATE SET comparing_until = excluded.comparing_until`,
-        [cartId, comparingSeconds],
-      );
-    await renew();
-    const timer = setInterval(() => void renew().catch(() => undefined), (comparingSeconds / 3) * 1000);
-    return {
-      release: async () => {
-        clearInterval(timer);
-        await pool.query('UPDATE lanes SET comparing_until = NULL WHERE cart_id = $1', [cartId]);
-      },
-    };
-  }
-
   /** What is under way has to end first: nobody could say whether a reading saw it. */
   private async untilQuiet(cartId: string): Promise<void> {
     const end = Date.now() + quietWaitMs;
@@ -215,7 +221,9 @@ interface ListingRow {
   readonly expected: number | null;
   readonly owed: number;
   readonly available: number;
+  /** On hand at the moment the reading began, by business time: the movement is taken against that. */
   readonly at_order_location: number;
+  readonly quarantined: boolean;
 }
 
 /**

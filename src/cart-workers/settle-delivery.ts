@@ -2,9 +2,11 @@ import type { Database } from '../database.js';
 import type { ReachableCart } from './cart-directory.js';
 import type { Claim, ClaimedLine } from './claim.js';
 import { CartError } from './connectors/cart-error.js';
+import { databaseNow } from './database-clock.js';
+import { downFor } from './lane-down.js';
 import { recordOutcome, type LineEnd } from './outcome.js';
 import { readQuantities } from './read-cart.js';
-import { probeDelayMs } from './retry-policy.js';
+import { throttleMs } from './retry-policy.js';
 import { relativeTo, settle, type Between } from './settlement.js';
 
 /**
@@ -29,13 +31,13 @@ export async function settleDelivery(
   const end = { attemptId: claimed.attemptId, deliveryId: claimed.deliveryId, cartId: claimed.cartId };
   try {
     const before = await dependencies.ordersUpToDate(claimed.cartId);
-    const from = new Date();
+    const from = await databaseNow(dependencies.database);
     const keys = claimed.lines.map((line) => line.key);
     const first = await readQuantities(cart, keys, claimed.deadlineMs, signal);
     const second = await readQuantities(cart, keys, claimed.deadlineMs, signal);
-    const to = new Date();
+    const to = await databaseNow(dependencies.database);
     const after = await dependencies.ordersUpToDate(claimed.cartId);
-    const reading: Between = { from, to };
+    const reading = { from, to };
     const lines: LineEnd[] = [];
     for (const line of claimed.lines) {
       const changes = await changesOf(dependencies.database, claimed.cartId, line);
@@ -59,18 +61,20 @@ export async function settleDelivery(
     });
   } catch (error) {
     if (!(error instanceof CartError)) throw error;
+    const { code, response } = error;
+    const down = await downFor(dependencies.database, claimed, Math.random(), throttleMs(error) ?? 0);
     await recordOutcome(dependencies.database, {
       ...end,
-      outcome: error.code,
-      response: error.response,
+      outcome: code,
+      response,
+      // Looked at again with the lane's own growing pauses: a cart that is down is not asked more often for being in doubt.
       lines: claimed.lines.map((line): LineEnd => ({
         key: line.key,
-        response: error.response,
+        response,
         end: 'in-doubt',
-        settleInMs: probeDelayMs(claimed.resends + 3, 1),
+        settleInMs: down.probeInMs ?? 0,
       })),
-      cart: 'down',
-      probeInMs: probeDelayMs(claimed.resends + 1, Math.random()),
+      ...down,
     });
   }
 }
@@ -83,7 +87,7 @@ interface Change extends Between {
 interface Findings {
   readonly first: number | null;
   readonly second: number | null;
-  readonly reading: Between;
+  readonly reading: { readonly from: Date; readonly to: Date };
   readonly changes: readonly Change[];
   readonly ordersKnown: boolean;
   readonly quietTimeMs: number;
@@ -135,7 +139,7 @@ function judgeLine(line: ClaimedLine, findings: Findings): LineEnd {
     certain: certain.reduce((sum, change) => sum + change.delta, 0),
     uncertain: sinceQ0.filter((change) => !certain.includes(change)).map((change) => change.delta),
   });
-  const known = { quantity: second, quantityFrom: reading.from, quantityTo: reading.to };
+  const known = { quantity: second, seen: { from: reading.from, to: reading.to } };
   const story = `${line.q0} before, ${second} now, ${line.delta > 0 ? '+' : ''}${line.delta} sent`;
   if (verdict === 'applied') {
     return {

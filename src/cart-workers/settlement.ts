@@ -47,7 +47,8 @@ export interface Between {
  * its order and the one that did; the reading is true for some moment between its request and its answer.
  */
 export function relativeTo(reading: Between, change: Between): 'before' | 'after' | 'uncertain' {
-  if (change.from !== null && change.from >= reading.to) return 'after';
-  if (reading.from !== null && change.to <= reading.from) return 'before';
+  // Within the same millisecond nobody knows which was first.
+  if (change.from !== null && change.from > reading.to) return 'after';
+  if (reading.from !== null && change.to < reading.from) return 'before';
   return 'uncertain';
 }

@@ -4,10 +4,12 @@ import type { Wakeups } from '../wakeups.js';
 import type { CartDirectory } from './cart-directory.js';
 import { workOn } from './cart-worker.js';
 import { CartError } from './connectors/cart-error.js';
+import { databaseNow } from './database-clock.js';
 import { Lanes } from './lanes.js';
 import type { OrderImport } from './order-import.js';
 import type { QueueBackend } from './queue-backend.js';
 import { StackController } from './stack-controller.js';
+import { WorkerPresence } from './worker-presence.js';
 
 /** How long a settlement waits for the projector to hear the orders it imported. */
 const projectorWaitMs = 5_000;
@@ -28,16 +30,19 @@ export interface WorkerRuntimeOptions {
 export class WorkerRuntime {
   private readonly lanes: Lanes;
   private readonly controller: StackController;
+  private readonly presence: WorkerPresence;
 
   constructor(private readonly options: WorkerRuntimeOptions) {
     const { database, backend, directory, wakeups, log } = options;
+    this.presence = new WorkerPresence(database);
+    const workerName = this.presence.name;
     this.lanes = new Lanes({
       database,
       backend,
       log,
       process: async (cartId, job, signal) => {
         const end = await workOn(
-          { database, directory, log, ordersUpToDate: (id) => this.ordersUpToDate(id) },
+          { database, directory, log, workerName, ordersUpToDate: (id) => this.ordersUpToDate(id) },
           cartId,
           job,
           signal,
@@ -51,6 +56,7 @@ export class WorkerRuntime {
   }
 
   async start(): Promise<void> {
+    await this.presence.start();
     await this.lanes.keepInStep();
     this.controller.start();
   }
@@ -59,6 +65,7 @@ export class WorkerRuntime {
   async stop(): Promise<void> {
     await this.controller.stop();
     await this.lanes.close(this.options.shutdownTimeoutMs / 2);
+    await this.presence.stop();
   }
 
   laneQueues(): Queue[] {
@@ -70,9 +77,10 @@ export class WorkerRuntime {
   }
 
   private async ordersUpToDate(cartId: string): Promise<{ complete: boolean; startedAt: Date }> {
-    const startedAt = new Date();
+    const startedAt = await databaseNow(this.options.database);
     const { connector } = await this.options.directory.cart(cartId);
-    if (connector.capabilities.orders === 'none') return { complete: true, startedAt };
+    // What such a cart sold is not known to anybody, so no doubt can be settled by it.
+    if (connector.capabilities.orders === 'none') return { complete: false, startedAt };
     try {
       await this.options.orderImport.poll(cartId);
     } catch (error) {

@@ -74,10 +74,9 @@ async function applySetting(client: PoolClient, recorded: RecordedFact): Promise
       return fanOutCart(client, fact.data.cartId, touch);
     case 'CartSwitched':
       await applyCartSetting(client, recorded);
-      if (!fact.data.on) {
-        await supersedeWaiting(client, fact.data.cartId);
-        return 0;
-      }
+      // On again too: what was under way when the cart was switched off may have come back since.
+      await supersedeWaiting(client, fact.data.cartId);
+      if (!fact.data.on) return 0;
       return fanOutCart(client, fact.data.cartId, touch);
     case 'SystemSwitched':
       await applyCartSetting(client, recorded);
@@ -120,7 +119,7 @@ async function fanOutCart(
   return records;
 }
 
-function echoesOf({ fact }: RecordedFact): Echo[] {
+function echoesOf({ fact, version }: RecordedFact): Echo[] {
   if (fact.type !== 'OrderImported' || fact.data.cartId === null) return [];
   const { cartId, number, placedAt, sighting, differences } = fact.data;
   return differences
@@ -131,6 +130,7 @@ function echoesOf({ fact }: RecordedFact): Echo[] {
       delta: difference.echoDelta,
       orderNumber: number,
       line: difference.line,
+      firstSight: version === '1',
       placedAt,
       seenAfter: sighting.after,
       seenBy: sighting.by,

@@ -1,26 +1,54 @@
 import type { PoolClient } from 'pg';
 import type { BaselineRow } from '../events/facts.js';
 
-/** A listing exists from the moment its key is mapped; what the cart shows is unknown until its first comparison. */
+const waits = `('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held')`;
+
+/**
+ * Listings are locked first and in key order, in a statement of its own: the next one must see what a dispatcher or a
+ * worker did that held the rows until now.
+ * @param keys null: all of the cart
+ */
+async function lockListings(client: PoolClient, cartId: string, keys: readonly string[] | null): Promise<void> {
+  await client.query(
+    'SELECT FROM listings WHERE cart_id = $1 AND ($2::text[] IS NULL OR key = ANY ($2::text[])) ORDER BY cart_id, key FOR UPDATE',
+    [cartId, keys],
+  );
+}
+
+/**
+ * A listing exists from the moment its key is mapped; what the cart shows is unknown until its first comparison. A key
+ * that now means another item is told nothing any more of what was owed to the one before.
+ */
 export async function mapListings(
   client: PoolClient,
   cartId: string,
   rows: readonly { readonly key: string; readonly sku: string }[],
 ): Promise<void> {
+  const keys = rows.map((r) => r.key);
+  const skus = rows.map((r) => r.sku);
+  await lockListings(client, cartId, keys);
+  await client.query({
+    name: 'supersede-remapped',
+    text: `UPDATE web_stack w SET state = 'superseded', ended_at = date_trunc('milliseconds', clock_timestamp())
+             FROM unnest($2::text[], $3::text[]) AS t (key, sku) JOIN listings l ON l.cart_id = $1 AND l.key = t.key AND l.sku <> t.sku
+            WHERE w.cart_id = l.cart_id AND w.key = l.key AND w.state IN ('waiting', 'dead-lettered', 'held')`,
+    values: [cartId, keys, skus],
+  });
   await client.query({
     name: 'map-listings',
     text: `INSERT INTO listings AS l (cart_id, key, sku)
            SELECT $1, t.key, t.sku FROM unnest($2::text[], $3::text[]) AS t (key, sku) ORDER BY t.key COLLATE "C"
-           ON CONFLICT (cart_id, key) DO UPDATE SET sku = excluded.sku, generation = 0, expected = NULL, target = NULL
+           ON CONFLICT (cart_id, key) DO UPDATE
+              SET sku = excluded.sku, generation = 0, expected = NULL, target = NULL, unlisted = NULL
             WHERE l.sku <> excluded.sku`,
-    values: [cartId, rows.map((r) => r.key), rows.map((r) => r.sku)],
+    values: [cartId, keys, skus],
   });
 }
 
 /**
  * Makes listings equal to what was read, and supersedes all that was owed to them: the reading already shows how much of
- * it arrived. A listing with a line under way is left alone, since nobody can say whether the reading saw that line; the
- * reader asks again for those.
+ * it arrived. A listing with a line under way, or with one that ended after the reading began (the projector may be far
+ * behind), is left alone, since nobody can say whether the reading saw that line; the reader asks again for those.
  *
  * @returns the keys that were baselined
  */
@@ -35,10 +63,10 @@ export async function baselineListings(
     readonly rows: readonly BaselineRow[];
   },
 ): Promise<string[]> {
-  // Locked in a statement of its own: the next one must see the lines of a dispatcher that held the rows until now.
-  await client.query(
-    'SELECT FROM listings WHERE cart_id = $1 AND key = ANY ($2::text[]) ORDER BY cart_id, key FOR UPDATE',
-    [baseline.cartId, baseline.rows.map((r) => r.key)],
+  await lockListings(
+    client,
+    baseline.cartId,
+    baseline.rows.map((r) => r.key),
   );
   const done = await client.query<{ key: string }>({
     name: 'baseline-listings',
@@ -47,13 +75,14 @@ export async function baselineListings(
                FROM unnest($2::text[], $3::bigint[]) AS t (key, quantity)
                JOIN listings l ON l.cart_id = $1 AND l.key = t.key
               WHERE NOT EXISTS (SELECT FROM delivery_lines d
-                                 WHERE d.cart_id = l.cart_id AND d.key = l.key AND d.state IN ('in-flight', 'in-doubt'))),
+                                 WHERE d.cart_id = l.cart_id AND d.key = l.key
+                                   AND (d.state IN ('in-flight', 'in-doubt') OR d.ended_at > $6))),
            superseded AS (
              UPDATE web_stack w
                 SET state = 'superseded', ended_at = date_trunc('milliseconds', clock_timestamp())
                FROM rows r
               WHERE w.cart_id = r.cart_id AND w.key = r.key
-                AND w.state IN ('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held')),
+                AND w.state IN ${waits}),
            lines AS (
              UPDATE delivery_lines d
                 SET state = 'done', outcome = 'superseded', ended_at = date_trunc('milliseconds', clock_timestamp())
@@ -80,8 +109,9 @@ export async function baselineListings(
 }
 
 /**
- * Records that a person gave up. What the cart was seen to show decides what `expected` is now; where it could not be
- * read, the records' sum is taken back and the listing stays unlisted until somebody looks for it again.
+ * Records that a person gave up: none of them was applied, so what the cart shows once all is owed to it lacks their sum
+ * from here on. Where the cart could not be read, or does not list the item, the listing is told nothing more until a
+ * comparison looks at it again; where it could, that comparison follows and what was read stays here as evidence only.
  */
 export async function discardRecords(
   client: PoolClient,
@@ -92,29 +122,24 @@ export async function discardRecords(
     readonly quantity: number | null;
   },
 ): Promise<void> {
-  const gone = await client.query<{ delta: string }>(
-    `UPDATE web_stack SET state = 'discarded', ended_at = date_trunc('milliseconds', clock_timestamp())
-      WHERE cart_id = $1 AND key = $2 AND id = ANY ($3::bigint[]) AND state IN ('waiting', 'dead-lettered', 'held')
-      RETURNING delta`,
-    [discard.cartId, discard.key, discard.recordIds],
-  );
-  const sum = gone.rows.reduce((total, row) => total + Number(row.delta), 0);
+  await lockListings(client, discard.cartId, [discard.key]);
   await client.query(
-    `UPDATE listings l
-        SET expected = CASE WHEN $3::bigint IS NULL THEN l.expected - $4
-                            ELSE $3 + (SELECT coalesce(sum(w.delta), 0) FROM web_stack w
-                                        WHERE w.cart_id = l.cart_id AND w.key = l.key
-                                          AND w.state IN ('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held'))
-                       END,
-            generation = CASE WHEN $3::bigint IS NULL THEN 0 ELSE l.generation END,
-            unlisted = CASE WHEN $3::bigint IS NULL THEN l.unlisted END
+    `WITH gone AS (
+       UPDATE web_stack SET state = 'discarded', ended_at = date_trunc('milliseconds', clock_timestamp())
+        WHERE cart_id = $1 AND key = $2 AND id = ANY ($3::bigint[]) AND state IN ('waiting', 'dead-lettered', 'held')
+        RETURNING delta)
+     UPDATE listings l
+        SET expected = l.expected - (SELECT coalesce(sum(delta), 0) FROM gone),
+            generation = CASE WHEN $4::bigint IS NULL THEN 0 ELSE l.generation END,
+            unlisted = CASE WHEN $4::bigint IS NULL THEN l.unlisted END
       WHERE l.cart_id = $1 AND l.key = $2`,
-    [discard.cartId, discard.key, discard.quantity, sum],
+    [discard.cartId, discard.key, discard.recordIds, discard.quantity],
   );
 }
 
 /** Switching a cart off ends what waits for it: on again, it is compared anew. Lines under way finish. */
 export async function supersedeWaiting(client: PoolClient, cartId: string): Promise<void> {
+  await lockListings(client, cartId, null);
   await client.query(
     `WITH gone AS (
        UPDATE web_stack SET state = 'superseded', ended_at = date_trunc('milliseconds', clock_timestamp())

@@ -9,6 +9,8 @@ export interface Echo {
   readonly delta: number;
   readonly orderNumber: string;
   readonly line: string;
+  /** False: a change of an order that was known already (a cancel, say), which happened when it was told. */
+  readonly firstSight: boolean;
   readonly placedAt: string;
   readonly seenAfter: string | null;
   readonly seenBy: string;
@@ -88,13 +90,16 @@ export async function fanOut(client: PoolClient, touched: Touched): Promise<numb
  * Orders up to the baseline's mark were in the quantity that was read: the cart's own sale must not be taken from
  * `expected` a second time. Without a mark the cart had no order at all when it was read, so every order is newer; time
  * decides only where order numbers cannot be compared, because carts tell it in whole seconds or days.
+ *
+ * That is said of orders seen for the first time. A later change of an order that we knew (its cancel, say) is the cart's
+ * doing of now, however old the order: read as part of the baseline, its restocking would be sent to it a second time.
  */
 export function isOlderThanBaseline(
-  order: { readonly orderNumber: string; readonly placedAt: string },
+  order: Pick<Echo, 'orderNumber' | 'firstSight' | 'placedAt'>,
   baseline: { readonly baseline_at: Date | null; readonly baseline_mark: string | null },
 ): boolean {
   const { baseline_at: at, baseline_mark: mark } = baseline;
-  if (at === null || mark === null) return false;
+  if (!order.firstSight || at === null || mark === null) return false;
   if (isWholeNumber(mark) && isWholeNumber(order.orderNumber)) return BigInt(order.orderNumber) <= BigInt(mark);
   return new Date(order.placedAt) <= at;
 }

@@ -85,7 +85,8 @@ export class Projector {
         return null;
       }
       first = facts[0];
-      const result = await applyBatch(client, facts);
+      const result =
+        factsMax > 1 ? await applyBatch(client, facts) : await applyOneByOne(client, facts, (fact) => (first = fact));
       if (!(await moveCheckpoint(client, projection, from, last))) {
         await client.query('ROLLBACK');
         return null;
@@ -144,7 +145,7 @@ export class Projector {
           continue;
         }
         idle = 0;
-        factsMax = batchFactsMax;
+        factsMax = Math.min(batchFactsMax, factsMax * 2);
         if (applied.records > 0) this.dependencies.wakeups.signal('web-stack');
         if (applied.lanesChanged) this.dependencies.wakeups.signal('lanes');
       } catch (error) {
@@ -155,7 +156,8 @@ export class Projector {
 
   /**
    * A fault of the surroundings (lost connection, deadlock, time-out) is waited out. What fails on its own data is tried
-   * again transaction by transaction, so that everything before it is applied and the stop names the right fact.
+   * again in ever smaller batches, so that everything before it is applied, and at last fact by fact, so that the stop
+   * names the right one.
    * @returns how many facts the next step may take
    */
   private async handleFault(error: unknown, factsMax: number): Promise<number> {
@@ -167,9 +169,9 @@ export class Projector {
       await this.doorbell.wait(this.stopping ? 0 : faultPauseMs);
       return factsMax;
     }
-    if (factsMax > 1) return 1;
+    if (factsMax > 1) return Math.floor(factsMax / 2);
     await this.stopAt(poison, text);
-    return batchFactsMax;
+    return 1;
   }
 
   private async stopAt(poison: RecordedFact, why: string): Promise<void> {
@@ -189,6 +191,23 @@ export class Projector {
   }
 }
 
+/** A transaction of the log is applied whole, however many facts it has; this way it is known which one fails. */
+async function applyOneByOne(
+  client: PoolClient,
+  facts: readonly RecordedFact[],
+  next: (fact: RecordedFact) => void,
+): Promise<BatchResult> {
+  let records = 0;
+  let lanesChanged = false;
+  for (const fact of facts) {
+    next(fact);
+    const applied = await applyBatch(client, [fact]);
+    records += applied.records;
+    lanesChanged ||= applied.lanesChanged;
+  }
+  return { records, lanesChanged };
+}
+
 /** PostgreSQL's classes for connection, resources, roll-back, operator intervention and locks; and everything that is no answer of its at all. */
 const transientClasses = new Set(['08', '53', '57', '58', '40', '55', '25']);
 
@@ -196,7 +215,9 @@ function isTransient(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const code = (error as Error & { code?: unknown }).code;
   if (typeof code !== 'string') return /connection|timeout|terminated/i.test(error.message);
-  return code.length !== 5 || transientClasses.has(code.slice(0, 2));
+  // Node's own codes for wrong arguments say something about the data, those of sockets (ECONNRESET) do not.
+  if (code.length !== 5) return !code.startsWith('ERR_');
+  return transientClasses.has(code.slice(0, 2));
 }
 
 class BatchFailedError extends Error {
