@@ -14,7 +14,10 @@ export const UNKNOWN_AT_B = 'GIFT-CARD-BOX';
 /** @returns {CatalogueItem[]} */
 export function readCatalogue() {
   const text = readFileSync(new URL('../catalogue.csv', import.meta.url), 'utf8');
-  const [head = [], ...rows] = text.split(/\r?\n/).filter((line) => line !== '').map(cellsOf);
+  const [head = [], ...rows] = text
+    .split(/\r?\n/)
+    .filter((line) => line !== '')
+    .map(cellsOf);
   return rows.map((cells) => ({
     sku: cells[0] ?? '',
     title: cells[1] ?? '',

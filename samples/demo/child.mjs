@@ -24,7 +24,10 @@ export class Log {
   }
 
   tail(count = 15) {
-    return this.#lines.slice(-count).map((line) => `    ${line.slice(0, 300)}`).join('\n');
+    return this.#lines
+      .slice(-count)
+      .map((line) => `    ${line.slice(0, 300)}`)
+      .join('\n');
   }
 }
 

@@ -24,9 +24,13 @@ export async function playFirstActs({ day, shops, screen, beside }) {
 
   await change('received 100 × 00417', '00417', 100, () => day.receive('00417', 100));
   await change('adjusted 100%WOOL by −3 (moths)', '100%WOOL', -3, () => day.adjust('100%WOOL', -3, 'moths'));
-  await change('counted 007-SPORK in the store: 2 fewer than in the books', '007-SPORK', -2, () => day.count('007-SPORK', -2));
+  await change('counted 007-SPORK in the store: 2 fewer than in the books', '007-SPORK', -2, () =>
+    day.count('007-SPORK', -2),
+  );
   await day.transfer('BOIL&GO', 5, 'T-MORNING');
-  screen.event('moved 5 × BOIL&GO from MAIN to STORE: both are sold in both shops, so neither shop shows another number');
+  screen.event(
+    'moved 5 × BOIL&GO from MAIN to STORE: both are sold in both shops, so neither shop shows another number',
+  );
 
   for (const [from, to, sku, how] of [
     ['A', 'B', 'TARP 3/4', 'found by asking for orders'],
@@ -35,12 +39,28 @@ export async function playFirstActs({ day, shops, screen, beside }) {
     const echoes = [];
     const listen = (heard) => heard.key === sku && heard.kind === 'delta' && echoes.push(heard);
     shops[from].on('change', listen);
-    await change(`bought 1 × ${sku} in ${shops[from].name}, ${how}`, sku, -1, () => Promise.all([shops[from].buy([{ key: sku, quantity: 1 }]), beside?.buy(from, [{ key: sku, quantity: 1 }])]), [shops[to]]);
+    await change(
+      `bought 1 × ${sku} in ${shops[from].name}, ${how}`,
+      sku,
+      -1,
+      () => Promise.all([shops[from].buy([{ key: sku, quantity: 1 }]), beside?.buy(from, [{ key: sku, quantity: 1 }])]),
+      [shops[to]],
+    );
     await sleep(ECHO_WAIT_MS);
     shops[from].off('change', listen);
-    screen.event(echoes.length === 0 ? `it did not come back to ${shops[from].name}` : screen.paint('red', `it came back to ${shops[from].name}`));
+    screen.event(
+      echoes.length === 0
+        ? `it did not come back to ${shops[from].name}`
+        : screen.paint('red', `it came back to ${shops[from].name}`),
+    );
   }
-  await change(`received 3 × ${UNKNOWN_AT_B}, which ${shops.B.name} does not list`, UNKNOWN_AT_B, 3, () => day.receive(UNKNOWN_AT_B, 3), [shops.A]);
+  await change(
+    `received 3 × ${UNKNOWN_AT_B}, which ${shops.B.name} does not list`,
+    UNKNOWN_AT_B,
+    3,
+    () => day.receive(UNKNOWN_AT_B, 3),
+    [shops.A],
+  );
 }
 
 const after = (/** @type {number | undefined} */ ms) => (ms === undefined ? '(not yet)' : `after ${Math.round(ms)} ms`);

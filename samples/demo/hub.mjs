@@ -61,11 +61,15 @@ export class Hub {
       }),
     );
     const ended = once(child, 'exit').then(([code, signal]) => {
-      throw new DemoError(`The hub ended (${signal ?? `code ${code}`}) before it listened. It said last:\n${this.log.tail()}`);
+      throw new DemoError(
+        `The hub ended (${signal ?? `code ${code}`}) before it listened. It said last:\n${this.log.tail()}`,
+      );
     });
     ended.catch(() => undefined);
     const late = sleep(START_TIMEOUT_MS, undefined, { ref: false }).then(() => {
-      throw new DemoError(`The hub did not listen within ${START_TIMEOUT_MS / 1000} s. It said last:\n${this.log.tail()}`);
+      throw new DemoError(
+        `The hub did not listen within ${START_TIMEOUT_MS / 1000} s. It said last:\n${this.log.tail()}`,
+      );
     });
     this.url = await Promise.race([listening, ended, late]);
     this.#port = Number(new URL(this.url).port);
@@ -94,7 +98,7 @@ export class Hub {
   /** All pages of a list. */
   async list(/** @type {string} */ route) {
     const rows = [];
-    for (let cursor = ''; ; ) {
+    for (let cursor = ''; ;) {
       const page = await this.get(`${route}${route.includes('?') ? '&' : '?'}limit=${PAGE}${cursor}`);
       rows.push(...page.data);
       if (page.nextCursor === null) return rows;
@@ -116,7 +120,10 @@ export class Hub {
     for (let tries = 0; ; tries += 1) {
       const answer = await this.#try(method, route, body, idempotencyKey);
       if ('value' in answer) return answer.value;
-      if (Date.now() > deadline) throw new DemoError(`${method} ${route} got no answer for ${ANSWER_TIMEOUT_MS / 1000} s: ${answer.why}. The hub said last:\n${this.log.tail()}`);
+      if (Date.now() > deadline)
+        throw new DemoError(
+          `${method} ${route} got no answer for ${ANSWER_TIMEOUT_MS / 1000} s: ${answer.why}. The hub said last:\n${this.log.tail()}`,
+        );
       if (tries === 0) this.resent += 1;
       await sleep(RETRY_MS);
     }

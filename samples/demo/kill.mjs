@@ -24,7 +24,8 @@ export class Kill {
   killedAt = 0;
   backAt = 0;
   calls = 0;
-  /** @type {Map<string, string>} the delivery of each record that was under way when the hub came back */ inFlight = new Map();
+  /** @type {Map<string, string>} the delivery of each record that was under way when the hub came back */ inFlight =
+    new Map();
   #watching = false;
   #slow = false;
   /** @type {{shop: object, call: number} | undefined} */ #victim;
@@ -77,11 +78,17 @@ export class Kill {
     this.killedAt = Date.now();
     this.beside?.crash();
     const { screen } = this;
-    screen.event(`${screen.paint('red', 'hub killed')} (SIGKILL) during delivery ${this.killAt} of the day, at ${shop.name}, ${WORDS[moment]}${this.#losesCall ? '; the call is lost on its way' : ''}`, this.killedAt);
+    screen.event(
+      `${screen.paint('red', 'hub killed')} (SIGKILL) during delivery ${this.killAt} of the day, at ${shop.name}, ${WORDS[moment]}${this.#losesCall ? '; the call is lost on its way' : ''}`,
+      this.killedAt,
+    );
     await Promise.all([this.#mendShops(shop), this.#startAgain()]);
     this.backAt = Date.now();
     await this.#lookAround();
-    screen.event(`${screen.paint('green', 'hub back')} after ${seconds(this.backAt - this.killedAt)}, on the same data`, this.backAt);
+    screen.event(
+      `${screen.paint('green', 'hub back')} after ${seconds(this.backAt - this.killedAt)}, on the same data`,
+      this.backAt,
+    );
     this.#resolve();
   }
 
@@ -113,7 +120,8 @@ export class Kill {
   /** Which delivery each open record belongs to now; a settlement may send it on in another one. */
   async #lookAround() {
     for (const state of ['in-flight', 'in-doubt']) {
-      for (const record of await this.hub.list(`/v1/web-stack?state=${state}`)) this.inFlight.set(record.id, record.deliveryId);
+      for (const record of await this.hub.list(`/v1/web-stack?state=${state}`))
+        this.inFlight.set(record.id, record.deliveryId);
     }
   }
 
@@ -123,7 +131,9 @@ export class Kill {
    */
   async aftermath(records) {
     const killed = new Date(this.killedAt).toISOString();
-    const candidates = records.filter((record) => record.acceptedAt <= killed && (record.endedAt === null || record.endedAt > killed));
+    const candidates = records.filter(
+      (record) => record.acceptedAt <= killed && (record.endedAt === null || record.endedAt > killed),
+    );
     /** @type {Map<string, string>} */
     const fates = new Map();
     let lines = 0;

@@ -1,7 +1,7 @@
 // When each lane was not running: its light was not green, its cart was down, or the hub was.
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const LOOK_MS = 100;
+const LOOK_MS = 200;
 
 /** @typedef {{cartId: string, key: string | null, from: number, to: number}} Gap key null: the whole lane, else one listing */
 
@@ -32,7 +32,14 @@ export class LaneWatch {
   }
 
   /** Whether the lane of the record's cart was green from acceptance to delivery. */
-  wasGreen(/** @type {{cartId: string, key: string, acceptedAt: string, endedAt: string}} */ { cartId, key, acceptedAt, endedAt }) {
+  wasGreen(
+    /** @type {{cartId: string, key: string, acceptedAt: string, endedAt: string}} */ {
+      cartId,
+      key,
+      acceptedAt,
+      endedAt,
+    },
+  ) {
     const [from, to] = [Date.parse(acceptedAt), Date.parse(endedAt)];
     return ![...this.#gaps, ...this.#open.values()].some(
       (gap) => gap.cartId === cartId && (gap.key === null || gap.key === key) && gap.from <= to && gap.to >= from,

@@ -35,7 +35,13 @@ export class Meter {
   }
 
   figures() {
-    return { oversold: this.oversold, toldTooMany: this.toldTooMany, wrongAverage: this.#average, wrongWorst: this.worst, wrongAtClose: this.wrongItems().length };
+    return {
+      oversold: this.oversold,
+      toldTooMany: this.toldTooMany,
+      wrongAverage: this.#average,
+      wrongWorst: this.worst,
+      wrongAtClose: this.wrongItems().length,
+    };
   }
 
   get #average() {
@@ -44,7 +50,9 @@ export class Meter {
 
   /** Items of which some shop shows something other than what there is; below zero there is nothing to show. */
   wrongItems() {
-    return [...this.#truth].filter(([sku, pieces]) => this.shops.some((shop) => shop.stock.has(sku) && Math.max(0, shop.stock.get(sku) ?? 0) !== Math.max(0, pieces)));
+    return [...this.#truth].filter(([sku, pieces]) =>
+      this.shops.some((shop) => shop.stock.has(sku) && Math.max(0, shop.stock.get(sku) ?? 0) !== Math.max(0, pieces)),
+    );
   }
 
   #sold(/** @type {string} */ sku, /** @type {number} */ quantity) {

@@ -66,6 +66,6 @@ export function randomOf(/** @type {number} */ seed) {
     /** A whole number from `min` to `max`. */
     between: (/** @type {number} */ min, /** @type {number} */ max) => min + Math.floor(next() * (max - min + 1)),
     /** @template T @returns {T} */
-    pick: (/** @type {readonly T[]} */ rows) => /** @type {T} */ (rows[Math.floor(next() * rows.length)]),
+    pick: (/** @type {readonly T[]} */ rows) => rows[Math.floor(next() * rows.length)],
   };
 }

@@ -34,7 +34,9 @@ http
       change([{ sku, delta }]);
     }
     response.setHeader('content-type', 'application/json');
-    response.end(JSON.stringify({ stock: state.stock, waiting: queue.length + pushing, pushedAllAt, marks: state.marks }));
+    response.end(
+      JSON.stringify({ stock: state.stock, waiting: queue.length + pushing, pushedAllAt, marks: state.marks }),
+    );
   })
   .listen(Number(process.env.NAIVE_PORT ?? 0), '127.0.0.1', function listening() {
     process.stdout.write(`${JSON.stringify({ listening: `http://127.0.0.1:${this.address().port}` })}\n`);
@@ -47,7 +49,8 @@ void pushAllForever();
 function change(/** @type {{sku: string, delta: number}[]} */ deltas) {
   for (const { sku, delta } of deltas) state.stock[sku] = (state.stock[sku] ?? 0) + delta;
   save();
-  for (const { sku } of deltas) for (const shop of shops) enqueue({ shop, rows: [[sku, state.stock[sku] ?? 0]], tries: 0 });
+  for (const { sku } of deltas)
+    for (const shop of shops) enqueue({ shop, rows: [[sku, state.stock[sku] ?? 0]], tries: 0 });
 }
 
 function save() {
@@ -118,12 +121,23 @@ function setQuantities(shop, /** @type {[string, number][]} */ rows) {
 async function ordersSince(shop, /** @type {number} */ since) {
   if (shop.kind === 'webhook') {
     const { orders } = await callWebhook(shop, 'orders.list', { since: String(since) });
-    return orders.map(({ number, lines }) => ({ number: Number(number), lines: lines.map(({ key, quantity }) => ({ sku: key, quantity })) }));
+    return orders.map(({ number, lines }) => ({
+      number: Number(number),
+      lines: lines.map(({ key, quantity }) => ({ sku: key, quantity })),
+    }));
   }
-  const xml = await callSeti(shop, { setifunction: 'downloadorders', lastorder: since === 0 ? 'All' : String(since), startnum: '1', batchsize: '100' });
+  const xml = await callSeti(shop, {
+    setifunction: 'downloadorders',
+    lastorder: since === 0 ? 'All' : String(since),
+    startnum: '1',
+    batchsize: '100',
+  });
   return [...xml.matchAll(/<Order>(.*?)<\/Order>/gs)].map(([, order = '']) => ({
     number: Number(tagOf(order, 'OrderNumber')),
-    lines: [...order.matchAll(/<Product>(.*?)<\/Product>/gs)].map(([, line = '']) => ({ sku: tagOf(line, 'SKU'), quantity: Number(tagOf(line, 'Quantity')) })),
+    lines: [...order.matchAll(/<Product>(.*?)<\/Product>/gs)].map(([, line = '']) => ({
+      sku: tagOf(line, 'SKU'),
+      quantity: Number(tagOf(line, 'Quantity')),
+    })),
   }));
 }
 
@@ -133,7 +147,13 @@ function tagOf(/** @type {string} */ xml, /** @type {string} */ tag) {
 }
 
 async function callSeti(shop, fields) {
-  const body = new URLSearchParams({ setiuser: shop.user, password: shop.secret, code: '', omversion: '5.000', ...fields });
+  const body = new URLSearchParams({
+    setiuser: shop.user,
+    password: shop.secret,
+    code: '',
+    omversion: '5.000',
+    ...fields,
+  });
   return textOf(await fetch(shop.url, { method: 'POST', body, signal: AbortSignal.timeout(CALL_TIMEOUT_MS) }));
 }
 
@@ -143,8 +163,17 @@ async function callWebhook(shop, type, data) {
   const body = JSON.stringify({ type, timestamp: new Date().toISOString(), data });
   const key = Buffer.from(shop.secret.replace(/^whsec_/, ''), 'base64');
   const signature = createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64');
-  const headers = { 'content-type': 'application/json', 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': `v1,${signature}` };
-  return JSON.parse(await textOf(await fetch(shop.url, { method: 'POST', headers, body, signal: AbortSignal.timeout(CALL_TIMEOUT_MS) })));
+  const headers = {
+    'content-type': 'application/json',
+    'webhook-id': id,
+    'webhook-timestamp': timestamp,
+    'webhook-signature': `v1,${signature}`,
+  };
+  return JSON.parse(
+    await textOf(
+      await fetch(shop.url, { method: 'POST', headers, body, signal: AbortSignal.timeout(CALL_TIMEOUT_MS) }),
+    ),
+  );
 }
 
 async function textOf(/** @type {Response} */ response) {

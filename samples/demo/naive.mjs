@@ -25,18 +25,40 @@ export class NaiveWorld {
   static async start({ place, catalogue, undo }) {
     const dir = (name) => path.join(place, `naive-${name}`);
     const shops = {
-      A: new Shop({ kind: 'seti', letter: 'A', name: 'Naive shop A', cartId: '', dir: dir('a'), user: 'stoneedge', secret: 'sample-password' }),
-      B: new Shop({ kind: 'webhook', letter: 'B', name: 'Naive shop B', cartId: '', dir: dir('b'), secret: 'whsec_c2FtcGxlLXNob3Atc2VjcmV0LTMyLWJ5dGVzLWxvbmc=' }),
+      A: new Shop({
+        kind: 'seti',
+        letter: 'A',
+        name: 'Naive shop A',
+        cartId: '',
+        dir: dir('a'),
+        user: 'stoneedge',
+        secret: 'sample-password',
+      }),
+      B: new Shop({
+        kind: 'webhook',
+        letter: 'B',
+        name: 'Naive shop B',
+        cartId: '',
+        dir: dir('b'),
+        secret: 'whsec_c2FtcGxlLXNob3Atc2VjcmV0LTMyLWJ5dGVzLWxvbmc=',
+      }),
     };
     const world = new NaiveWorld();
-    const stock = new Map(catalogue.map(({ sku, pieces }) => [sku, Object.values(pieces).reduce((sum, count) => sum + count, 0)]));
+    const stock = new Map(
+      catalogue.map(({ sku, pieces }) => [sku, Object.values(pieces).reduce((sum, count) => sum + count, 0)]),
+    );
     for (const shop of Object.values(shops)) {
       undo.push(() => shop.stop());
       await shop.start();
       const listed = catalogue.filter(({ sku }) => shop.kind === 'seti' || sku !== UNKNOWN_AT_B);
       await shop.load(listed.map(({ sku, title }) => ({ key: sku, title, quantity: stock.get(sku) })));
     }
-    Object.assign(world, { shops, stock, file: path.join(place, 'naive-hub.json'), meter: new Meter(stock, Object.values(shops)) });
+    Object.assign(world, {
+      shops,
+      stock,
+      file: path.join(place, 'naive-hub.json'),
+      meter: new Meter(stock, Object.values(shops)),
+    });
     undo.push(() => world.#stop());
     await world.#startHub();
     return world;

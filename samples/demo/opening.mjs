@@ -20,7 +20,11 @@ const COMPARE_TIMEOUT_MS = 60_000;
 const FAST_MOTION = { requestTimeoutMs: 1_500, quietTimeMs: 1_500, pollIntervalMs: 500 };
 
 /** The shops have their stock already, some of it wrong; shop B has never heard of one item. */
-export async function fillShops(shops, /** @type {import('./catalogue.mjs').CatalogueItem[]} */ catalogue, /** @type {number} */ seed) {
+export async function fillShops(
+  shops,
+  /** @type {import('./catalogue.mjs').CatalogueItem[]} */ catalogue,
+  /** @type {number} */ seed,
+) {
   const random = randomOf(seed + 1);
   for (const shop of shops) {
     const items = catalogue
@@ -33,19 +37,27 @@ export async function fillShops(shops, /** @type {import('./catalogue.mjs').Cata
   }
 }
 
-export async function loadCatalogue({ hub, screen }, /** @type {import('./catalogue.mjs').CatalogueItem[]} */ catalogue) {
+export async function loadCatalogue(
+  { hub, screen },
+  /** @type {import('./catalogue.mjs').CatalogueItem[]} */ catalogue,
+) {
   const startedAt = Date.now();
   for (const location of LOCATIONS) await hub.change('POST', '/v1/locations', location);
   for (const items of chunksOf(catalogue)) {
-    expectAccepted(await hub.change('POST', '/v1/items/batch', { items: items.map(({ sku, title }) => ({ sku, title })) }));
+    expectAccepted(
+      await hub.change('POST', '/v1/items/batch', { items: items.map(({ sku, title }) => ({ sku, title })) }),
+    );
   }
   const movements = catalogue.flatMap(({ sku, pieces }) =>
     Object.entries(pieces)
       .filter(([, quantity]) => quantity > 0)
       .map(([location, quantity]) => ({ kind: 'received', sku, location, quantity, reason: 'opening stock' })),
   );
-  for (const rows of chunksOf(movements)) expectAccepted(await hub.change('POST', '/v1/movements/batch', { movements: rows }));
-  screen.event(`loaded ${plural(catalogue.length, 'item')} at ${LOCATIONS.map(({ location }) => location).join(' and ')} in ${seconds(Date.now() - startedAt)}`);
+  for (const rows of chunksOf(movements))
+    expectAccepted(await hub.change('POST', '/v1/movements/batch', { movements: rows }));
+  screen.event(
+    `loaded ${plural(catalogue.length, 'item')} at ${LOCATIONS.map(({ location }) => location).join(' and ')} in ${seconds(Date.now() - startedAt)}`,
+  );
 }
 
 /** @returns {Promise<void>} once both carts are switched on and nothing waits for them any more */
@@ -67,7 +79,7 @@ export async function connectShops({ hub, screen }, /** @type {import('./shop.mj
 export async function untilQuiet(hub, screen, timeoutMs = EQUAL_TIMEOUT_MS) {
   const deadline = Date.now() + timeoutMs;
   // Looked at twice: between an accepted change and its record there is a moment in which nothing seems to wait.
-  for (let quiet = 0; ; ) {
+  for (let quiet = 0; ;) {
     const { data: lanes } = await hub.get('/v1/lanes');
     const open = lanes.reduce((sum, lane) => sum + lane.waiting + lane.inFlight + lane.inDoubt, 0);
     quiet = open === 0 ? quiet + 1 : 0;
@@ -97,7 +109,7 @@ async function compare(hub, shop) {
   const deadline = Date.now() + COMPARE_TIMEOUT_MS;
   for (;;) {
     const status = await hub.get(`/v1/carts/${shop.cartId}/comparison/${id}`);
-    if (status.state === 'done') return status;
+    if (status.state === 'done' && status.result !== null) return status;
     if (status.state === 'failed' || Date.now() > deadline) {
       throw new DemoError(`The comparison of ${shop.name} is ${status.state}: ${status.error ?? 'no error was told'}`);
     }

@@ -42,9 +42,13 @@ export class Outage {
     if (shown === null) return;
     const { first, waiting } = shown;
     const lane = (await hub.get('/v1/lanes')).data.find((row) => row.cartId === shop.cartId);
-    screen.line(`          first of ${waiting} waiting for ${shop.name}: ${signed(first.delta)} × ${first.sku} (${first.cause.type}), it shall show ${first.target}`);
+    screen.line(
+      `          first of ${waiting} waiting for ${shop.name}: ${signed(first.delta)} × ${first.sku} (${first.cause.type}), it shall show ${first.target}`,
+    );
     const next = lane?.nextProbeAt ? `; next try at ${clock(Date.parse(lane.nextProbeAt))}` : '';
-    screen.line(`          ${plural(first.attempts, 'attempt')}, last response: ${first.lastResponse ?? 'none yet'}${next}`);
+    screen.line(
+      `          ${plural(first.attempts, 'attempt')}, last response: ${first.lastResponse ?? 'none yet'}${next}`,
+    );
   }
 
   /** Until all that had waited for the shop has reached it. */

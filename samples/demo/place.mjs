@@ -46,7 +46,7 @@ async function stopLeftServer(/** @type {string} */ data) {
   const [pid, dataOfPid] = readFileSync(file, 'utf8').split('\n');
   if (dataOfPid !== data || !isAlive(Number(pid))) return;
   process.kill(Number(pid), 'SIGINT');
-  for (const deadline = Date.now() + STOP_PATIENCE_MS; existsSync(file) && Date.now() < deadline; ) await sleep(50);
+  for (const deadline = Date.now() + STOP_PATIENCE_MS; existsSync(file) && Date.now() < deadline;) await sleep(50);
 }
 
 function isAlive(/** @type {number} */ pid) {

@@ -2,10 +2,19 @@
 import { UNKNOWN_AT_B } from './catalogue.mjs';
 import { ORDER_LOCATION, randomOf } from './model.mjs';
 
-export const DAY_MS = 16_000;
-export const OUTAGE = { atMs: 4_500, lengthMs: 4_000 };
+export const DAY_MS = 22_000;
+export const OUTAGE = { atMs: 6_000, lengthMs: 4_000 };
 const TRANSFER_TAKES_MS = 1_200;
-const COUNTS = { buyers: 95, tillSales: 70, counts: 8, returns: 6, receipts: 20, adjustments: 36, transfers: 8, supplierLines: 12 };
+const COUNTS = {
+  buyers: 95,
+  tillSales: 70,
+  counts: 8,
+  returns: 6,
+  receipts: 20,
+  adjustments: 36,
+  transfers: 8,
+  supplierLines: 12,
+};
 /** Of so many purchases one goes for the few pieces that everybody wants. */
 const SCARCE_SHARE = 0.35;
 const ALTERNATIVES = 4;
@@ -25,7 +34,10 @@ const ALTERNATIVES = 4;
  */
 
 /** @returns {Plan} each list in the order of its times */
-export function planDay(/** @type {import('./catalogue.mjs').CatalogueItem[]} */ catalogue, /** @type {number} */ seed) {
+export function planDay(
+  /** @type {import('./catalogue.mjs').CatalogueItem[]} */ catalogue,
+  /** @type {number} */ seed,
+) {
   const random = randomOf(seed);
   const skus = catalogue.map((item) => item.sku);
   const main = (item) => item.pieces[ORDER_LOCATION] ?? 0;
@@ -39,11 +51,18 @@ export function planDay(/** @type {import('./catalogue.mjs').CatalogueItem[]} */
   const buyers = (/** @type {'A' | 'B'} */ shop) => {
     const wanted = skus.filter((sku) => shop === 'A' || sku !== UNKNOWN_AT_B);
     const basket = () => {
-      const first = { key: random.pick(random.next() < SCARCE_SHARE ? scarce : wanted), quantity: random.next() < 0.8 ? 1 : 2 };
+      const first = {
+        key: random.pick(random.next() < SCARCE_SHARE ? scarce : wanted),
+        quantity: random.next() < 0.8 ? 1 : 2,
+      };
       const second = { key: random.pick(wanted), quantity: 1 };
       return random.next() < 0.15 && second.key !== first.key ? [first, second] : [first];
     };
-    return spread(COUNTS.buyers, () => ({ kind: /** @type {const} */ ('buy'), shop, baskets: Array.from({ length: ALTERNATIVES }, basket) }));
+    return spread(COUNTS.buyers, () => ({
+      kind: /** @type {const} */ ('buy'),
+      shop,
+      baskets: Array.from({ length: ALTERNATIVES }, basket),
+    }));
   };
 
   const till = [
@@ -52,18 +71,33 @@ export function planDay(/** @type {import('./catalogue.mjs').CatalogueItem[]} */
     ...spread(COUNTS.returns, () => ({ kind: 'returned', skus: some(inStore), quantity: 1 })),
   ];
   const office = [
-    ...spread(COUNTS.receipts, (n) => ({ kind: 'received', skus: some(n % 3 === 0 ? scarce : skus), quantity: random.between(4, 40) })),
+    ...spread(COUNTS.receipts, (n) => ({
+      kind: 'received',
+      skus: some(n % 3 === 0 ? scarce : skus),
+      quantity: random.between(4, 40),
+    })),
     ...spread(COUNTS.adjustments, () => {
       const found = random.next() < 0.4;
-      return { kind: 'adjusted', skus: some(plenty), delta: found ? random.between(1, 4) : -random.between(1, 3), reason: found ? 'found' : 'damaged' };
+      return {
+        kind: 'adjusted',
+        skus: some(plenty),
+        delta: found ? random.between(1, 4) : -random.between(1, 3),
+        reason: found ? 'found' : 'damaged',
+      };
     }),
-    ...spread(COUNTS.transfers, (n) => ({ kind: 'ship', skus: some(plenty), quantity: random.between(2, 6), transfer: `T-${n + 1}` })).flatMap(
-      (ship) => [ship, { kind: 'receive', atMs: ship.atMs + TRANSFER_TAKES_MS, transfer: ship.transfer }],
-    ),
+    ...spread(COUNTS.transfers, (n) => ({
+      kind: 'ship',
+      skus: some(plenty),
+      quantity: random.between(2, 6),
+      transfer: `T-${n + 1}`,
+    })).flatMap((ship) => [ship, { kind: 'receive', atMs: ship.atMs + TRANSFER_TAKES_MS, transfer: ship.transfer }]),
     {
       kind: 'supplier',
       atMs: DAY_MS * 0.72,
-      lines: Array.from({ length: COUNTS.supplierLines }, () => ({ sku: random.pick(skus), quantity: random.between(6, 24) })),
+      lines: Array.from({ length: COUNTS.supplierLines }, () => ({
+        sku: random.pick(skus),
+        quantity: random.between(6, 24),
+      })),
     },
   ];
   const byTime = (/** @type {any[]} */ wishes) => wishes.sort((a, b) => a.atMs - b.atMs);

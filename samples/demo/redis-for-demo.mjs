@@ -14,7 +14,9 @@ export async function redisForDemo(place, log) {
   const given = process.env['REDIS_URL'];
   if (given) return emptyDatabaseOf(given);
   if (findRedis() === undefined && !(canInstallWithApt() && installRedisWithApt(log))) {
-    throw new DemoError('--redis needs a Redis: set REDIS_URL, or install redis-server or valkey-server so that it is on PATH.');
+    throw new DemoError(
+      '--redis needs a Redis: set REDIS_URL, or install redis-server or valkey-server so that it is on PATH.',
+    );
   }
   const { url, stop } = await startRedis({ dir: path.join(place, 'redis') });
   return { url, about: `private redis-server at ${url}`, stop };
@@ -33,7 +35,8 @@ async function emptyDatabaseOf(/** @type {string} */ given) {
     try {
       await redis.connect();
       // The key makes the database one that is not empty: another demo that starts now takes the next.
-      const taken = (await redis.dbsize()) === 0 && (await redis.set('onhand-demo', String(process.pid), 'NX')) === 'OK';
+      const taken =
+        (await redis.dbsize()) === 0 && (await redis.set('onhand-demo', String(process.pid), 'NX')) === 'OK';
       if (taken) {
         const stop = async () => {
           const again = new Redis(url.href, { maxRetriesPerRequest: 1, retryStrategy: () => null });

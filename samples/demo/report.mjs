@@ -9,7 +9,9 @@ const DIFFERENCES_SHOWN = 20;
 
 /** The one JSON object of --json, and what everything printed is taken from. */
 export function summaryOf({ verdict, differences, proof, latency, outage, model, kill, naive }) {
-  const deliveries = new Set(verdict.records.filter((record) => record.state === 'delivered').map((record) => record.deliveryId));
+  const deliveries = new Set(
+    verdict.records.filter((record) => record.state === 'delivered').map((record) => record.deliveryId),
+  );
   const soldLines = verdict.orders.flat().reduce((sum, { lines }) => sum + lines.length, 0);
   return {
     agree: differences.length === 0 && proof.lost === 0 && proof.doubled === 0,
@@ -40,7 +42,9 @@ export function endedWell(summary, /** @type {any[]} */ deadLetters) {
 export function printTable(screen, { truth, onHand, shown }, shops, differences) {
   screen.heading('Who shows what');
   const differing = new Set(differences.map(({ sku }) => sku));
-  const picked = [...truth.keys()].filter((sku) => /[^A-Z0-9-]|^0/.test(sku) || sku === UNKNOWN_AT_B).slice(0, ROWS_SHOWN);
+  const picked = [...truth.keys()]
+    .filter((sku) => /[^A-Z0-9-]|^0/.test(sku) || sku === UNKNOWN_AT_B)
+    .slice(0, ROWS_SHOWN);
   const skus = differing.size > 0 ? [...differing].slice(0, DIFFERENCES_SHOWN) : picked;
   const sum = (stock) => [...stock.values()].reduce((total, quantity) => total + quantity, 0);
   const cell = (quantity) => quantity ?? 'not listed';
@@ -50,21 +54,29 @@ export function printTable(screen, { truth, onHand, shown }, shops, differences)
     [`all ${truth.size} items`, sum(truth), sum(onHand), ...shown.map(sum)],
   ]);
   if (differences.length === 0) screen.line(`  ${screen.paint('green', 'all carts agree')}`);
-  else screen.line(`  ${screen.paint('red', `${plural(differences.length, 'item differs', 'items differ')}`)}`);
+  else screen.line(`  ${screen.paint('red', plural(differences.length, 'item differs', 'items differ'))}`);
 }
 
 export function printProof(screen, proof, { journals }) {
   const entries = journals.reduce((sum, journal) => sum + journal.length, 0);
-  screen.line(`  journals of both shops (${plural(entries, 'entry', 'entries')}) against the day’s account: ${proof.lost} lost, ${proof.doubled} doubled`);
+  screen.line(
+    `  journals of both shops (${plural(entries, 'entry', 'entries')}) against the day’s account: ${proof.lost} lost, ${proof.doubled} doubled`,
+  );
   for (const { shop, key, surplus, shouldHave, doubled } of proof.cases.slice(0, DIFFERENCES_SHOWN)) {
-    screen.line(`    ${shop} ${key}: ${signed(surplus)} beside the ${signed(shouldHave)} it should have got (${doubled ? 'doubled' : 'lost'})`);
+    screen.line(
+      `    ${shop} ${key}: ${signed(surplus)} beside the ${signed(shouldHave)} it should have got (${doubled ? 'doubled' : 'lost'})`,
+    );
   }
 }
 
 export function printLatency(screen, latency, outage) {
   screen.heading('How long changes took');
-  screen.line(`  accepted by the API → at the shop, lane green all the way: p50 ${latency.p50} ms, p99 ${latency.p99} ms, max ${latency.max} ms (${plural(latency.counted, 'record')})`);
-  screen.line(`  met a lane or a hub that was down: ${plural(latency.others, 'record')}; shop B was away for ${seconds(outage.upAt - outage.downAt)} and caught up in ${seconds(outage.caughtUpAt - outage.upAt)}`);
+  screen.line(
+    `  accepted by the API → at the shop, lane green all the way: p50 ${latency.p50} ms, p99 ${latency.p99} ms, max ${latency.max} ms (${plural(latency.counted, 'record')})`,
+  );
+  screen.line(
+    `  met a lane or a hub that was down: ${plural(latency.others, 'record')}; shop B was away for ${seconds(outage.upAt - outage.downAt)} and caught up in ${seconds(outage.caughtUpAt - outage.upAt)}`,
+  );
 }
 
 /** One change on its way to both shops, hop by hop. */
@@ -72,7 +84,9 @@ export async function printTrace(screen, hub, records, shops) {
   const sku = '00417';
   const ways = [];
   for (const shop of shops) {
-    const first = records.findLast((record) => record.cartId === shop.cartId && record.sku === sku && record.state === 'delivered');
+    const first = records.findLast(
+      (record) => record.cartId === shop.cartId && record.sku === sku && record.state === 'delivered',
+    );
     if (first !== undefined) ways.push({ shop, record: first });
   }
   if (ways.length === 0) return;
@@ -80,16 +94,24 @@ export async function printTrace(screen, hub, records, shops) {
   for (const { shop, record } of ways) {
     const { hops } = await hub.get(`/v1/web-stack/${record.id}`);
     screen.line(`  ${signed(record.delta)} × ${sku} to ${shop.name}, record ${record.id}: ${timeOf(record)} ms`);
-    screen.table(hops.map((hop) => [hop.name, `+${hop.ms} ms`, shorten(hop.about ?? '')]), '    ');
+    screen.table(
+      hops.map((hop) => [hop.name, `+${hop.ms} ms`, shorten(hop.about ?? '')]),
+      '    ',
+    );
   }
 }
 
 export function printDeadLetters(screen, /** @type {any[]} */ deadLetters, /** @type {any[]} */ quarantined) {
   screen.heading('What waits for a person');
   for (const letter of deadLetters) {
-    screen.line(`  dead letter  ${letter.cartId}  ${letter.key}: ${signed(letter.delta)} (${plural(letter.records, 'record')}), ${letter.lastResponse}`);
+    screen.line(
+      `  dead letter  ${letter.cartId}  ${letter.key}: ${signed(letter.delta)} (${plural(letter.records, 'record')}), ${letter.lastResponse}`,
+    );
   }
-  for (const line of quarantined) screen.line(`  ${screen.paint('red', 'quarantined')}  ${line.cartId}  ${line.key}: ${signed(line.delta)}, ${line.response}`);
+  for (const line of quarantined)
+    screen.line(
+      `  ${screen.paint('red', 'quarantined')}  ${line.cartId}  ${line.key}: ${signed(line.delta)}, ${line.response}`,
+    );
   if (deadLetters.length + quarantined.length === 0) screen.line('  nothing');
 }
 

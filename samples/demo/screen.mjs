@@ -6,7 +6,7 @@ const CODES = { dim: 2, bold: 1, red: 31, green: 32, yellow: 33, cyan: 36 };
 
 /** @param {NodeJS.WriteStream} stream stdout, or stderr where stdout belongs to the JSON object */
 export function createScreen(stream) {
-  const colours = Boolean(stream.isTTY) && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb';
+  const colours = stream.isTTY && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb';
   const paint = (/** @type {keyof typeof CODES} */ colour, /** @type {string} */ text) =>
     colours ? `\u001b[${CODES[colour]}m${text}\u001b[0m` : text;
   let progressShown = false;

@@ -16,7 +16,10 @@ export function printAddresses(screen, hub, shops) {
 
 /** Tells of each sale, and of when the other shop shows it. */
 export function narrateSales(screen, /** @type {Record<'A' | 'B', import('./shop.mjs').Shop>} */ { A, B }) {
-  for (const [shop, other] of [[A, B], [B, A]]) {
+  for (const [shop, other] of [
+    [A, B],
+    [B, A],
+  ]) {
     shop.on('change', ({ key, delta, kind, quantity }) => {
       if (kind !== 'sale') return;
       const boughtAt = performance.now();
@@ -35,7 +38,11 @@ export function narrateSales(screen, /** @type {Record<'A' | 'B', import('./shop
         if (change.key !== key || change.kind === 'sale') return;
         finish(`${other.letter} shows ${change.quantity} after ${Math.round(performance.now() - boughtAt)} ms`);
       };
-      const timer = setTimeout(finish, REFLECT_TIMEOUT_MS, screen.paint('red', `${other.letter} has not changed in ${plural(REFLECT_TIMEOUT_MS / 1000, 'second')}`));
+      const timer = setTimeout(
+        finish,
+        REFLECT_TIMEOUT_MS,
+        screen.paint('red', `${other.letter} has not changed in ${plural(REFLECT_TIMEOUT_MS / 1000, 'second')}`),
+      );
       other.on('change', look);
     });
   }

@@ -70,7 +70,9 @@ export class TradingDay {
       case 'sold':
         return this.sell(wish.skus, wish.quantity);
       case 'returned':
-        return this.#withItem(wish.skus, (sku) => this.#move({ kind: 'returned', sku, location: STORE, quantity: wish.quantity }, wish.quantity));
+        return this.#withItem(wish.skus, (sku) =>
+          this.#move({ kind: 'returned', sku, location: STORE, quantity: wish.quantity }, wish.quantity),
+        );
       case 'received':
         return this.#withItem(wish.skus, (sku) => this.receive(sku, wish.quantity));
       case 'adjusted':
@@ -127,7 +129,12 @@ export class TradingDay {
   #move(movement, delta) {
     const { sku, location } = movement;
     return this.#inTurn(sku, () =>
-      this.#ask('/v1/movements', movement, () => this.model.add(sku, location, delta), () => this.beside?.move(sku, delta)),
+      this.#ask(
+        '/v1/movements',
+        movement,
+        () => this.model.add(sku, location, delta),
+        () => this.beside?.move(sku, delta),
+      ),
     );
   }
 
@@ -174,13 +181,18 @@ export class TradingDay {
     const { sku, quantity } = line;
     while (!this.guard.mayChange(sku)) await sleep(100);
     const apply = () => this.model.add(sku, STORE, quantity);
-    await this.#inTurn(sku, () => this.#ask(`/v1/transfers/${transfer}/receive`, {}, apply, () => this.beside?.move(sku, quantity)));
+    await this.#inTurn(sku, () =>
+      this.#ask(`/v1/transfers/${transfer}/receive`, {}, apply, () => this.beside?.move(sku, quantity)),
+    );
   }
 
   /** One call about an item after the other, so that the model knows what a shelf held when it was counted. */
   #inTurn(/** @type {string} */ sku, /** @type {() => Promise<void>} */ act) {
     const turn = (this.#turns.get(sku) ?? Promise.resolve()).then(act);
-    this.#turns.set(sku, turn.catch(() => undefined));
+    this.#turns.set(
+      sku,
+      turn.catch(() => undefined),
+    );
     return turn;
   }
 

@@ -52,16 +52,27 @@ function isWrong(quantity, right, shopNumber, sku) {
 export function lostAndDoubled({ truth, shown, journals, records }, morning, shops, openedAt) {
   const found = { lost: 0, doubled: 0, cases: [] };
   for (const [n, journal] of journals.entries()) {
-    const applied = sumsOf(journal.filter((change) => change.kind !== 'sale' && change.kind !== 'cancel' && Date.parse(change.at) >= openedAt));
-    const sold = sumsOf(journal.filter((change) => (change.kind === 'sale' || change.kind === 'cancel') && Date.parse(change.at) >= openedAt));
+    const applied = sumsOf(
+      journal.filter(
+        (change) => change.kind !== 'sale' && change.kind !== 'cancel' && Date.parse(change.at) >= openedAt,
+      ),
+    );
+    const sold = sumsOf(
+      journal.filter(
+        (change) => (change.kind === 'sale' || change.kind === 'cancel') && Date.parse(change.at) >= openedAt,
+      ),
+    );
     for (const key of shown[n].keys()) {
       const right = truth.get(key) ?? 0;
       if (right <= 0) continue; // what may be shown at zero depends on the order of things; differencesOf looks at it
       const shouldHave = right - (morning[n].get(key) ?? 0) - (sold.get(key) ?? 0);
       const surplus = (applied.get(key) ?? 0) - shouldHave;
       if (surplus === 0) continue;
-      const deltas = records.filter((record) => record.cartId === shops[n].cartId && record.key === key).map((record) => record.delta);
-      const doubled = deltas.includes(surplus) || (!deltas.includes(-surplus) && Math.sign(surplus) === Math.sign(shouldHave));
+      const deltas = records
+        .filter((record) => record.cartId === shops[n].cartId && record.key === key)
+        .map((record) => record.delta);
+      const doubled =
+        deltas.includes(surplus) || (!deltas.includes(-surplus) && Math.sign(surplus) === Math.sign(shouldHave));
       if (doubled) found.doubled += 1;
       else found.lost += 1;
       found.cases.push({ shop: shops[n].name, key, surplus, shouldHave, doubled });
@@ -81,7 +92,13 @@ export function latenciesOf(records, /** @type {import('./lane-watch.mjs').LaneW
   const delivered = records.filter((record) => record.state === 'delivered');
   const green = delivered.filter((record) => lanes.wasGreen(record));
   const times = green.map(timeOf).sort((a, b) => a - b);
-  return { p50: at(times, 0.5), p99: at(times, 0.99), max: times.at(-1) ?? 0, counted: green.length, others: delivered.length - green.length };
+  return {
+    p50: at(times, 0.5),
+    p99: at(times, 0.99),
+    max: times.at(-1) ?? 0,
+    counted: green.length,
+    others: delivered.length - green.length,
+  };
 }
 
 export const timeOf = (record) => Date.parse(record.endedAt) - Date.parse(record.acceptedAt);

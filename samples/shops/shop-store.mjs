@@ -29,7 +29,8 @@ export class ShopStore {
   #file;
   /** @type {Promise<void> | null} */ #syncing = null;
   /** @type {Promise<void> | null} */ #syncNext = null;
-  /** @type {(changes: Change[]) => void} told of every change once it is visible, in order */ onChanges = () => undefined;
+  /** @type {(changes: Change[]) => void} told of every change once it is visible, in order */ onChanges = () =>
+    undefined;
 
   /** @param {string} directory where `journal.jsonl` lives; made when missing */
   constructor(directory) {
