@@ -29,6 +29,24 @@ module.exports = {
       to: { path: '^src/(events|projections|cart-workers|modules)/' },
     },
     {
+      name: 'command-line-speaks-http-only',
+      comment:
+        'The command line knows the hub by its API; of its sources it may use types and the version, nothing that runs',
+      severity: 'error',
+      from: { path: '^src/command-line/', pathNot: tests },
+      to: {
+        path: '^src/(events|projections|cart-workers|modules)/|^src/[^/]+$',
+        pathNot: '^src/modules/start/version\\.ts$',
+        dependencyTypesNot: ['type-only'],
+      },
+    },
+    {
+      name: 'only-cli-starts-the-command-line',
+      severity: 'error',
+      from: { path: '^src/', pathNot: [tests, '^src/(command-line/|cli\\.ts$)'] },
+      to: { path: '^src/command-line/' },
+    },
+    {
       name: 'deciders-are-pure',
       comment: 'A decider gets everything with its command: no framework, no database, no clock, no I/O',
       severity: 'error',

@@ -1,9 +1,9 @@
-import { Body, Controller, Delete, Get, HttpCode, Param, Post } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Req } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
 import { name, time } from '../http/fields.js';
 import { Problem } from '../http/problem.js';
-import { Needs } from './access.guard.js';
+import { Needs, type CallerRequest } from './access.guard.js';
 import { ApiKeys, type ApiKeyRow } from './api-keys.js';
 import { scopes } from './api-keys.table.js';
 
@@ -38,6 +38,14 @@ export class ApiKeysController {
   @ApiOperation({ summary: 'Every API key, without its secret part' })
   async list() {
     return { data: (await this.keys.list()).map(shown), nextCursor: null };
+  }
+
+  @Get('current')
+  @Needs('read')
+  @ApiOperation({ summary: 'The API key of this request: its name, scope and expiry' })
+  current(@Req() { caller }: CallerRequest) {
+    const { id, name, scope, expiresAt } = caller!;
+    return { id, name, scope, expiresAt: expiresAt?.toISOString() ?? null };
   }
 
   @Delete(':id')

@@ -2,8 +2,11 @@ import { Body, Controller, Get, Inject, Param, Put, Query } from '@nestjs/common
 import { ApiBearerAuth, ApiHeader, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { and, eq, gt } from 'drizzle-orm';
 import { z } from 'zod';
+import { CartDirectory } from '../../cart-workers/cart-directory.js';
+import { readQuantities } from '../../cart-workers/read-cart.js';
 import type { Database } from '../../database.js';
 import { items } from '../../projections/projections.table.js';
+import { Needs } from '../access/access.guard.js';
 import type { Asking } from '../http/asking.js';
 import { Asks } from '../http/asking.js';
 import { CommandRunner } from '../http/command-runner.js';
@@ -32,6 +35,7 @@ export class ListingsController {
   constructor(
     private readonly commands: CommandRunner,
     private readonly carts: CartReads,
+    private readonly directory: CartDirectory,
     @Inject(DATABASE) private readonly database: Database,
   ) {}
 
@@ -60,6 +64,26 @@ export class ListingsController {
   ) {
     if (!(await this.carts.exists(id))) unknownCart(id);
     return this.carts.listings(id, query);
+  }
+
+  @Get(':key/shown')
+  @Needs('operate')
+  @ApiOperation({ summary: 'Ask the cart itself what it shows of one key now; it takes as long as the cart takes' })
+  async shown(@Param('id', { schema: cartId }) id: string, @Param('key', { schema: itemKey }) key: string) {
+    if (!(await this.carts.exists(id))) unknownCart(id);
+    const cart = await this.directory.cart(id);
+    const askedAt = new Date();
+    const deadlineMs = askedAt.getTime() + cart.connection.requestTimeoutMs;
+    const read = await readQuantities(cart, [key], deadlineMs, AbortSignal.timeout(cart.connection.requestTimeoutMs));
+    return {
+      cartId: id,
+      key,
+      /** False: the cart does not know the key. Known and without a quantity: it does not track its stock. */
+      listed: read.has(key),
+      quantity: read.get(key) ?? null,
+      askedAt: askedAt.toISOString(),
+      readAt: new Date().toISOString(),
+    };
   }
 
   /** Every item the projector knows, page by page; the projector is given a moment to know the newest. */

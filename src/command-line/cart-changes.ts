@@ -1,0 +1,211 @@
+import type { Command } from 'commander';
+import type { ConnectionReport } from '../cart-workers/connectors/connector.js';
+import type { CartReads } from '../modules/carts/cart-reads.js';
+import type { LaneStatus } from '../cart-workers/lane-control.js';
+import { showCart } from './cart-table.js';
+import type { Cart } from './carts.js';
+import { UsageError } from './exit-codes.js';
+import { parseWhole } from './format.js';
+import { changes, dangerous, examples, segment } from './options.js';
+import { confirm, readSecret } from './prompt.js';
+import { action, change, type ChangeOptions, type Preview, type Runtime, type Session } from './session.js';
+import { onlyLocation } from './stock.js';
+
+interface CartOptions extends ChangeOptions {
+  readonly name?: string;
+  readonly cartUrl?: string;
+  readonly user?: string;
+  readonly storeCode?: string;
+  readonly secretFile?: string;
+  readonly secret?: boolean;
+  readonly location?: string[];
+  readonly orderLocation?: string;
+  readonly pollInterval?: string;
+  readonly quietTime?: string;
+  readonly requestTimeout?: string;
+}
+
+interface AddOptions extends CartOptions {
+  readonly type: string;
+  readonly id?: string;
+  readonly test?: boolean;
+}
+
+/** carts add, change, on, off, pause, resume. */
+export function addCartChanges(carts: Command, runtime: Runtime): void {
+  addAdd(carts, runtime);
+  addChange(carts, runtime);
+  addSwitch(carts, runtime, true);
+  addSwitch(carts, runtime, false);
+  addPause(carts, runtime);
+}
+
+function settings(command: Command): Command {
+  return changes(
+    command
+      .option('--user <name>', 'the user the hub signs in as')
+      .option('--store-code <code>', 'the cart’s code of the store')
+      .option('--secret-file <file>', 'the password or signing secret; - for stdin. Never on the command line')
+      .option('-l, --location <code...>', 'whose stock the cart sells')
+      .option('--order-location <code>', 'where its orders take their pieces; left out: the first location')
+      .option('--poll-interval <ms>', 'how often its orders are asked for')
+      .option('--quiet-time <ms>', 'how long after a request’s deadline it may still be carried out')
+      .option('--request-timeout <ms>', 'the longest time for an answer'),
+  );
+}
+
+function addAdd(carts: Command, runtime: Runtime): void {
+  examples(
+    settings(
+      carts
+        .command('add')
+        .description('Add a cart. It starts switched off; its secret can never be read back')
+        .argument('<name>')
+        .requiredOption('--type <type>', 'see `onhand carts types`')
+        .requiredOption('--cart-url <url>', 'what the hub calls')
+        .option('--id <id>', 'left out: made from the name')
+        .option('--test', 'try the connection first; add nothing when it fails'),
+    ),
+    'carts add "Main shop" --type seti --cart-url https://shop.example.com/seti.php --user onhand -l main',
+    'carts add Outlet --type webhook --cart-url https://outlet.example.com/onhand --secret-file outlet.secret --test',
+  ).action(
+    action<AddOptions, [string]>(runtime, async (session, options, name) => {
+      const body = {
+        ...(options.id !== undefined && { id: options.id }),
+        name,
+        type: options.type,
+        ...fieldsOf(options),
+        locations: options.location ?? [await onlyLocation(session)],
+        secret:
+          options.dryRun === true ? '' : await readSecret(session.terminal, 'The cart’s secret', options.secretFile),
+      };
+      if (options.test === true && options.dryRun !== true) await tryDraft(session, options.type, body);
+      const answer = await change<Cart>(session, options, { method: 'POST', path: '/v1/carts', body });
+      if (answer === null) return;
+      session.answer(answer, (cart) => {
+        session.terminal.out(`${cart.id} is added, switched off.`);
+        session.terminal.note(
+          `Next: onhand carts test ${cart.id}; onhand carts on ${cart.id}; onhand carts send-qoh ${cart.id}`,
+        );
+      });
+    }),
+  );
+}
+
+function fieldsOf(options: CartOptions) {
+  const { cartUrl, user, storeCode, location, orderLocation, pollInterval, quietTime, requestTimeout } = options;
+  return {
+    ...(cartUrl !== undefined && { url: cartUrl }),
+    ...(user !== undefined && { username: user }),
+    ...(storeCode !== undefined && { storeCode }),
+    ...(location !== undefined && { locations: location }),
+    ...(orderLocation !== undefined && { orderLocation }),
+    ...(pollInterval !== undefined && { pollIntervalMs: parseWhole(pollInterval, '--poll-interval') }),
+    ...(quietTime !== undefined && { quietTimeMs: parseWhole(quietTime, '--quiet-time') }),
+    ...(requestTimeout !== undefined && { requestTimeoutMs: parseWhole(requestTimeout, '--request-timeout') }),
+  };
+}
+
+type Draft = ReturnType<typeof fieldsOf> & { readonly secret: string };
+
+async function tryDraft(session: Session, type: string, { url, username, storeCode, requestTimeoutMs, secret }: Draft) {
+  const body = { url, username, storeCode, requestTimeoutMs, secret };
+  const path = `/v1/cart-types/${segment(type)}/test`;
+  const { body: report } = await session.hub.send<ConnectionReport>({ method: 'POST', path, body });
+  session.terminal.note(`It works: ${report.version}`, ...report.findings.map((finding) => `  ${finding}`));
+}
+
+function addChange(carts: Command, runtime: Runtime): void {
+  examples(
+    settings(
+      carts
+        .command('change')
+        .description('Change a cart; what is left out stays as it is')
+        .argument('<cart>')
+        .option('--name <name>', 'how it is called')
+        .option('--cart-url <url>', 'what the hub calls')
+        .option('--secret', 'ask for a new secret'),
+    ),
+    'carts change main-shop --poll-interval 2000',
+    'carts change main-shop --secret',
+  ).action(
+    action<CartOptions, [string]>(runtime, async (session, options, id) => {
+      const asks = options.secret === true || options.secretFile !== undefined;
+      const secret = !asks
+        ? undefined
+        : options.dryRun === true
+          ? ''
+          : await readSecret(session.terminal, 'The new secret', options.secretFile);
+      const body = {
+        ...(options.name !== undefined && { name: options.name }),
+        ...fieldsOf(options),
+        ...(secret !== undefined && { secret }),
+      };
+      if (Object.keys(body).length === 0) throw new UsageError('Name at least one thing to change; see --help.');
+      const path = `/v1/carts/${segment(id)}`;
+      const answer = await change<Cart>(session, options, { method: 'PATCH', path, body }, async () => {
+        const { body: now } = await session.hub.get<Record<string, unknown>>(path);
+        return Object.entries(body).map(([field, after]): Preview =>
+          field === 'secret'
+            ? { what: field, before: '(not shown)', after: 'a new one' }
+            : { what: field, before: JSON.stringify(now[field]), after: JSON.stringify(after) },
+        );
+      });
+      if (answer !== null) session.answer(answer, (cart) => showCart(session, cart));
+    }),
+  );
+}
+
+type Switches = Awaited<ReturnType<CartReads['switches']>>;
+
+function addSwitch(carts: Command, runtime: Runtime, on: boolean): void {
+  const name = on ? 'on' : 'off';
+  const description = on
+    ? 'Switch a cart on ("Synchronize Inventory"); in effect together with the system switch'
+    : 'Switch a cart off: nothing is sent, and it must be compared again when it is switched on';
+  const command = carts.command(name).description(description).argument('<cart>');
+  examples(on ? changes(command) : dangerous(command), `carts ${name} main-shop`).action(
+    action<ChangeOptions & { yes?: boolean }, [string]>(runtime, async (session, options, id) => {
+      if (!on && options.dryRun !== true) {
+        await confirm(
+          session.terminal,
+          options.yes,
+          `Switch ${id} off? It has to be compared again before it follows.`,
+        );
+      }
+      const path = `/v1/carts/${segment(id)}/switch`;
+      const answer = await change<Switches>(session, options, { method: 'PUT', path, body: { on } }, async () => {
+        const { body: cart } = await session.hub.get<Cart>(`/v1/carts/${segment(id)}`);
+        return [{ what: `Switch of ${id}`, before: cart.switches.cartSwitch, after: name }];
+      });
+      if (answer === null) return;
+      session.answer(answer, ({ why }) => session.terminal.out(`${id} is switched ${name}. ${why}`));
+    }),
+  );
+}
+
+function addPause(carts: Command, runtime: Runtime): void {
+  for (const name of ['pause', 'resume'] as const) {
+    const description =
+      name === 'pause'
+        ? 'Red light: nothing is sent until somebody resumes; what changes meanwhile is merged'
+        : 'Green light again';
+    const command = carts.command(name).description(description).argument('<cart>');
+    if (name === 'pause') command.option('--reason <text>', 'why; everybody sees it');
+    examples(changes(command), `carts ${name} main-shop${name === 'pause' ? ' --reason stocktaking' : ''}`).action(
+      action<ChangeOptions & { reason?: string }, [string]>(runtime, async (session, options, id) => {
+        const body = options.reason === undefined ? {} : { reason: options.reason };
+        const request = { method: 'POST', path: `/v1/carts/${segment(id)}/${name}`, body } as const;
+        const answer = await change<LaneStatus>(session, options, request, async () => {
+          const { body: lanes } = await session.hub.get<{ data: LaneStatus[] }>('/v1/lanes');
+          const lane = lanes.data.find((row) => row.cartId === id);
+          return [{ what: `Light of ${id}`, before: lane?.light ?? null, after: name === 'pause' ? 'red' : 'green' }];
+        });
+        if (answer === null) return;
+        session.answer(answer, ({ light, why, waiting }) =>
+          session.terminal.out(`${id} is ${light}${why === null ? '' : ` (${why})`}, ${waiting} waiting.`),
+        );
+      }),
+    );
+  }
+}

@@ -1,0 +1,105 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Command } from 'commander';
+import type { TransferReport } from '../cart-workers/qoh-transfer.js';
+import type { Comparisons } from '../modules/jobs/comparisons.js';
+import type { Cart } from './carts.js';
+import { CommandLineError, exitCodes } from './exit-codes.js';
+import { formatDuration, formatNumber, parseSeconds } from './format.js';
+import { changes, examples, segment } from './options.js';
+import { startProgress } from './progress.js';
+import { action, change, refuse, type ChangeOptions, type Runtime, type Session } from './session.js';
+
+type Status = Awaited<ReturnType<Comparisons['start']>>;
+type Started = Status & { readonly statusUrl: string };
+
+interface CompareOptions extends ChangeOptions {
+  readonly wait: boolean;
+  readonly giveUpAfter: string;
+}
+
+const POLL_MS = 250;
+
+/** carts send-qoh, carts get-qoh: both sides are made equal in the background, and watched from here. */
+export function addComparisonCommands(carts: Command, runtime: Runtime): void {
+  const commands = [
+    ['send-qoh', 'send', 'Send QOH: the cart is made to show what we have'],
+    ['get-qoh', 'get', 'Get QOH: we take over what the cart shows'],
+  ] as const;
+  for (const [name, direction, description] of commands) {
+    examples(
+      changes(
+        carts
+          .command(name)
+          .description(`${description}. Shows how far it is`)
+          .argument('<cart>')
+          .option('--no-wait', 'only start it')
+          .option('--give-up-after <seconds>', 'stop watching then; it goes on in the background', '3600'),
+      ),
+      `carts ${name} main-shop`,
+    ).action(
+      action<CompareOptions, [string]>(runtime, async (session, options, id) => {
+        const request = { method: 'POST', path: `/v1/carts/${segment(id)}/comparison`, body: { direction } } as const;
+        const answer = await change<Started>(session, options, request, async () => {
+          const { body: cart } = await session.hub.get<Cart>(`/v1/carts/${segment(id)}`);
+          const after = `${direction === 'send' ? 'sent to' : 'taken from'} the cart`;
+          return [
+            { what: `Listings of ${id}`, before: `${cart.synchronised} of ${cart.listings} synchronised`, after },
+          ];
+        });
+        if (answer === null) return;
+        if (!options.wait)
+          return session.answer(answer, (started) => session.terminal.out(`Started: ${started.statusUrl}`));
+        return watch(session, answer.body, parseSeconds(options.giveUpAfter, '--give-up-after'));
+      }),
+    );
+  }
+}
+
+async function watch(session: Session, started: Started, giveUpAfterMs: number): Promise<number> {
+  const progress = startProgress(session.terminal, started.direction === 'send' ? 'Sending' : 'Getting');
+  const until = Date.now() + giveUpAfterMs;
+  try {
+    for (;;) {
+      const answer = await session.hub.get<Status>(started.statusUrl);
+      const { state, progress: far } = answer.body;
+      progress.tell(far.done, far.total);
+      if (state === 'done' || state === 'failed') {
+        progress.end();
+        session.answer(answer, (status) => showEnd(session, status));
+        return state === 'done' ? exitCodes.ok : exitCodes.refused;
+      }
+      if (Date.now() >= until) {
+        const now = `it is ${state}, ${far.done} of ${far.total ?? 'an unknown number'} done, and goes on`;
+        throw new CommandLineError(
+          exitCodes.late,
+          `Not finished within ${formatDuration(giveUpAfterMs)}: ${now}. GET ${started.statusUrl} tells more.`,
+        );
+      }
+      await sleep(POLL_MS);
+    }
+  } finally {
+    progress.end();
+  }
+}
+
+function showEnd(session: Session, status: Status): void {
+  if (status.state === 'failed')
+    refuse(
+      `The comparison failed: ${status.error ?? 'the hub does not say why'}. Nothing is half done; start it again when that is mended.`,
+    );
+  const report = status.result as TransferReport;
+  session.terminal.out(
+    `${formatNumber(report.listings)} listings compared, ${formatNumber(report.differences)} were different.`,
+  );
+  const lists = [
+    ['The cart does not list', report.notListed, 'map them to other keys, or create them there'],
+    ['The hub does not know', report.unknownAtHub, 'create the items or map the keys: onhand carts map'],
+    ['Still moving, not compared', report.unsettled, 'compare again'],
+  ] as const;
+  for (const [what, keys, mend] of lists) {
+    if (keys.length > 0)
+      session.terminal.out(
+        `${what} (${keys.length}; ${mend}): ${keys.slice(0, 20).join(', ')}${keys.length > 20 ? ', …' : ''}`,
+      );
+  }
+}

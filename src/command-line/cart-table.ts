@@ -1,0 +1,41 @@
+import type { Cart } from './carts.js';
+import { formatDuration, formatNumber } from './format.js';
+import type { Session } from './session.js';
+import { factLines, type Column } from './table.js';
+
+/** A cart on the screen. */
+
+type Listed = Pick<Cart, 'id' | 'name' | 'type' | 'url' | 'switches'>;
+
+export const cartCells: readonly Column<Listed>[] = [
+  { title: 'CART', of: (row) => row.id },
+  { title: 'NAME', of: (row) => row.name },
+  { title: 'TYPE', of: (row) => row.type },
+  { title: 'SWITCH', of: (row) => row.switches.cartSwitch },
+  { title: 'IN EFFECT', of: (row) => (row.switches.inEffect ? 'yes' : 'no') },
+  { title: 'URL', of: (row) => row.url },
+];
+
+export function showCart(session: Session, cart: Cart): void {
+  session.terminal.out(
+    ...factLines([
+      ['Cart', `${cart.id} (${cart.name})`],
+      ['Type', cart.type],
+      ['URL', cart.url],
+      ['User', cart.username],
+      ['Store code', cart.storeCode],
+      ['Locations', cart.locations.join(', ')],
+      ['Orders take from', cart.orderLocation],
+      ['Orders are asked for', `every ${formatDuration(cart.pollIntervalMs)}`],
+      ['Request time-out', formatDuration(cart.requestTimeoutMs)],
+      ['Quiet time', formatDuration(cart.quietTimeMs)],
+      ['Cart switch', cart.switches.cartSwitch],
+      ['System switch', cart.switches.systemSwitch],
+      ['In effect', cart.switches.inEffect ? 'yes' : `no: ${cart.switches.why}`],
+      [
+        'Listings',
+        `${formatNumber(cart.listings)}, ${formatNumber(cart.synchronised)} synchronised, ${formatNumber(cart.unlisted)} unlisted`,
+      ],
+    ]),
+  );
+}

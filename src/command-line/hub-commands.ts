@@ -1,0 +1,137 @@
+import type { Command } from 'commander';
+import type { LaneStatus } from '../cart-workers/lane-control.js';
+import type { CartReads } from '../modules/carts/cart-reads.js';
+import type { ProjectorStatus } from '../projections/projector.js';
+import { exitCodes } from './exit-codes.js';
+import { formatAge, formatDuration, formatNumber, formatTime } from './format.js';
+import { changes, dangerous, examples } from './options.js';
+import { confirm } from './prompt.js';
+import { action, change, type ChangeOptions, type Runtime, type Session } from './session.js';
+import { factLines } from './table.js';
+
+type SystemSwitch = Awaited<ReturnType<CartReads['systemSwitch']>>;
+
+/** lanes, system, projections: the hub itself. */
+export function addHubCommands(program: Command, runtime: Runtime): void {
+  addLanes(program, runtime);
+  addSystem(program, runtime);
+  addProjections(program, runtime);
+}
+
+function addLanes(program: Command, runtime: Runtime): void {
+  examples(program.command('lanes').description('Every lane: its light and why, and what waits'), 'lanes').action(
+    action(runtime, async (session) => {
+      session.answer(await session.hub.get<{ data: LaneStatus[] }>('/v1/lanes'), ({ data }) => {
+        const now = Date.now();
+        session.terminal.table(
+          [
+            { title: 'CART', of: (row) => row.cartId },
+            { title: 'LIGHT', of: (row) => row.light },
+            { title: 'WAITING', of: (row) => formatNumber(row.waiting), right: true },
+            { title: 'OLDEST', of: (row) => formatAge(row.oldestWaitingAt, now) },
+            { title: 'IN FLIGHT', of: (row) => row.inFlight, right: true },
+            { title: 'IN DOUBT', of: (row) => row.inDoubt, right: true },
+            { title: 'QUARANTINED', of: (row) => row.quarantined, right: true },
+            { title: 'DEAD', of: (row) => row.deadLettered, right: true },
+            { title: 'LAST SUCCESS', of: (row) => formatTime(row.lastSuccessAt) },
+            { title: 'WHY', of: (row) => row.why },
+          ],
+          data,
+          'No cart yet.',
+        );
+      });
+    }),
+  );
+}
+
+function addSystem(program: Command, runtime: Runtime): void {
+  const system = program.command('system').description('The system switch (SynchQOH): show, on, off');
+  examples(system, 'system show', 'system off --yes');
+  const show = (session: Session, { on, cartsOff }: SystemSwitch) => {
+    const carts = cartsOff.length === 0 ? '' : ` Carts switched off: ${cartsOff.join(', ')}.`;
+    session.terminal.out(`The system switch is ${on ? 'on' : 'off: nothing is sent to any cart'}.${carts}`);
+  };
+  examples(system.command('show').description('Whether it is on, and which carts are off'), 'system show').action(
+    action(runtime, async (session) => {
+      session.answer(await session.hub.get<SystemSwitch>('/v1/system/switch'), (body) => show(session, body));
+    }),
+  );
+  for (const name of ['on', 'off'] as const) {
+    const on = name === 'on';
+    const command = system
+      .command(name)
+      .description(on ? 'Carts that are switched on follow again' : 'Nothing is sent to any cart; it is kept');
+    examples(on ? changes(command) : dangerous(command), `system ${name}`).action(
+      action<ChangeOptions & { yes?: boolean }>(runtime, async (session, options) => {
+        if (!on && options.dryRun !== true) {
+          await confirm(
+            session.terminal,
+            options.yes,
+            'Switch the whole system off? No cart hears of any change then.',
+          );
+        }
+        const request = { method: 'PUT', path: '/v1/system/switch', body: { on } } as const;
+        const answer = await change<SystemSwitch>(session, options, request, async () => {
+          const { body } = await session.hub.get<SystemSwitch>('/v1/system/switch');
+          return [{ what: 'System switch', before: body.on ? 'on' : 'off', after: name }];
+        });
+        if (answer !== null) session.answer(answer, (body) => show(session, body));
+      }),
+    );
+  }
+}
+
+function addProjections(program: Command, runtime: Runtime): void {
+  const projections = program.command('projections').description('What follows from the log: status, resume');
+  examples(projections, 'projections status', 'projections resume');
+  examples(
+    projections
+      .command('status')
+      .description('How far the projector is, what stopped it, who holds it back; exit code 1 when it stands'),
+    'projections status',
+  ).action(
+    action(runtime, async (session) => {
+      const answer = await session.hub.get<ProjectorStatus>('/v1/projector');
+      session.answer(answer, (status) => showProjector(session, status));
+      return answer.body.stopped === null ? exitCodes.ok : exitCodes.refused;
+    }),
+  );
+  examples(
+    changes(
+      projections
+        .command('resume')
+        .description('After its cause was mended: try the fact again that stopped the projector. It is never skipped'),
+    ),
+    'projections resume',
+  ).action(
+    action<ChangeOptions>(runtime, async (session, options) => {
+      const request = { method: 'POST', path: '/v1/projector/resume' } as const;
+      const answer = await change<ProjectorStatus>(session, options, request, async () => {
+        const { body } = await session.hub.get<ProjectorStatus>('/v1/projector');
+        return [{ what: 'Projector', before: body.state, after: 'following' }];
+      });
+      if (answer !== null) session.answer(answer, (status) => showProjector(session, status));
+    }),
+  );
+}
+
+function showProjector(session: Session, { state, lagFacts, lagMs, stopped, horizonHeldBy }: ProjectorStatus): void {
+  const facts: [string, string][] = [
+    ['State', state],
+    ['Behind', lagFacts === 0 ? 'not at all' : `${formatNumber(lagFacts)} facts, ${formatDuration(lagMs)}`],
+  ];
+  if (stopped !== null) {
+    facts.push(
+      ['Stopped at', `${stopped.type} (${stopped.stream} version ${stopped.version})`],
+      ['Because', stopped.error],
+    );
+  }
+  if (horizonHeldBy !== null) facts.push(['Held back by', holderOf(horizonHeldBy)]);
+  session.terminal.out(...factLines(facts));
+}
+
+/** Whose open transaction keeps new facts from being read. */
+export function holderOf({ pid, application, database, ageMs }: NonNullable<ProjectorStatus['horizonHeldBy']>): string {
+  const name = application === '' ? 'a program without a name' : application;
+  return `a transaction of ${name} (process ${pid} of PostgreSQL, database ${database}), open for ${formatDuration(ageMs)}`;
+}

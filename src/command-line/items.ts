@@ -1,0 +1,209 @@
+import type { Command } from 'commander';
+import type { ItemReads } from '../modules/inventory/item-reads.js';
+import type { LedgerReads } from '../modules/inventory/ledger-reads.js';
+import { formatDelta, formatNumber, formatTime, parseTime } from './format.js';
+import { changes, choice, examples, moreHint, pageQuery, pages, segment, type PageOptions } from './options.js';
+import { action, change, type ChangeOptions, type Runtime, type Session } from './session.js';
+import { showFacts, type Accepted, type Item } from './stock.js';
+import { factLines } from './table.js';
+
+type ItemPage = Awaited<ReturnType<ItemReads['list']>>;
+type LedgerPage = Awaited<ReturnType<LedgerReads['movements']>>;
+type AsOf = Awaited<ReturnType<LedgerReads['onHandAt']>>;
+
+/** item: one; items: many. */
+export function addItemCommands(program: Command, runtime: Runtime): void {
+  addItem(program, runtime);
+  addItems(program, runtime);
+}
+
+function addItem(program: Command, runtime: Runtime): void {
+  const item = program.command('item').description('One item: on hand, ledger, and what was on hand at a moment');
+  examples(item, 'item MUG', 'item ledger MUG --location main', 'item as-of MUG --at 2026-03-01T12:00:00Z');
+  examples(
+    item
+      .command('show', { isDefault: true })
+      .description('On hand per location, and what each cart shows')
+      .argument('<sku>'),
+    'item show MUG',
+  ).action(
+    action<object, [string]>(runtime, async (session, _options, sku) => {
+      session.answer(await session.hub.get<Item>(`/v1/items/${segment(sku)}`), (body) => showItem(session, body));
+    }),
+  );
+  examples(
+    pages(
+      item
+        .command('ledger')
+        .description('Every movement, the newest first, with the balance after it')
+        .argument('<sku>')
+        .option('-l, --location <code>', 'only there'),
+    ),
+    'item ledger MUG --location main --limit 20',
+  ).action(
+    action<PageOptions & { location?: string }, [string]>(runtime, async (session, options, sku) => {
+      const query = { location: options.location, ...pageQuery(options) };
+      const answer = await session.hub.get<LedgerPage>(`/v1/items/${segment(sku)}/ledger`, query);
+      session.answer(answer, (body) => showLedger(session, body));
+    }),
+  );
+  examples(
+    item
+      .command('as-of')
+      .description('What was on hand at a moment, read from the log')
+      .argument('<sku>')
+      .option('--at <time>', 'the moment; left out: now')
+      .addOption(
+        choice(
+          '--by <time>',
+          'recorded: what the hub knew then. business: what was there then, as known today',
+          ['recorded', 'business'],
+          'recorded',
+        ),
+      ),
+    'item as-of MUG --at 2026-03-01T12:00:00Z --by business',
+  ).action(
+    action<{ at?: string; by: string }, [string]>(runtime, async (session, { at, by }, sku) => {
+      const query = { at: at === undefined ? undefined : parseTime(at, '--at'), by };
+      const answer = await session.hub.get<AsOf>(`/v1/items/${segment(sku)}/on-hand`, query);
+      session.answer(answer, (body) => {
+        session.terminal.out(
+          `${body.sku}: ${formatNumber(body.onHand)} on hand at ${formatTime(body.at)} (${body.by} time)`,
+        );
+        session.terminal.table(
+          [
+            { title: 'LOCATION', of: (row) => row.location },
+            { title: 'ON HAND', of: (row) => formatNumber(row.onHand), right: true },
+          ],
+          body.locations,
+          'Nothing anywhere.',
+        );
+      });
+    }),
+  );
+}
+
+function showItem({ terminal }: Session, item: Item): void {
+  terminal.out(
+    ...factLines([
+      ['SKU', item.sku],
+      ['Title', item.title],
+      ...(item.barcode === null ? [] : ([['Barcode', item.barcode]] as const)),
+      ...(item.active ? [] : ([['State', 'inactive']] as const)),
+      ['On hand', formatNumber(item.onHand)],
+      ['Open orders', formatNumber(item.open)],
+    ]),
+    '',
+  );
+  terminal.table(
+    [
+      { title: 'LOCATION', of: (row) => row.location },
+      { title: 'ON HAND', of: (row) => formatNumber(row.onHand), right: true },
+      { title: 'OPEN', of: (row) => formatNumber(row.open), right: true },
+      { title: 'UPDATED', of: (row) => formatTime(row.updatedAt) },
+    ],
+    item.locations,
+    'No movement yet.',
+  );
+  terminal.out('');
+  terminal.table(
+    [
+      { title: 'CART', of: (row) => row.cartId },
+      { title: 'KEY', of: (row) => row.key },
+      { title: 'SHOWS', of: (row) => number(row.shown), right: true },
+      { title: 'OWED', of: (row) => formatDelta(row.owed), right: true },
+      { title: 'TARGET', of: (row) => number(row.target), right: true },
+      { title: 'STATE', of: (row) => row.unlisted ?? (row.synchronised ? 'synchronised' : 'not compared yet') },
+    ],
+    item.listings,
+    'No cart lists it.',
+  );
+}
+
+export const number = (value: number | null) => (value === null ? null : formatNumber(value));
+
+function showLedger(session: Session, page: LedgerPage): void {
+  session.terminal.table(
+    [
+      { title: 'RECORDED', of: (row) => formatTime(row.recordedAt) },
+      { title: 'OCCURRED', of: (row) => formatTime(row.occurredAt) },
+      { title: 'WHAT', of: (row) => row.type },
+      { title: 'LOCATION', of: (row) => row.location },
+      { title: 'DELTA', of: (row) => formatDelta(row.delta), right: true },
+      { title: 'ON HAND', of: (row) => formatNumber(row.balance), right: true },
+      { title: 'WHY', of: (row) => whyOf(row) },
+    ],
+    page.data,
+    'No movement yet.',
+  );
+  moreHint(session, page.nextCursor);
+}
+
+function whyOf({ reason, reference, ...row }: LedgerPage['data'][number]): string | null {
+  const paper = reference
+    ? `${reference.kind} ${reference.number}${reference.line ? ` line ${reference.line}` : ''}`
+    : null;
+  const corrected =
+    row.alreadyInCountOf === undefined ? null : `already in the count of ${formatTime(row.alreadyInCountOf)}`;
+  const parts = [reason, paper, corrected].filter((part) => part !== null && part !== undefined && part !== '');
+  return parts.length === 0 ? null : parts.join('; ');
+}
+
+function addItems(program: Command, runtime: Runtime): void {
+  const items = program.command('items').description('Items: list, search by the beginning of the SKU, create');
+  examples(items, 'items list --prefix MUG', 'items create MUG "Mug, blue"');
+  examples(
+    pages(
+      items
+        .command('list')
+        .description('Items by SKU, with what is on hand in total')
+        .option('--prefix <text>', 'only SKUs that begin so'),
+    ),
+    'items list --prefix MUG',
+  ).action(
+    action<PageOptions & { prefix?: string }>(runtime, async (session, options) => {
+      const answer = await session.hub.get<ItemPage>('/v1/items', { prefix: options.prefix, ...pageQuery(options) });
+      session.answer(answer, (page) => showItems(session, page));
+    }),
+  );
+  examples(
+    pages(items.command('search').description('The same as list --prefix').argument('<prefix>')),
+    'items search MUG',
+  ).action(
+    action<PageOptions, [string]>(runtime, async (session, options, prefix) => {
+      const answer = await session.hub.get<ItemPage>('/v1/items', { prefix, ...pageQuery(options) });
+      session.answer(answer, (page) => showItems(session, page));
+    }),
+  );
+  examples(
+    changes(
+      items
+        .command('create')
+        .description('Create an item')
+        .argument('<sku>')
+        .argument('<title>')
+        .option('--barcode <code>', 'its barcode'),
+    ),
+    'items create MUG "Mug, blue" --barcode 4006381333931',
+  ).action(
+    action<ChangeOptions & { barcode?: string }, [string, string]>(runtime, async (session, options, sku, title) => {
+      const body = { sku, title, ...(options.barcode !== undefined && { barcode: options.barcode }) };
+      const answer = await change<Accepted>(session, options, { method: 'POST', path: '/v1/items', body });
+      if (answer !== null) session.answer(answer, (accepted) => showFacts(session, accepted));
+    }),
+  );
+}
+
+function showItems(session: Session, page: ItemPage): void {
+  session.terminal.table(
+    [
+      { title: 'SKU', of: (row) => row.sku },
+      { title: 'ON HAND', of: (row) => formatNumber(row.onHand), right: true },
+      { title: 'OPEN', of: (row) => formatNumber(row.open), right: true },
+      { title: 'TITLE', of: (row) => (row.active ? row.title : `${row.title} (inactive)`) },
+    ],
+    page.data,
+    'No item.',
+  );
+  moreHint(session, page.nextCursor);
+}
