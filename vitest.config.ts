@@ -11,6 +11,8 @@ export default defineConfig({
     environment: 'node',
     // Retries would hide races, which are what these tests are for.
     retry: 0,
+    // A condition that is waited for may take long on a busy machine; a test that fails says so a little later.
+    expect: { poll: { timeout: 10_000, interval: 20 } },
     pool: 'forks',
     maxWorkers: 2,
     passWithNoTests: false,

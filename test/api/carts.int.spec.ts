@@ -56,6 +56,8 @@ function cartSuite(backend: 'postgres' | 'redis'): void {
         ...accessOf(shop),
         locations: ['main'],
         pollIntervalMs: 500,
+        // A line in doubt waits for both before it is settled.
+        requestTimeoutMs: 1000,
         quietTimeMs: 1000,
       };
       const added = await hub.call('POST', '/v1/carts', body, { 'Idempotency-Key': `add ${id}` });
