@@ -39,7 +39,8 @@ export const draft = z.strictObject({
   username: access.username.default(''),
   secret: access.secret,
   storeCode: access.storeCode.default(''),
-  requestTimeoutMs: timing.requestTimeoutMs.default(20_000),
+  // Below ten seconds, because the lane of a worker that died is free again only after it.
+  requestTimeoutMs: timing.requestTimeoutMs.default(8_000),
 });
 
 export const newCart = z.strictObject({

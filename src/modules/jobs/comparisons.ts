@@ -33,7 +33,7 @@ export class Comparisons {
       removeOnComplete: { age: KEPT_SECONDS, count: KEPT_COUNT },
       removeOnFail: { age: KEPT_SECONDS, count: KEPT_COUNT },
     });
-    return (await this.shownById(added.id!)) ?? (await shown(added, await added.getState()));
+    return (await this.shownById(added.id!)) ?? shown(added, await added.getState());
   }
 
   async status(cartId: string, id: string) {
