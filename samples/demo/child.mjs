@@ -58,5 +58,9 @@ export function endWithUs(/** @type {number} */ pid) {
   keeper.stdin.on('error', () => undefined);
   keeper.unref();
   keeper.stdin.unref?.();
-  return () => void keeper.kill('SIGKILL');
+  return () => {
+    // The shell first: it must not see the pipe close.
+    keeper.kill('SIGKILL');
+    keeper.stdin.destroy();
+  };
 }

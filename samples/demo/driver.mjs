@@ -109,9 +109,9 @@ function explain(error, screen) {
     screen.line(`\n${error.message}`);
     return EXIT.interrupted;
   }
-  screen.line(
-    `\n${screen.paint('red', 'The demo broke off.')} ${error instanceof DemoError ? error.message : error.stack}`,
-  );
+  // What the system refuses (a full disk, a folder that is not ours) is said in its own words; the rest is our fault.
+  const expected = error instanceof DemoError || error.code !== undefined;
+  screen.line(`\n${screen.paint('red', 'The demo broke off.')} ${expected ? error.message : error.stack}`);
   return error instanceof TimedOutError ? EXIT.timeout : EXIT.fault;
 }
 
@@ -123,13 +123,16 @@ async function timeout(/** @type {number} */ ms) {
 /** Rejects at the first signal; a second one ends at once, and leaves what is running to end with us. */
 function interruption() {
   return new Promise((_, reject) => {
-    let signals = 0;
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-      process.on(signal, () => {
-        signals += 1;
-        if (signals > 1) process.exit(EXIT.interrupted);
-        reject(new InterruptedError('Interrupted; everything is being ended.'));
-      });
+    let asked = 0;
+    const interrupt = () => {
+      asked += 1;
+      if (asked > 1) process.exit(EXIT.interrupted);
+      reject(new InterruptedError('Interrupted; everything is being ended.'));
+    };
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, interrupt);
+    // Nobody reads any more, as after `npm run demo | head`: writing on would throw, once for every line.
+    for (const stream of [process.stdout, process.stderr]) {
+      stream.on('error', () => asked === 0 && interrupt());
     }
   });
 }

@@ -54,11 +54,13 @@ export class TradingDay {
     await Promise.all(Object.values(plan).map((wishes) => this.#actor(wishes)));
   }
 
-  /** One person after the other: what cannot be done in time is done late. */
+  /** One thing after the other. Whoever had to wait, for a hub that was down, goes on at the same pace, only later. */
   async #actor(/** @type {import('./plan.mjs').Wish[]} */ wishes) {
+    let lateMs = 0;
     for (const wish of wishes) {
-      const waitMs = this.startedAt + wish.atMs - Date.now();
+      const waitMs = this.startedAt + wish.atMs + lateMs - Date.now();
       if (waitMs > 0) await sleep(waitMs);
+      else lateMs -= waitMs;
       await this.#fulfil(wish);
     }
   }
