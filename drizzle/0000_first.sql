@@ -272,6 +272,7 @@ CREATE INDEX "api_keys_prefix" ON "api_keys" USING btree ("prefix");--> statemen
 CREATE INDEX "echoes_listing" ON "echoes" USING btree ("cart_id","key","seen_by");--> statement-breakpoint
 CREATE INDEX "listings_sku" ON "listings" USING btree ("sku");--> statement-breakpoint
 CREATE INDEX "web_stack_waiting" ON "web_stack" USING btree ("cart_id","key","id") WHERE state in ('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held');--> statement-breakpoint
+CREATE INDEX "web_stack_backing_off" ON "web_stack" USING btree ("cart_id","not_before") WHERE state = 'waiting' and not_before is not null;--> statement-breakpoint
 CREATE INDEX "web_stack_cart_state" ON "web_stack" USING btree ("cart_id","state","id");--> statement-breakpoint
 CREATE INDEX "web_stack_delivery" ON "web_stack" USING btree ("delivery_id");--> statement-breakpoint
 CREATE INDEX "web_stack_sku" ON "web_stack" USING btree ("sku","id");--> statement-breakpoint

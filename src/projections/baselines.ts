@@ -48,7 +48,8 @@ export async function mapListings(
 /**
  * Makes listings equal to what was read, and supersedes all that was owed to them: the reading already shows how much of
  * it arrived. A listing with a line under way, or with one that ended after the reading began (the projector may be far
- * behind), is left alone, since nobody can say whether the reading saw that line; the reader asks again for those.
+ * behind), is left alone, since nobody can say whether the reading saw that line; so is one that sold meanwhile, whose
+ * echo stands before the baseline in the log and would be forgotten. The reader asks again for those.
  *
  * @returns the keys that were baselined
  */
@@ -76,7 +77,8 @@ export async function baselineListings(
                JOIN listings l ON l.cart_id = $1 AND l.key = t.key
               WHERE NOT EXISTS (SELECT FROM delivery_lines d
                                  WHERE d.cart_id = l.cart_id AND d.key = l.key
-                                   AND (d.state IN ('in-flight', 'in-doubt') OR d.ended_at > $6))),
+                                   AND (d.state IN ('in-flight', 'in-doubt') OR d.ended_at > $6))
+                AND NOT EXISTS (SELECT FROM echoes e WHERE e.cart_id = l.cart_id AND e.key = l.key AND e.seen_by > $6)),
            superseded AS (
              UPDATE web_stack w
                 SET state = 'superseded', ended_at = date_trunc('milliseconds', clock_timestamp())

@@ -110,6 +110,10 @@ export const webStack = pgTable(
     index('web_stack_waiting')
       .on(t.cartId, t.key, t.id)
       .where(sql`state in ('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held')`),
+    // Which listings of a cart back off: asked at each dispatch, however long the backlog.
+    index('web_stack_backing_off')
+      .on(t.cartId, t.notBefore)
+      .where(sql`state = 'waiting' and not_before is not null`),
     index('web_stack_cart_state').on(t.cartId, t.state, t.id),
     index('web_stack_delivery').on(t.deliveryId),
     index('web_stack_sku').on(t.sku, t.id),

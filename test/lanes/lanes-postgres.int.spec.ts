@@ -1,3 +1,3 @@
-import { laneSuite } from './lane-suite.js';
+import { laneSuites } from './lane-suites.js';
 
-laneSuite('PostgreSQL', () => 'postgres');
+laneSuites('PostgreSQL', () => 'postgres');

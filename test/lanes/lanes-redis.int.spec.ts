@@ -1,6 +1,6 @@
 import { describeWithRedis, testRedis } from '../support/redis.js';
-import { laneSuite } from './lane-suite.js';
+import { laneSuites } from './lane-suites.js';
 
 describeWithRedis('with Redis', () => {
-  laneSuite('Redis', () => ({ redisUrl: testRedis().url }));
+  laneSuites('Redis', () => ({ redisUrl: testRedis().url }));
 });

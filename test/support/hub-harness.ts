@@ -1,4 +1,7 @@
+import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
 import { setDefaultBackendFactory } from 'bullmq';
 import { CartDirectory } from '../../src/cart-workers/cart-directory.js';
 import { CartSecrets } from '../../src/cart-workers/cart-secrets.js';
@@ -29,7 +32,10 @@ export interface Harness {
   readonly qohTransfer: QohTransfer;
   readonly laneControl: LaneControl;
   readonly deadLetters: DeadLetters;
+  readonly wakeups: Wakeups;
   readonly runtime: () => WorkerRuntime;
+  /** The worker role in a process of its own, to be killed; resolves when its lanes are open. `close` ends what is left. */
+  startWorkerProcess(): Promise<ChildProcess>;
   /** Stops the worker role and starts it anew, as a restarted process would. */
   restartWorkers(): Promise<void>;
   stopWorkers(): Promise<void>;
@@ -38,13 +44,18 @@ export interface Harness {
   /** Items, the location MAIN and their stock. */
   stockUp(items: Readonly<Record<string, number>>): Promise<void>;
   /** Adds a cart that sells MAIN through this shop, compares it (Send) and switches it on. */
-  connect(cartId: string, shop: Shop, settings?: Partial<Omit<CartSettings, 'type'>>): Promise<void>;
+  connect(
+    cartId: string,
+    shop: Pick<Shop, 'kind' | 'url' | 'secret' | 'user' | 'storeCode'>,
+    settings?: Partial<Omit<CartSettings, 'type'>>,
+  ): Promise<void>;
   /** Resolves when nothing waits, is in flight or in doubt any more (dead letters and quarantined lines may be left). */
   quiet(timeoutMs?: number): Promise<void>;
   rows<T>(sql: string, ...values: unknown[]): Promise<T[]>;
   close(): Promise<void>;
 }
 
+const workerProcess = fileURLToPath(new URL('worker-process.mjs', import.meta.url));
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 export async function createHarness(options: {
@@ -54,6 +65,10 @@ export async function createHarness(options: {
 }): Promise<Harness> {
   const database = await createTestDatabase({ poolMax: 20 });
   await ensureLogGeneration(database.pool);
+  // Files of one run share a Redis and must not meet in it.
+  const prefix = `test-${randomBytes(4).toString('hex')}`;
+  const encryptionKey = randomBytes(32);
+  const processes: ChildProcess[] = [];
   const backend = await createQueueBackend({
     config: {
       redisUrl: options.backend === 'postgres' ? undefined : options.backend.redisUrl,
@@ -61,8 +76,7 @@ export async function createHarness(options: {
     },
     databaseUrl: database.url,
     onError: () => undefined,
-    // Files of one run share a Redis and must not meet in it.
-    prefix: `test-${randomBytes(4).toString('hex')}`,
+    prefix,
   });
   setDefaultBackendFactory(backend.factory);
   const wakeups = new Wakeups(database);
@@ -70,7 +84,7 @@ export async function createHarness(options: {
   const store = new EventStore(database.pool, { onAppended: () => wakeups.signal('events') });
   const batcher = new CommandBatcher(store);
   const projector = new Projector({ database, wakeups, log: silent });
-  const secrets = new CartSecrets(database, randomBytes(32));
+  const secrets = new CartSecrets(database, encryptionKey);
   const directory = new CartDirectory(database, secrets, { allowPrivateCartUrls: true });
   const orderImport = new OrderImport(database, batcher, directory);
   const caughtUp = (timeoutMs: number) => projector.caughtUp(timeoutMs);
@@ -116,7 +130,25 @@ export async function createHarness(options: {
     qohTransfer,
     laneControl: new LaneControl(database, wakeups),
     deadLetters: new DeadLetters({ database, batcher, directory, qohTransfer, wakeups }),
+    wakeups,
     runtime: () => runtime,
+    startWorkerProcess: async () => {
+      const child = spawn(process.execPath, [workerProcess], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+        env: {
+          ...process.env,
+          WORKER_PROCESS: JSON.stringify({
+            databaseUrl: database.url,
+            redisUrl: options.backend === 'postgres' ? null : options.backend.redisUrl,
+            prefix,
+            encryptionKey: encryptionKey.toString('base64'),
+          }),
+        },
+      });
+      processes.push(child);
+      await once(child.stdout, 'data');
+      return child;
+    },
     stopWorkers,
     restartWorkers: async () => {
       await stopWorkers();
@@ -165,7 +197,7 @@ export async function createHarness(options: {
         if (open?.open === '0') return;
         if (Date.now() > end) {
           const left = await rows(
-            'SELECT cart_id, key, delta, state, attempts, last_response FROM web_stack WHERE ended_at IS NULL',
+            'SELECT cart_id, key, delta, state, attempts, last_response FROM web_stack WHERE ended_at IS NULL LIMIT 10',
           );
           throw new Error(`Not quiet after ${timeoutMs} ms: ${JSON.stringify(left)}`);
         }
@@ -173,6 +205,10 @@ export async function createHarness(options: {
       }
     },
     close: async () => {
+      for (const child of processes.filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null)) {
+        child.kill('SIGKILL');
+        await once(child, 'exit');
+      }
       await stopWorkers();
       await batcher.idle();
       await projector.stop();

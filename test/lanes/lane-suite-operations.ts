@@ -1,0 +1,109 @@
+import { once } from 'node:events';
+import { describe, expect, it } from 'vitest';
+import { laneJobId } from '../../src/cart-workers/lane-job.js';
+import { until } from '../support/until.js';
+import { laneBench, type LaneBackend } from './lane-bench.js';
+
+/** People, queues and machines that interfere: pause, restart, lost jobs, killed workers. */
+export function operationsSuite(backendOf: () => LaneBackend): void {
+  describe('operations', () => {
+    const bench = laneBench(backendOf);
+    const callUnderWay = (cartId: string) =>
+      until(`a call to ${cartId} is under way`, async () => {
+        const [open] = await bench.hub.rows<{ delivery_id: string }>(
+          `SELECT delivery_id FROM attempts WHERE cart_id = $1 AND ended_at IS NULL AND kind = 'send'`,
+          cartId,
+        );
+        return open;
+      });
+
+    it('hands back what was not sent yet when a lane is paused, and stays paused through a restart', async () => {
+      const skus = [bench.sku(), bench.sku(), bench.sku()];
+      await bench.a.faults({ delayBeforeMs: 300 });
+      for (const sku of skus) await bench.receive(sku, 1);
+      await callUnderWay('a');
+      await bench.hub.laneControl.pause('a', 'test', 'stocktaking');
+      await until('the rest waits again', async () => {
+        const [open] = await bench.hub.rows<{ n: number }>(
+          `SELECT count(*)::int AS n FROM web_stack WHERE cart_id = 'a' AND state = 'in-flight'`,
+        );
+        return open?.n === 0;
+      });
+      await bench.a.faults({});
+      await bench.hub.restartWorkers();
+      await bench.receive(skus[2] as string, 1);
+      await bench.recordIn('b', skus[2] as string, 'delivered');
+      expect(await bench.light('a')).toBe('red');
+      const changed = (await bench.a.journal()).filter(({ key, kind }) => kind === 'delta' && skus.includes(key));
+      expect(changed.length).toBeLessThanOrEqual(1);
+      await bench.hub.laneControl.resume('a');
+      await bench.hub.quiet();
+      expect(await Promise.all(skus.map(bench.shown))).toEqual([
+        [11, 11],
+        [11, 11],
+        [12, 12],
+      ]);
+    });
+
+    it('puts a delivery whose job was removed into the lane again', async () => {
+      const [first, second] = [bench.sku(), bench.sku()];
+      await bench.a.faults({ delayBeforeMs: 400 });
+      await bench.receive(first, 1);
+      await callUnderWay('a');
+      await bench.receive(second, 1);
+      const record = await bench.recordIn('a', second, 'in-flight');
+      const queue = bench.hub
+        .runtime()
+        .laneQueues()
+        .find(({ name }) => name === 'lane-a');
+      await until(
+        'the job was removed',
+        async () => (await queue?.remove(laneJobId({ deliveryId: record.delivery_id ?? '', take: 1 }))) === 1,
+      );
+      await bench.a.faults({});
+      await bench.hub.quiet();
+      expect(await bench.shown(second)).toEqual([11, 11]);
+      expect(
+        await bench.hub.rows('SELECT take FROM deliveries WHERE id = $1 AND take > 1', record.delivery_id),
+      ).toHaveLength(1);
+    });
+  });
+
+  describe('a worker that dies in the middle of its calls', () => {
+    // Far longer than the test has: nobody may wait for a dead worker's time-out.
+    const bench = laneBench(backendOf, { requestTimeoutMs: 6_000 });
+
+    it('loses its lane within seconds; its key is sent again, its doubt is settled', async () => {
+      const [dying, other] = [bench.sku(), bench.sku()];
+      await bench.hub.stopWorkers();
+      const worker = await bench.hub.startWorkerProcess();
+      await Promise.all([bench.a.faults({ delayBeforeMs: 700 }), bench.b.faults({ delayBeforeMs: 700 })]);
+      await bench.receive(dying, 5);
+      for (const cartId of ['a', 'b']) {
+        await until(`a call to ${cartId} is under way`, async () => {
+          const open = await bench.hub.rows('SELECT id FROM attempts WHERE cart_id = $1 AND ended_at IS NULL', cartId);
+          return open.length === 1;
+        });
+      }
+      worker.kill('SIGKILL');
+      await once(worker, 'exit');
+      await Promise.all([bench.a.faults({}), bench.b.faults({})]);
+      await bench.hub.restartWorkers();
+      const killed = Date.now();
+      await bench.receive(other, 1);
+      await bench.recordIn('a', other, 'delivered');
+      await bench.recordIn('b', other, 'delivered');
+      expect(Date.now() - killed).toBeLessThan(6_000);
+      await bench.hub.quiet(30_000);
+      const deltas = async (shop: typeof bench.a) =>
+        (await shop.journal()).filter(({ key, kind }) => key === dying && kind === 'delta').map(({ delta }) => delta);
+      expect([await deltas(bench.a), await deltas(bench.b)]).toEqual([[5], [5]]);
+      expect(
+        await bench.hub.rows(`SELECT cart_id, outcome FROM delivery_lines WHERE key = $1 ORDER BY cart_id`, dying),
+      ).toEqual([
+        { cart_id: 'a', outcome: 'settled as applied' },
+        { cart_id: 'b', outcome: 'applied' },
+      ]);
+    });
+  });
+}
