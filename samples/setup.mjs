@@ -1,7 +1,7 @@
 // The set-up step shared by start, demo and test: packages and build. Depends on nothing but Node, because it runs
 // before anything is installed. Everything it says goes to stderr, so that stdout stays free for results.
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -31,6 +31,8 @@ export async function ensureBuilt() {
   if (built > 0 && sources.every((source) => newestBelow(path.join(root, source)) <= built)) return;
   const nest = path.join(root, 'node_modules', '@nestjs', 'cli', 'bin', 'nest.js');
   await runVisibly('Building (nest build)', [process.execPath, nest, 'build']);
+  // npm makes a bin executable when it links it, which is once; a new build would be refused by the shell.
+  chmodSync(path.join(root, 'dist', 'cli.js'), 0o755);
 }
 
 function checkNode() {

@@ -18,6 +18,12 @@ const COUNTS = {
 /** Of so many purchases one goes for the few pieces that everybody wants. */
 const SCARCE_SHARE = 0.35;
 const ALTERNATIVES = 4;
+/** Twice a day a newsletter goes out, and customers of both shops want the same few pieces at the same time. */
+const NEWSLETTERS = [
+  { atMs: 1_500, forMs: 3_500 },
+  { atMs: 12_500, forMs: 3_500 },
+];
+const NEWSLETTER = { items: 3, buyersPerShop: 14 };
 
 /**
  * @typedef {{atMs: number} & (
@@ -48,6 +54,8 @@ export function planDay(
   const spread = (count, make) =>
     Array.from({ length: count }, (_, n) => ({ atMs: Math.round(((n + random.next()) / count) * DAY_MS), ...make(n) }));
 
+  const praised = NEWSLETTERS.map(() => Array.from({ length: NEWSLETTER.items }, () => random.pick(scarce)));
+
   const buyers = (/** @type {'A' | 'B'} */ shop) => {
     const wanted = skus.filter((sku) => shop === 'A' || sku !== UNKNOWN_AT_B);
     const basket = () => {
@@ -58,11 +66,15 @@ export function planDay(
       const second = { key: random.pick(wanted), quantity: 1 };
       return random.next() < 0.15 && second.key !== first.key ? [first, second] : [first];
     };
-    return spread(COUNTS.buyers, () => ({
-      kind: /** @type {const} */ ('buy'),
-      shop,
-      baskets: Array.from({ length: ALTERNATIVES }, basket),
-    }));
+    const buy = (atMs, baskets) => ({ atMs, kind: /** @type {const} */ ('buy'), shop, baskets });
+    return [
+      ...spread(COUNTS.buyers, () => ({ kind: 'buy', shop, baskets: Array.from({ length: ALTERNATIVES }, basket) })),
+      ...NEWSLETTERS.flatMap(({ atMs, forMs }, n) =>
+        Array.from({ length: NEWSLETTER.buyersPerShop }, () =>
+          buy(Math.round(atMs + random.next() * forMs), [[{ key: random.pick(praised[n] ?? scarce), quantity: 1 }]]),
+        ),
+      ),
+    ];
   };
 
   const till = [

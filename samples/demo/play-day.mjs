@@ -100,7 +100,7 @@ async function closeDay({ hub, shops, model, day, screen }) {
   const oversold = short.filter(([, pieces]) => pieces < 0);
   if (short.length > 0) {
     screen.event(
-      `${short.length} items are sold out${oversold.length > 0 ? `, ${oversold.length} of them sold twice in the same moment (${oversold.map(([sku]) => sku).join(', ')})` : ''}; the supplier brings more`,
+      `${short.length} items are sold out${oversold.length > 0 ? `, ${oversold.length} of them sold in both shops before either could know (${oversold.map(([sku]) => sku).join(', ')})` : ''}; the supplier brings more`,
     );
     await day.receiveMany(short.map(([sku, pieces]) => ({ sku, quantity: 10 - pieces })));
   }

@@ -85,11 +85,19 @@ describe('the demo’s day', () => {
 });
 
 describe('the demo’s command line', () => {
-  it.each([['--kill-at', '0'], ['--kill-at', 'many'], ['--seed', '-1'], ['--wrong']])('refuses %s %s with a sentence', (...args) => {
-    expect(parseOptions(args.filter((arg) => arg !== undefined))).toHaveProperty('problem');
-  });
+  it.each([['--kill-at', '0'], ['--kill-at', 'many'], ['--seed', '-1'], ['--wrong']])(
+    'refuses %s %s with a sentence',
+    (...args) => {
+      expect(parseOptions(args.filter((arg) => arg !== undefined))).toHaveProperty('problem');
+    },
+  );
 
   it('understands its flags', () => {
-    expect(parseOptions(['--once', '--json', '--kill-at', '12'])).toMatchObject({ once: true, json: true, redis: false, killAt: 12 });
+    expect(parseOptions(['--once', '--json', '--kill-at', '12'])).toMatchObject({
+      once: true,
+      json: true,
+      redis: false,
+      killAt: 12,
+    });
   });
 });
