@@ -22,6 +22,8 @@ export interface LaneBench {
   readonly hub: Harness;
   readonly a: Shop;
   readonly b: Shop;
+  /** After `b` was killed and started again. */
+  replaceB(shop: Shop): void;
   /** A SKU that no other test uses; ten pieces of it are on hand, and both shops show ten. */
   sku(): string;
   /** What the shops show: [a, b]. */
@@ -90,6 +92,9 @@ export function laneBench(backendOf: () => LaneBackend, settings: Parameters<Har
     },
     get b() {
       return b;
+    },
+    replaceB: (shop) => {
+      b = shop;
     },
     sku: () => {
       const sku = skus[used++];

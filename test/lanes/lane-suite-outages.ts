@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { recordOutcome } from '../../src/cart-workers/outcome.js';
+import { startShop } from '../support/shops.js';
 import { until } from '../support/until.js';
 import { laneBench, type LaneBackend } from './lane-bench.js';
 
@@ -63,12 +64,21 @@ export function outageSuite(backendOf: () => LaneBackend): void {
       expect(gap?.ms).toBeGreaterThan(1_900);
     });
 
-    it('gives what was refused at the door back uncounted, and sends it when the shop is back', async () => {
+    it('gives what met a closed door back uncounted, and sends it when the shop is back', async () => {
       const sku = bench.sku();
-      await bench.b.faults({ refuse: 2 });
+      const { dir } = bench.b;
+      const port = Number(new URL(bench.b.url).port);
+      await bench.b.kill();
       await bench.receive(sku, 6);
+      await until('the lane is amber', async () => (await bench.light('b')) === 'amber');
+      await bench.receive(sku, 1);
+      await until('it was tried twice', async () => ((await bench.records('b', sku))[0]?.attempts ?? 0) >= 2);
+      expect((await bench.records('b', sku))[0]).toMatchObject({ attempts_counted: 0 });
+      const back = await startShop('webhook', { dir, port });
       await bench.hub.quiet();
-      expect(await deltasOf(bench.b, sku)).toEqual([6]);
+      const deltas = await deltasOf(back, sku);
+      expect(deltas).toEqual([7]);
+      bench.replaceB(back);
     });
 
     for (const fault of ['failAfterApply', 'dropAfterApply', 'dropBeforeApply'] as const) {

@@ -36,6 +36,23 @@ export function settlementSuite(backendOf: () => LaneBackend): void {
       });
     }
 
+    // Broken once: the next line left at once, and ran inside the cart beside the call whose connection had been cut.
+    it('sends a serial cart nothing while a call that was cut may still run inside it', async () => {
+      const [cut, next] = [bench.sku(), bench.sku()];
+      await bench.a.faults({ dropBeforeApply: 1 });
+      await bench.receive(cut, 5);
+      await bench.recordIn('a', cut, 'in-doubt');
+      await bench.receive(next, 3);
+      await bench.recordIn('a', next, 'delivered');
+      const tries = await bench.hub.rows<{ key: string; started_at: Date; deadline: Date }>(
+        `SELECT d.key, a.started_at, a.deadline FROM attempts a JOIN delivery_lines d USING (delivery_id)
+          WHERE a.kind = 'send' AND d.cart_id = 'a' AND d.key = ANY ($1) ORDER BY a.started_at`,
+        [cut, next],
+      );
+      expect(tries.map(({ key }) => key).slice(0, 2)).toEqual([cut, next]);
+      expect(tries[1]?.started_at.getTime()).toBeGreaterThanOrEqual(tries[0]?.deadline.getTime() ?? Infinity);
+    });
+
     it('settles as not applied what never arrived, and sends it anew', async () => {
       const sku = bench.sku();
       await bench.a.faults({ dropBeforeApply: 1 });
