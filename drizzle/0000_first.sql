@@ -67,6 +67,7 @@ CREATE TABLE "lanes" (
 	"probes" integer DEFAULT 0 NOT NULL,
 	"next_probe_at" timestamp (3) with time zone,
 	"last_response" text,
+	"busy_until" timestamp (3) with time zone,
 	"comparing_until" timestamp (3) with time zone,
 	"last_success_at" timestamp (3) with time zone,
 	"job_window" integer,

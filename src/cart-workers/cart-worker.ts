@@ -1,7 +1,7 @@
 import type { Database } from '../database.js';
 import type { CartDirectory, ReachableCart } from './cart-directory.js';
 import { claim, type Claim, type ClaimTerms } from './claim.js';
-import { CartError } from './connectors/cart-error.js';
+import { CartError, OutcomeUnknownError } from './connectors/cart-error.js';
 import type { LineAnswer } from './connectors/connector.js';
 import { databaseNow } from './database-clock.js';
 import { downFor } from './lane-down.js';
@@ -64,13 +64,15 @@ export async function workOn(
   }
 }
 
+const isSerial = (cart: ReachableCart) => cart.connector.capabilities.parallelCallsMax === 1;
+
 function termsOf(cart: ReachableCart, worker: string): ClaimTerms {
   const { capabilities } = cart.connector;
   const { requestTimeoutMs, quietTimeMs } = cart.settings;
   return {
     keyed: capabilities.delivery === 'idempotency-key' || capabilities.delivery === 'compare-and-set',
     needsQ0: capabilities.delivery === 'settlement',
-    serial: capabilities.parallelCallsMax === 1,
+    serial: isSerial(cart),
     requestTimeoutMs,
     settleTimeoutMs: requestTimeoutMs * settleCalls,
     quietTimeMs,
@@ -200,6 +202,8 @@ async function recordError(database: Database, cart: ReachableCart, claimed: Cla
     response,
     lines: ends,
     resendInMs,
+    mayStillRun:
+      verdict.kind === 'settle' && isSerial(cart) && !(error instanceof OutcomeUnknownError && error.answered),
     ...(cartDown ? await downFor(database, claimed, random, throttleMs(error) ?? 0) : { cart: null }),
   });
   return resendInMs === undefined ? { kind: 'done' } : { kind: 'resend', inMs: resendInMs };

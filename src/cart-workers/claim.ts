@@ -93,6 +93,8 @@ interface DeliveryRow {
   readonly paused: boolean;
   readonly down: boolean;
   readonly in_effect: boolean;
+  /** How long an unanswered call may still run inside a serial cart, in ms. */
+  readonly busy_ms: string;
 }
 
 async function claimIn(
@@ -104,7 +106,8 @@ async function claimIn(
   const found = await client.query<DeliveryRow>({
     name: 'lock-delivery',
     text: `SELECT d.cart_id, d.state, d.take, d.probe, d.ambiguous, d.resends, d.created_at, l.paused, l.down_since IS NOT NULL AS down,
-                  c.is_on AND s.is_on AND c.generation = d.generation AS in_effect
+                  c.is_on AND s.is_on AND c.generation = d.generation AS in_effect,
+                  greatest(0, ceil(extract(epoch FROM coalesce(l.busy_until, '-infinity') - clock_timestamp()) * 1000)) AS busy_ms
              FROM deliveries d JOIN lanes l USING (cart_id) JOIN carts c USING (cart_id) JOIN system_switch s ON s.id = 1
             WHERE d.id = $1 FOR UPDATE OF d`,
     values: [job.deliveryId],
@@ -126,6 +129,9 @@ async function claimIn(
   if (delivery.paused) return { kind: 'gone' };
 
   const settling = delivery.state === 'in-doubt';
+  const busyForMs = Number(delivery.busy_ms);
+  if (terms.serial && !settling && busyForMs > 0) return { kind: 'busy', retryInMs: busyForMs };
+
   const lines = await readLines(client, job.deliveryId, settling);
   if (!lines.some((line) => line.open)) return { kind: 'gone' };
   const purpose = settling ? 'settle' : purposeOf(terms, lines);
@@ -172,6 +178,7 @@ async function closeDeadAttempts(
     values: [deliveryId, cartId, terms.serial],
   });
   let lostThis = false;
+  let waitMs = 0;
   for (const attempt of found.rows) {
     const mine = attempt.delivery_id === deliveryId;
     const leftMs = Number(attempt.left_ms);
@@ -182,11 +189,13 @@ async function closeDeadAttempts(
       [attempt.id],
     );
     if (attempt.kind !== 'send') continue;
+    lostThis ||= mine;
+    // Its worker is dead, but the cart may still be at it.
+    if (terms.serial) waitMs = Math.max(waitMs, leftMs);
     if (terms.keyed) await client.query('UPDATE deliveries SET ambiguous = true WHERE id = $1', [attempt.delivery_id]);
     else await putInDoubt(client, attempt.delivery_id, terms.quietTimeMs);
-    lostThis ||= mine;
   }
-  return { waitMs: 0, lostThis };
+  return { waitMs: lostThis ? 0 : waitMs, lostThis };
 }
 
 async function putInDoubt(client: PoolClient, deliveryId: string, quietTimeMs: number): Promise<void> {
@@ -201,7 +210,11 @@ async function putInDoubt(client: PoolClient, deliveryId: string, quietTimeMs: n
          FROM lines l WHERE w.delivery_id = $1 AND w.key = l.key AND w.state = 'in-flight'),
      unknown AS (
        UPDATE listings s SET last_quantity = NULL, last_quantity_from = NULL, last_quantity_to = NULL
-         FROM lines l WHERE s.cart_id = l.cart_id AND s.key = l.key)
+         FROM lines l WHERE s.cart_id = l.cart_id AND s.key = l.key),
+     busy AS (
+       UPDATE lanes SET busy_until = a.deadline
+         FROM (SELECT cart_id, max(deadline) AS deadline FROM attempts WHERE delivery_id = $1 AND kind = 'send' GROUP BY cart_id) AS a
+        WHERE lanes.cart_id = a.cart_id)
      UPDATE deliveries SET state = 'in-doubt', ambiguous = true WHERE id = $1`,
     [deliveryId, quietTimeMs],
   );

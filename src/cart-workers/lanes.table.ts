@@ -35,6 +35,11 @@ export const lanes = pgTable('lanes', {
   probes: integer().notNull().default(0),
   nextProbeAt: time('next_probe_at'),
   lastResponse: text('last_response'),
+  /**
+   * A call to a cart that takes one at a time went unanswered and may still run inside the cart until its deadline: nothing
+   * else is sent before that. Two at once were measured to lose updates that both were answered OK.
+   */
+  busyUntil: time('busy_until'),
   /** While a comparison reads the cart nothing new is sent to it; runs out by itself if the comparison dies. */
   comparingUntil: time('comparing_until'),
   lastSuccessAt: time('last_success_at'),

@@ -93,12 +93,15 @@ export class Lanes {
     );
   }
 
-  /** Whether the job of a take is still in the lane, waiting, delayed or being worked on. */
+  /**
+   * Whether the job of a take will still be handed to a worker. An active one is no sign of life: the caller has seen that
+   * no attempt of it is open, so its worker died, and waiting for its lock to run out would only hold the lane up.
+   */
   async isAlive(cartId: string, job: LaneJobData): Promise<boolean> {
     const found = await this.open.get(cartId)?.queue.getJob(laneJobId(job));
     if (found === undefined || found === null) return false;
     const state = await found.getState();
-    return state !== 'completed' && state !== 'failed' && state !== 'unknown';
+    return state !== 'completed' && state !== 'failed' && state !== 'active' && state !== 'unknown';
   }
 
   /** Stops taking jobs, lets those under way finish (or aborts their calls after `graceMs`), closes everything. */

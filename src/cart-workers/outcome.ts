@@ -52,6 +52,8 @@ export interface AttemptEnd {
   readonly probe?: boolean;
   /** A try that ended before its lines could be sent; those that sent were counted when they began. */
   readonly countsAsTry?: boolean;
+  /** No answer came, and the cart takes one call at a time: it may still be carrying this one out until its deadline. */
+  readonly mayStillRun?: boolean;
 }
 
 /** Pauses before recording is tried again: through a deadlock as well as a database that is just restarting. */
@@ -86,6 +88,7 @@ async function recordOnce(database: Database, end: AttemptEnd): Promise<void> {
       if (effective.lines.length > 0) await endLines(client, effective);
       await endDelivery(client, effective);
       if (effective.cart !== null) await judgeLane(client, effective);
+      if (effective.mayStillRun === true) await keepOthersAway(client, effective);
     }
     await client.query('COMMIT');
   } catch (error) {
@@ -94,6 +97,15 @@ async function recordOnce(database: Database, end: AttemptEnd): Promise<void> {
   } finally {
     client.release();
   }
+}
+
+/** Nothing else goes to a serial cart before an unanswered call's deadline. */
+async function keepOthersAway(client: PoolClient, end: AttemptEnd): Promise<void> {
+  await client.query({
+    name: 'keep-others-away',
+    text: `UPDATE lanes SET busy_until = a.deadline FROM attempts a WHERE a.id = $1 AND lanes.cart_id = a.cart_id`,
+    values: [end.attemptId],
+  });
 }
 
 async function isStillOpen(client: PoolClient, end: AttemptEnd): Promise<boolean> {

@@ -54,6 +54,13 @@ export class CartRejectedError extends CartError {
 export class OutcomeUnknownError extends CartError {
   readonly code = 'outcome-unknown';
   readonly certainty = 'ambiguous';
+  /** Whether an answer did come, unbelievable as it is: then nothing of the request runs inside the cart any more. */
+  readonly answered: boolean;
+
+  constructor(response: string, options?: { cause?: unknown; answered?: boolean }) {
+    super(response, options);
+    this.answered = options?.answered ?? false;
+  }
 }
 
 /** The URL may not be called at all: not http(s), or an address in a private range that is not allowed. */

@@ -83,7 +83,7 @@ export function parseDeltaAnswer(text: string, key: string): SetiOutcome {
   const match = /^SETIResponse\s*[:=]\s*(\w+)[ \t]*(?:;([^\n]*))?(?:\n|$)/i.exec(plain(text));
   const status = match?.[1]?.toLowerCase();
   if (status !== 'ok' && status !== 'false')
-    throw new OutcomeUnknownError('the answer to invupdate is no SETIResponse');
+    throw new OutcomeUnknownError('the answer to invupdate is no SETIResponse', { answered: true });
   const { sku, quantity, note } = answerFields(match?.[2] ?? '', key);
   if (sku !== null && sku !== key.trim()) return { outcome: 'unknown' };
   if (quantity === 'NF' || /not\s*found/i.test(note)) return { outcome: 'not-found' };
@@ -166,7 +166,7 @@ export function refuseSetiError(text: string, wrote: boolean): void {
   if (error === null) return;
   const response = `SETIError: ${error}`;
   if (accessDenied(error)) throw new CartRejectedError(response, { scope: 'cart' });
-  throw wrote ? new OutcomeUnknownError(response) : new CartRejectedError(response);
+  throw wrote ? new OutcomeUnknownError(response, { answered: true }) : new CartRejectedError(response);
 }
 
 export function accessDenied(text: string): boolean {

@@ -159,7 +159,9 @@ describe('a script that refuses', () => {
       new CartRejectedError('SETIError: Access denied for u/•••', { scope: 'cart' }),
     );
     const broken = await script(() => 'SETIError: deadlock with password=p4ss');
-    await expect(delta(broken.cart)).rejects.toThrow(new OutcomeUnknownError('SETIError: deadlock with password=•••'));
+    await expect(delta(broken.cart)).rejects.toThrow(
+      new OutcomeUnknownError('SETIError: deadlock with password=•••', { answered: true }),
+    );
   });
 
   it('by a redirect is told so, and the redirect is not followed', async () => {

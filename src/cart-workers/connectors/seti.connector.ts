@@ -244,7 +244,9 @@ async function ask(
     const hint =
       answer.status >= 300 && answer.status < 400 ? ' (redirects are not followed: enter the final address)' : '';
     const response = answerText(`HTTP ${answer.status}${hint}: ${text}`, [cart.secret]);
-    throw kind === 'write' ? new OutcomeUnknownError(response) : new CartRejectedError(response);
+    // A gateway that lost patience (502, 503, 504) says nothing of the script behind it.
+    const answered = answer.status === 500;
+    throw kind === 'write' ? new OutcomeUnknownError(response, { answered }) : new CartRejectedError(response);
   }
   try {
     refuseSetiError(text, kind === 'write');
@@ -258,7 +260,7 @@ function withoutSecrets(error: CartError, cart: CartConnection): CartError {
   const response = answerText(error.response, [cart.secret]);
   return error instanceof CartRejectedError
     ? new CartRejectedError(response, { scope: error.scope })
-    : new OutcomeUnknownError(response);
+    : new OutcomeUnknownError(response, { answered: error instanceof OutcomeUnknownError && error.answered });
 }
 
 /** UTF-8 unless the answer declares the older Western encodings, which scripts of old shops do. */
