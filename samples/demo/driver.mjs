@@ -43,7 +43,7 @@ export async function runDemo(options) {
     await interrupted.catch(() => undefined);
     return code;
   } catch (error) {
-    return explain(error, screen);
+    return explain(error, screen, options.json);
   } finally {
     screen.progress('ending everything …');
     for (let step = undo.pop(); step !== undefined; step = undo.pop())
@@ -104,7 +104,8 @@ async function setUp(options, screen, undo) {
   return { hub, shops, catalogue, beside };
 }
 
-function explain(error, screen) {
+function explain(error, screen, json) {
+  if (json) process.stdout.write(`${JSON.stringify({ agree: false, error: error.message })}\n`);
   if (error instanceof InterruptedError) {
     screen.line(`\n${error.message}`);
     return EXIT.interrupted;

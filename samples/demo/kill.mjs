@@ -2,11 +2,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DemoError } from './child.mjs';
 import { tellShopOfHub } from './opening.mjs';
+import { showLanes } from './outage.mjs';
 import { clock, plural, seconds } from './screen.mjs';
 
 /** Calls before the kill from which on the shops answer slowly, so that there is something under way to be killed. */
 const SLOW_CALLS_BEFORE = 8;
-const SLOW = { delayBeforeMs: 70, delayAfterMs: 70 };
+const SLOW = { delayBeforeMs: 50, delayAfterMs: 50 };
 const MOMENTS = /** @type {const} */ (['arrived', 'applied', 'answered']);
 const WORDS = {
   arrived: 'before it was applied',
@@ -54,12 +55,13 @@ export class Kill {
   }
 
   #hear(/** @type {{shop: import('./shop.mjs').Shop, call: number, moment: string}} */ { shop, call, moment }) {
-    if (!this.#watching || this.killedAt > 0) return;
-    if (moment === 'arrived' && this.#victim === undefined) {
+    if (!this.#watching) return;
+    if (moment === 'arrived') {
       this.calls += 1;
       this.#slowDownIfNear();
       if (this.calls === this.killAt) this.#victim = { shop, call };
     }
+    if (this.killedAt > 0) return;
     if (this.#victim?.shop === shop && this.#victim.call === call && moment === MOMENTS[this.killAt % 3]) {
       this.#strike(shop, moment).catch((error) => this.#reject(error));
     }
@@ -85,10 +87,12 @@ export class Kill {
     await Promise.all([this.#mendShops(shop), this.#startAgain()]);
     this.backAt = Date.now();
     await this.#lookAround();
+    const open = new Set(this.inFlight.values()).size;
     screen.event(
-      `${screen.paint('green', 'hub back')} after ${seconds(this.backAt - this.killedAt)}, on the same data`,
+      `${screen.paint('green', 'hub back')} after ${seconds(this.backAt - this.killedAt)}, on the same data; ${plural(open, 'delivery is', 'deliveries are')} open`,
       this.backAt,
     );
+    await showLanes(this.hub, screen);
     this.#resolve();
   }
 

@@ -10,14 +10,17 @@ export class LaneWatch {
   /** @type {Map<string, Gap>} */ #open = new Map();
   #stopped = false;
 
-  constructor(/** @type {import('./hub.mjs').Hub} */ hub) {
+  /** @param {import('./hub.mjs').Hub} hub @param {(lanes: any[]) => void} [onLook] sees what each look shows */
+  constructor(hub, onLook = () => undefined) {
     this.hub = hub;
+    this.onLook = onLook;
   }
 
   async run() {
     while (!this.#stopped) {
       const { data } = await this.hub.get('/v1/lanes');
       for (const lane of data) this.#look(lane, Date.now());
+      if (!this.#stopped) this.onLook(data);
       await sleep(LOOK_MS);
     }
   }

@@ -81,4 +81,7 @@ export async function showLanes(hub, /** @type {import('./screen.mjs').Screen} *
   screen.table([['lane', 'light', 'waiting', 'in flight', 'in doubt', 'dead letters', ''], ...rows], '          ');
 }
 
+/** One lane in a progress line. */
+export const laneInShort = (lane) => `${lane.name} ● ${lane.light}, ${lane.waiting} waiting`;
+
 export const signed = (/** @type {number} */ delta) => (delta > 0 ? `+${delta}` : String(delta).replace('-', '−'));

@@ -7,7 +7,7 @@ import { LaneWatch } from './lane-watch.mjs';
 import { Meter } from './meter.mjs';
 import { Model, randomOf } from './model.mjs';
 import { connectShops, fillShops, loadCatalogue, untilQuiet } from './opening.mjs';
-import { Outage, showLanes } from './outage.mjs';
+import { Outage, laneInShort, showLanes } from './outage.mjs';
 import { OUTAGE, planDay } from './plan.mjs';
 import { plural } from './screen.mjs';
 import { CollisionGuard, TradingDay } from './trading-day.mjs';
@@ -36,7 +36,9 @@ export async function playDay({ hub, shops, catalogue, beside, options, screen }
   const day = new TradingDay({ hub, shops, model, guard, beside });
   const rush = () => void rushHour(day, catalogue, options.seed).catch(() => undefined);
   const kill = new Kill({ hub, shops, screen, guard, beside, killAt: options.killAt, rush });
-  const lanes = new LaneWatch(hub);
+  const lanes = new LaneWatch(hub, (rows) =>
+    screen.progress(`${rows.map(laneInShort).join(', ')}; ${plural(kill.calls, 'delivery', 'deliveries')} so far`),
+  );
   const outage = new Outage({ hub, shop: shops.B, screen, beside });
   const watching = lanes.run();
   watching.catch(() => undefined);
@@ -56,8 +58,8 @@ export async function playDay({ hub, shops, catalogue, beside, options, screen }
   screen.event(
     `the day is over: ${day.tally.bought} orders in the shops, ${day.tally.soldOut} customers found an item sold out, ${day.tally.closed} a closed shop; ${plural(hub.resent, 'call')} to the hub sent again under the same key`,
   );
-  await closeDay({ hub, shops: both, model, day, screen });
   lanes.stop();
+  await closeDay({ hub, shops: both, model, day, screen });
   lanes.add({ cartId: shops.B.cartId, key: null, from: outage.downAt, to: outage.upAt });
   return conclude({ hub, both, model, morning, openedAt, lanes, outage, kill, screen, beside });
 }
