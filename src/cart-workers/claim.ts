@@ -93,6 +93,8 @@ interface DeliveryRow {
   readonly paused: boolean;
   readonly down: boolean;
   readonly in_effect: boolean;
+  /** A probe whose cart has not answered a reading yet. */
+  readonly to_be_read_first: boolean;
   /** How long an unanswered call may still run inside a serial cart, in ms. */
   readonly busy_ms: string;
 }
@@ -107,6 +109,8 @@ async function claimIn(
     name: 'lock-delivery',
     text: `SELECT d.cart_id, d.state, d.take, d.probe, d.ambiguous, d.resends, d.created_at, l.paused, l.down_since IS NOT NULL AS down,
                   c.is_on AND s.is_on AND c.generation = d.generation AS in_effect,
+                  d.probe AND NOT EXISTS (SELECT FROM attempts r WHERE r.delivery_id = d.id AND r.kind = 'read' AND r.outcome = 'read')
+                    AS to_be_read_first,
                   greatest(0, ceil(extract(epoch FROM coalesce(l.busy_until, '-infinity') - clock_timestamp()) * 1000)) AS busy_ms
              FROM deliveries d JOIN lanes l USING (cart_id) JOIN carts c USING (cart_id) JOIN system_switch s ON s.id = 1
             WHERE d.id = $1 FOR UPDATE OF d`,
@@ -134,7 +138,7 @@ async function claimIn(
 
   const lines = await readLines(client, job.deliveryId, settling);
   if (!lines.some((line) => line.open)) return { kind: 'gone' };
-  const purpose = settling ? 'settle' : purposeOf(terms, lines);
+  const purpose = settling ? 'settle' : purposeOf(terms, delivery, lines);
   const attemptId = randomUUID();
   const timeoutMs = purpose === 'send' ? terms.requestTimeoutMs : terms.settleTimeoutMs;
   await openAttempt(client, { attemptId, delivery, job, purpose, timeoutMs, terms, resend: ambiguous });
@@ -153,8 +157,13 @@ async function claimIn(
   };
 }
 
-function purposeOf(terms: ClaimTerms, lines: readonly ClaimedLine[]): Claim['purpose'] {
-  return terms.needsQ0 && lines.some((line) => line.q0 === null) ? 'read' : 'send';
+/**
+ * A cart that is settled by looking is also probed by looking: a delta sent into an outage would put one more line in
+ * doubt with every probe.
+ */
+function purposeOf(terms: ClaimTerms, delivery: DeliveryRow, lines: readonly ClaimedLine[]): Claim['purpose'] {
+  if (!terms.needsQ0) return 'send';
+  return delivery.to_be_read_first || lines.some((line) => line.q0 === null) ? 'read' : 'send';
 }
 
 /**

@@ -47,6 +47,20 @@ export function outageSuite(backendOf: () => LaneBackend): void {
       });
     }
 
+    // Each probe used to be a delta of another listing, and each put one more line in doubt.
+    it('probes a cart without idempotency keys by reading, and puts nothing more in doubt', async () => {
+      const skus = [bench.sku(), bench.sku(), bench.sku()];
+      await bench.a.faults({ refuse: true });
+      for (const sku of skus) await bench.receive(sku, 1);
+      await until('a few probes have failed', async () => ((await lane('a'))?.probes ?? 0) >= 4);
+      const doubts = await bench.hub.rows(`SELECT key FROM delivery_lines WHERE cart_id = 'a' AND state = 'in-doubt'`);
+      // The window lets two deliveries leave before the first answer is known.
+      expect(doubts.length).toBeLessThanOrEqual(2);
+      await bench.a.faults({});
+      await bench.hub.quiet();
+      for (const sku of skus) expect(await deltasOf(bench.a, sku)).toEqual([1]);
+    });
+
     it('leaves a cart alone for as long as it asked, whoever waits', async () => {
       // Another listing left as a probe half a second later: only the refused line had heard of Retry-After.
       const [asked, other] = [bench.sku(), bench.sku()];
