@@ -44,12 +44,12 @@ export function diagnose(situation: Situation, now: number): StandsStill {
         why: 'It is held by the guard, because too much would change at once; a person releases it.',
       };
     case 'in-flight':
-      return whyInFlight(record, now);
-    case 'in-doubt':
-      return {
-        hop: 'answered',
-        why: `Nobody knows whether the cart applied it: ${said(record)}. ${situation.heldBackBy ?? 'It is being settled by looking at the cart; wait.'}`,
-      };
+      return whyInFlight(situation, record, now);
+    case 'in-doubt': {
+      const settled =
+        situation.heldBackBy ?? 'Nobody knows whether it was applied; that is being settled by looking at the cart.';
+      return { hop: 'answered', why: `The cart's last response: ${said(record)}. ${settled}` };
+    }
     case 'quarantined':
       return {
         hop: 'answered',
@@ -119,7 +119,8 @@ function whyWaiting(situation: Situation, record: StackRecord): string {
   if (listing !== null && listing.unlisted !== null) return unlistedSentence(situation, listing.unlisted);
   if (lane !== null && lane.light !== 'green') return laneSentence(lane);
   if (heldBackBy !== null) return heldBackBy;
-  if (record.attempts > 0) return `It was tried ${record.attempts} times; the cart last said: ${said(record)}.`;
+  if (record.attempts > 0)
+    return `It was tried ${record.attempts} times; the cart last said: ${said(record)}. Look at the cart: onhand carts test ${cart.id}`;
   return 'Nothing holds it back, yet no worker takes it. Is a process with the role worker running, and does Redis answer?';
 }
 
@@ -143,7 +144,7 @@ function unlistedSentence({ cart, key }: Situation, unlisted: string): string {
   return `The cart ${what}; nothing is sent until somebody looks again: onhand dead-letters redrive ${cart.id} --key ${key}`;
 }
 
-function whyInFlight(record: StackRecord, now: number): StandsStill {
+function whyInFlight({ cart, lane }: Situation, record: StackRecord, now: number): StandsStill {
   const attempt = record.attemptsMade.at(-1);
   if (attempt === undefined) {
     return {
@@ -160,10 +161,9 @@ function whyInFlight(record: StackRecord, now: number): StandsStill {
   }
   const next = record.delivery?.nextAttemptAt ?? null;
   const again = next === null ? 'It is sent again soon.' : `It is sent again at ${next}.`;
-  return {
-    hop: 'answered',
-    why: `The ${record.attemptsMade.length}. try ended as ${attempt.outcome ?? 'unknown'}: ${attempt.response ?? said(record)}. ${again}`,
-  };
+  const tried = `The ${record.attemptsMade.length}. try ended as ${attempt.outcome ?? 'unknown'}: ${attempt.response ?? said(record)}.`;
+  const lookAt = lane?.light === 'amber' ? laneSentence(lane) : `Look at the cart: onhand carts test ${cart.id}`;
+  return { hop: 'answered', why: `${tried} ${again} ${lookAt}` };
 }
 
 function whyNotSeen({ seen, wanted, cart }: Situation, record: StackRecord): string {

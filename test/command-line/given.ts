@@ -1,0 +1,56 @@
+import type { LaneStatus } from '../../src/cart-workers/lane-control.js';
+import type { Cart } from '../../src/command-line/carts.js';
+import type { Situation } from '../../src/command-line/try-diagnosis.js';
+import type { StackRecord } from '../../src/command-line/web-stack.js';
+import type { ProjectorStatus } from '../../src/projections/projector.js';
+
+/** What a hub that is well tells, with what a test wants otherwise. */
+
+export function projectorOf(status: Partial<ProjectorStatus>): ProjectorStatus {
+  return { state: 'following', lagFacts: 0, lagMs: 0, stopped: null, horizonHeldBy: null, ...status };
+}
+
+export function laneOf(lane: Partial<LaneStatus>): LaneStatus {
+  return {
+    cartId: 'shop',
+    name: 'Shop',
+    light: 'green',
+    why: null,
+    waiting: 0,
+    inFlight: 0,
+    inDoubt: 0,
+    quarantined: 0,
+    deadLettered: 0,
+    oldestWaitingAt: null,
+    downSince: null,
+    nextProbeAt: null,
+    lastResponse: null,
+    lastSuccessAt: null,
+    paused: null,
+    ...lane,
+  };
+}
+
+export function cartOf(cartSwitch: 'on' | 'off' = 'on', systemSwitch: 'on' | 'off' = 'on'): Cart {
+  const inEffect = cartSwitch === 'on' && systemSwitch === 'on';
+  return { id: 'shop', switches: { cartSwitch, systemSwitch, inEffect, why: 'Nothing is sent.' } } as Cart;
+}
+
+export function recordOf(record: Partial<StackRecord>): StackRecord {
+  return {
+    id: '1',
+    state: 'waiting',
+    attempts: 0,
+    lastResponse: null,
+    delivery: null,
+    attemptsMade: [],
+    hops: [],
+    ...record,
+  } as unknown as StackRecord;
+}
+
+export function situationOf(situation: Partial<Situation>): Situation {
+  const listing = { synchronised: true, unlisted: null, target: 5 } as Situation['listing'];
+  const known = { cart: cartOf(), key: 'MUG', wanted: 6, record: null, projector: projectorOf({}), lane: laneOf({}) };
+  return { ...known, listing, heldBackBy: null, seen: null, ...situation };
+}
