@@ -157,9 +157,17 @@ export class OrderImport {
     );
   }
 
+  /**
+   * A poll that is answered after one that was not is a sign of life: a lane that backs off need not wait out its pause.
+   * Only the first one, or polls would undo the growing pauses of a cart that tells orders and takes no stock.
+   */
   private async endPoll(cartId: string, mark: string | null, startedAt: Date): Promise<void> {
     await this.database.pool.query(
-      `INSERT INTO order_polls AS p (cart_id, mark, started_at, ended_at) VALUES ($1, $2, $3, clock_timestamp())
+      `WITH back AS (
+         UPDATE lanes l SET next_probe_at = clock_timestamp()
+           FROM order_polls p
+          WHERE p.cart_id = $1 AND p.last_error IS NOT NULL AND l.cart_id = p.cart_id AND l.down_since IS NOT NULL)
+       INSERT INTO order_polls AS p (cart_id, mark, started_at, ended_at) VALUES ($1, $2, $3, clock_timestamp())
        ON CONFLICT (cart_id) DO UPDATE
           SET mark = excluded.mark, started_at = greatest(p.started_at, excluded.started_at), ended_at = excluded.ended_at, last_error = NULL`,
       [cartId, mark, startedAt],

@@ -61,6 +61,27 @@ export function outageSuite(backendOf: () => LaneBackend): void {
       for (const sku of skus) expect(await deltasOf(bench.a, sku)).toEqual([1]);
     });
 
+    it('does not wait out its pause once the cart answers an order poll again', async () => {
+      const sku = bench.sku();
+      await bench.b.faults({ throttle: true, retryAfterSeconds: 0, scope: 'all' });
+      await bench.receive(sku, 1);
+      await until('the lane is amber', async () => (await bench.light('b')) === 'amber');
+      await expect(bench.hub.orderImport.poll('b')).rejects.toThrow();
+      await until('the pause is long', async () => {
+        await bench.hub.rows(
+          `UPDATE lanes SET next_probe_at = clock_timestamp() + interval '1 hour' WHERE cart_id = 'b'`,
+        );
+        const [open] = await bench.hub.rows<{ open: string }>(
+          `SELECT count(*) AS open FROM attempts WHERE cart_id = 'b' AND ended_at IS NULL`,
+        );
+        return open?.open === '0';
+      });
+      await bench.b.faults({});
+      await bench.hub.orderImport.poll('b');
+      await bench.hub.quiet();
+      expect(await bench.light('b')).toBe('green');
+    });
+
     it('leaves a cart alone for as long as it asked, whoever waits', async () => {
       // Another listing left as a probe half a second later: only the refused line had heard of Retry-After.
       const [asked, other] = [bench.sku(), bench.sku()];
