@@ -168,7 +168,8 @@ export class Kill {
 function fateOf(/** @type {any} */ record, /** @type {boolean} */ moved, /** @type {string} */ killed) {
   const { delivery, attemptsMade, state } = record;
   if (record.endedAt === null) return `still ${state}`;
-  if (moved) return 'settled (not applied, sent anew)';
+  // Sent before and again: it was settled first. Sent once: it had not left yet, was handed back and went in another one.
+  if (moved) return record.attempts > 1 ? 'settled (not applied, sent anew)' : state;
   if (delivery.line?.outcome?.startsWith('settled')) return 'settled (had been applied)';
   const underWay = attemptsMade.some((attempt) => attempt.kind === 'send' && attempt.startedAt <= killed);
   const sentAgain = attemptsMade.some((attempt) => attempt.kind === 'send' && attempt.startedAt > killed);
