@@ -17,11 +17,12 @@ export function flushedSuite(): void {
       redis = started;
       client = new Redis(redis.url);
     });
-    const bench = laneBench(() => ({ redisUrl: redis.url }));
+    // Registered before the bench's own, too: what is registered last ends first, and the hub has to end before its Redis.
     afterAll(async () => {
       await client.quit();
       await redis.stop();
     });
+    const bench = laneBench(() => ({ redisUrl: redis.url }));
 
     it('loses and doubles nothing, and a serial cart stays serial', async () => {
       const skus = Array.from({ length: 12 }, () => bench.sku());

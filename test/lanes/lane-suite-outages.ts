@@ -66,7 +66,7 @@ export function outageSuite(backendOf: () => LaneBackend): void {
       await bench.b.faults({ throttle: true, retryAfterSeconds: 0, scope: 'all' });
       await bench.receive(sku, 1);
       await until('the lane is amber', async () => (await bench.light('b')) === 'amber');
-      await expect(bench.hub.orderImport.poll('b')).rejects.toThrow();
+      await expect(bench.hub.orderImport.poll('b')).rejects.toThrow('429');
       await until('the pause is long', async () => {
         await bench.hub.rows(
           `UPDATE lanes SET next_probe_at = clock_timestamp() + interval '1 hour' WHERE cart_id = 'b'`,
