@@ -111,7 +111,7 @@ async function claimIn(
                   c.is_on AND s.is_on AND c.generation = d.generation AS in_effect,
                   d.probe AND NOT EXISTS (SELECT FROM attempts r WHERE r.delivery_id = d.id AND r.kind = 'read' AND r.outcome = 'read')
                     AS to_be_read_first,
-                  greatest(0, ceil(extract(epoch FROM coalesce(l.busy_until, '-infinity') - clock_timestamp()) * 1000)) AS busy_ms
+                  greatest(0, ceil(extract(epoch FROM l.busy_until - clock_timestamp()) * 1000)) AS busy_ms
              FROM deliveries d JOIN lanes l USING (cart_id) JOIN carts c USING (cart_id) JOIN system_switch s ON s.id = 1
             WHERE d.id = $1 FOR UPDATE OF d`,
     values: [job.deliveryId],
