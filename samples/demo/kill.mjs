@@ -148,7 +148,7 @@ export class Kill {
       const moved = before !== record.deliveryId;
       if (!moved && record.delivery.createdAt > killed) continue;
       lines += 1;
-      fates.set(before, fateOf(record, moved, killed));
+      fates.set(before, fateOf(record, { moved, killed, settles: record.cartId === this.shops.A.cartId }));
     }
     const counts = new Map();
     for (const fate of fates.values()) counts.set(fate, (counts.get(fate) ?? 0) + 1);
@@ -165,11 +165,11 @@ export class Kill {
   }
 }
 
-function fateOf(/** @type {any} */ record, /** @type {boolean} */ moved, /** @type {string} */ killed) {
+function fateOf(/** @type {any} */ record, { moved, killed, settles }) {
   const { delivery, attemptsMade, state } = record;
   if (record.endedAt === null) return `still ${state}`;
-  // Sent before and again: it was settled first. Sent once: it had not left yet, was handed back and went in another one.
-  if (moved) return record.attempts > 1 ? 'settled (not applied, sent anew)' : state;
+  // Sent before and again, to the cart that knows no keys: it was settled first. Any other was handed back and went later.
+  if (moved) return settles && record.attempts > 1 ? 'settled (not applied, sent anew)' : state;
   if (delivery.line?.outcome?.startsWith('settled')) return 'settled (had been applied)';
   const underWay = attemptsMade.some((attempt) => attempt.kind === 'send' && attempt.startedAt <= killed);
   const sentAgain = attemptsMade.some((attempt) => attempt.kind === 'send' && attempt.startedAt > killed);
