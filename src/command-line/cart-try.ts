@@ -231,7 +231,9 @@ class BorrowedPiece {
         if (!(error instanceof CommandLineError)) throw error;
         if (this.isAway()) throw error;
         if (round >= ROUNDS_MAX || error instanceof HubRefusedError) throw this.left(error);
-        this.session.terminal.note(`The piece could not be put back yet: ${error.message}`);
+        this.session.terminal.note(
+          `The hub does not answer; putting the piece back is tried again (${round} of ${ROUNDS_MAX}).`,
+        );
         await sleep(ROUND_PAUSE_MS);
       }
     }
@@ -256,6 +258,8 @@ class BorrowedPiece {
   }
 
   private left(error: CommandLineError): CommandLineError {
+    const why =
+      error instanceof HubRefusedError ? error.message : `The hub at ${this.session.hub.address.url} does not answer.`;
     const { sku, location } = this.trial;
     const commands = (this.state === 'perhaps added' ? ([1, -1] as const) : ([-1] as const)).map(
       (delta) =>
@@ -263,7 +267,7 @@ class BorrowedPiece {
     );
     return new CommandLineError(
       error.exitCode,
-      `${error.message}\nThe piece is not put back. When the hub answers again, give:\n${commands.join('\n')}`,
+      `${why}\nThe piece is not put back. When the hub answers again, give:\n${commands.join('\n')}`,
     );
   }
 
