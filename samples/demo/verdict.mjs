@@ -47,7 +47,12 @@ function isWrong(quantity, right, shopNumber, sku) {
  * Lost and doubled changes, proven from the shops' own journals: per item, what the hub's calls of the day added up to
  * there, against what they should have. A difference as large as one record's delta is that record, lost or doubled.
  *
+ * @param {{ truth: Map<string, number>, shown: Map<string, number>[],
+ *   journals: { at: string, kind: string, key: string, delta: number }[][],
+ *   records: { cartId: string, key: string, delta: number }[] }} verdict what everybody shows in the end
  * @param {Map<string, number>[]} morning what each shop showed when the day began
+ * @param {{ name: string, cartId: string }[]} shops
+ * @param {number} openedAt ms since 1970
  */
 export function lostAndDoubled({ truth, shown, journals, records }, morning, shops, openedAt) {
   const found = { lost: 0, doubled: 0, cases: [] };

@@ -24,6 +24,8 @@ export interface QueueBackend {
   readonly factory: BackendFactory;
   /** How many lanes one process may open. */
   readonly lanesMax: number;
+  /** Redis' maxmemory-policy as it is now; null on PostgreSQL and where the server does not tell. */
+  maxmemoryPolicy(): Promise<string | null>;
   createQueue(name: string, options?: Omit<QueueOptions, 'connection' | 'prefix'>): Queue;
   createWorker<Data, Result>(
     name: string,
@@ -57,8 +59,16 @@ async function redisBackend(url: string, prefix: string, onError: (error: Error)
   connection.on('error', onError);
   await connection.connect();
   await refuseForgetfulRedis(connection, onError);
-  return backend('redis', prefix, connection, createRedisBackend, Number.POSITIVE_INFINITY, async () => {
-    await connection.quit().catch(() => connection.disconnect());
+  return backend({
+    kind: 'redis',
+    prefix,
+    connection,
+    factory: createRedisBackend,
+    lanesMax: Number.POSITIVE_INFINITY,
+    maxmemoryPolicy: () => configOf(connection, 'maxmemory-policy'),
+    close: async () => {
+      await connection.quit().catch(() => connection.disconnect());
+    },
   });
 }
 
@@ -102,30 +112,22 @@ async function postgresBackend(options: {
     onIdleError: options.onError,
   });
   await migrateQueues(pool);
-  return backend(
-    'postgres',
-    defaultPrefix,
-    pool,
-    createPostgresBackend as unknown as QueueBackend['factory'],
-    options.config.lanesMax,
-    () => pool.end(),
-  );
+  return backend({
+    kind: 'postgres',
+    prefix: defaultPrefix,
+    connection: pool,
+    factory: createPostgresBackend as unknown as QueueBackend['factory'],
+    lanesMax: options.config.lanesMax,
+    maxmemoryPolicy: () => Promise.resolve(null),
+    close: () => pool.end(),
+  });
 }
 
-function backend(
-  kind: QueueBackend['kind'],
-  prefix: string,
-  connection: QueueOptions['connection'],
-  factory: QueueBackend['factory'],
-  lanesMax: number,
-  close: () => Promise<void>,
-): QueueBackend {
+/** Adds what is the same for both: queues and workers of that connection. */
+function backend(parts: Omit<QueueBackend, 'createQueue' | 'createWorker'>): QueueBackend {
+  const { connection, prefix, factory } = parts;
   return {
-    kind,
-    connection,
-    prefix,
-    factory,
-    lanesMax,
+    ...parts,
     createQueue: (name, options = {}) =>
       new Queue(name, { ...options, connection, prefix }, factory) as unknown as Queue,
     createWorker: <Data, Result>(
@@ -133,6 +135,5 @@ function backend(
       processor: Processor<Data, Result>,
       options: Omit<WorkerOptions, 'connection' | 'prefix'>,
     ) => new Worker(name, processor, { ...options, connection, prefix }, factory) as unknown as Worker<Data, Result>,
-    close,
   };
 }

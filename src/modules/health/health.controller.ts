@@ -54,9 +54,10 @@ export class HealthController {
   @ApiBearerAuth()
   @ApiOperation({ summary: 'The whole hub at a glance' })
   async status() {
-    const [projector, lanes, server] = await Promise.all([
+    const [projector, lanes, maxmemoryPolicy, server] = await Promise.all([
       this.projector.status(),
       this.lanes.statuses(),
+      this.backend.maxmemoryPolicy(),
       this.database.pool.query<{ server_version: string }>('SHOW server_version'),
     ]);
     return {
@@ -65,7 +66,11 @@ export class HealthController {
       startedAt: this.startedAt.toISOString(),
       projector,
       lanes,
-      backend: { queues: this.backend.kind, database: this.config.databaseUrl === undefined ? 'embedded' : 'external' },
+      backend: {
+        queues: this.backend.kind,
+        maxmemoryPolicy,
+        database: this.config.databaseUrl === undefined ? 'embedded' : 'external',
+      },
       versions: { onhand: version, node: process.versions.node, postgres: server.rows[0]?.server_version ?? null },
     };
   }
