@@ -3,7 +3,7 @@ import type { ConnectionReport } from '../cart-workers/connectors/connector.js';
 import type { CartReads } from '../modules/carts/cart-reads.js';
 import type { LaneStatus } from '../cart-workers/lane-control.js';
 import { showCart } from './cart-table.js';
-import type { Cart } from './carts.js';
+import type { Cart } from './cart-table.js';
 import { UsageError } from './exit-codes.js';
 import { parseWhole } from './format.js';
 import { changes, dangerous, examples, segment } from './options.js';

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { TransferReport } from '../cart-workers/qoh-transfer.js';
 import type { Comparisons } from '../modules/jobs/comparisons.js';
-import type { Cart } from './carts.js';
+import type { Cart } from './cart-table.js';
 import { CommandLineError, exitCodes } from './exit-codes.js';
 import { formatDuration, formatNumber, parseSeconds } from './format.js';
 import { changes, examples, segment } from './options.js';

@@ -1,9 +1,10 @@
-import type { Cart } from './carts.js';
+import type { CartReads } from '../modules/carts/cart-reads.js';
 import { formatDuration, formatNumber } from './format.js';
 import type { Session } from './session.js';
 import { factLines, type Column } from './table.js';
 
-/** A cart on the screen. */
+/** A cart as the API answers it, and how it is shown. */
+export type Cart = NonNullable<Awaited<ReturnType<CartReads['get']>>>;
 
 type Listed = Pick<Cart, 'id' | 'name' | 'type' | 'url' | 'switches'>;
 

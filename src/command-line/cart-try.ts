@@ -2,7 +2,7 @@ import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { AppendedFact } from '../events/commands.js';
-import type { Cart } from './carts.js';
+import type { Cart } from './cart-table.js';
 import { CommandLineError, exitCodes, UsageError, type ExitCode } from './exit-codes.js';
 import { formatDuration, formatNumber, parseSeconds } from './format.js';
 import { HubRefusedError, newIdempotencyKey } from './hub-client.js';

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { CartReads } from '../modules/carts/cart-reads.js';
 import type { ConnectionReport, CartTypeField } from '../cart-workers/connectors/connector.js';
-import { cartCells, showCart } from './cart-table.js';
+import { cartCells, showCart, type Cart } from './cart-table.js';
 import { addCartChanges } from './cart-changes.js';
 import { addComparisonCommands } from './cart-comparison.js';
 import { addTryCommand } from './cart-try.js';
@@ -11,7 +11,6 @@ import { changes, examples, moreHint, pageQuery, pages, segment, type PageOption
 import { action, change, type ChangeOptions, type Runtime } from './session.js';
 import { UsageError } from './exit-codes.js';
 
-export type Cart = NonNullable<Awaited<ReturnType<CartReads['get']>>>;
 type CartPage = Awaited<ReturnType<CartReads['list']>>;
 type ListingPage = Awaited<ReturnType<CartReads['listings']>>;
 

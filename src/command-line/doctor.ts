@@ -6,7 +6,7 @@ import type { ConnectionReport } from '../cart-workers/connectors/connector.js';
 import type { LaneStatus } from '../cart-workers/lane-control.js';
 import { version } from '../modules/start/version.js';
 import type { ProjectorStatus } from '../projections/projector.js';
-import type { Cart } from './carts.js';
+import type { Cart } from './cart-table.js';
 import {
   addressFinding,
   clockFinding,

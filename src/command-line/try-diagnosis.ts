@@ -1,6 +1,6 @@
 import type { LaneStatus } from '../cart-workers/lane-control.js';
 import type { ProjectorStatus } from '../projections/projector.js';
-import type { Cart } from './carts.js';
+import type { Cart } from './cart-table.js';
 import { formatDuration, formatNumber } from './format.js';
 import { holderOf } from './hub-commands.js';
 import type { Item } from './stock.js';
