@@ -144,6 +144,8 @@ export function dispatchSuite(backendOf: () => LaneBackend): void {
       await bench.hub.rows(insert, blocked);
       await bench.receive(other, 1);
       await bench.recordIn('b', other, 'delivered');
+      const waiting = (await bench.records('b', blocked)).filter(({ state }) => state === 'waiting');
+      expect(waiting).toHaveLength(2_100);
       await bench.hub.rows(`UPDATE web_stack SET not_before = NULL WHERE cart_id = 'b' AND key = $1`, blocked);
     });
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { holdLane } from '../../src/cart-workers/lane-hold.js';
 import type { ShopOrder } from '../support/shops.js';
 import { startShop, type Shop } from '../support/shops.js';
 import { until } from '../support/until.js';
@@ -141,16 +142,25 @@ export function orderSuite(backendOf: () => LaneBackend): void {
       expect([await onHand(sku), await bench.shown(sku)]).toEqual([30, [30, 30]]);
     });
 
-    it('lets a second comparison of a cart wait for the first', async () => {
-      // The end of the first opened the lane while the second was still reading.
+    it('lets a second comparison of a cart wait for the first, whose end does not open the lane under it', async () => {
       const sku = bench.sku();
-      await bench.b.faults({ scope: 'all', delayBeforeMs: 60 });
-      const both = Promise.all([1, 2].map(() => bench.hub.qohTransfer.run({ cartId: 'b', direction: 'send' })));
+      const order: string[] = [];
+      const first = await holdLane(bench.hub.database, 'b');
+      const waiting = holdLane(bench.hub.database, 'b').then((hold) => {
+        order.push('second holds');
+        return hold;
+      });
       await bench.receive(sku, 3);
-      const reports = await both;
-      await bench.b.faults({});
+      await bench.recordIn('a', sku, 'delivered');
+      expect((await bench.records('b', sku))[0]).toMatchObject({ state: 'waiting' });
+      order.push('first ends');
+      await first.release();
+      const second = await waiting;
+      await first.release();
+      expect(await bench.light('b')).toBe('amber');
+      expect(order).toEqual(['first ends', 'second holds']);
+      await second.release();
       await bench.hub.quiet();
-      expect(reports.map((report) => report.unsettled)).toEqual([[], []]);
       expect(await bench.shown(sku)).toEqual([13, 13]);
     });
 

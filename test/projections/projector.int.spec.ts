@@ -150,7 +150,7 @@ describe('the projector', () => {
     const { pool } = hub.database;
     const [poison] = (
       await pool.query<{ stream: string; version: string; delta: string }>(
-        `SELECT stream, version::text, delta FROM events WHERE stream = 'stock:MAIN/P3' ORDER BY version DESC LIMIT 1`,
+        `SELECT stream, version::text, delta FROM events WHERE stream = 'stock:MAIN/P4' ORDER BY version DESC LIMIT 1`,
       )
     ).rows;
     await pool.query(`UPDATE events SET delta = 9223372036854775807 WHERE stream = $1 AND version = $2`, [
@@ -162,7 +162,7 @@ describe('the projector', () => {
     await projector.start();
     const stopped = await until('it has stopped', async () => (await projector.status()).stopped);
     expect(stopped).toMatchObject({ stream: poison?.stream, version: poison?.version, type: 'StockAdjusted' });
-    expect(errors.at(-1)).toContain('STOPPED at StockAdjusted (stock:MAIN/P3');
+    expect(errors.at(-1)).toContain('STOPPED at StockAdjusted (stock:MAIN/P4');
     expect(errors).toHaveLength(1);
     const before = await stateOf(hub);
     await hub.ask(receive(4));
