@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Cart } from '../../src/command-line/carts.js';
+import type { Cart } from '../../src/command-line/cart-table.js';
 import {
   addressFinding,
   clockFinding,

@@ -1,5 +1,5 @@
 import type { LaneStatus } from '../../src/cart-workers/lane-control.js';
-import type { Cart } from '../../src/command-line/carts.js';
+import type { Cart } from '../../src/command-line/cart-table.js';
 import type { Situation } from '../../src/command-line/try-diagnosis.js';
 import type { StackRecord } from '../../src/command-line/web-stack.js';
 import type { ProjectorStatus } from '../../src/projections/projector.js';
