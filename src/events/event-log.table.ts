@@ -1,7 +1,6 @@
 import { sql } from 'drizzle-orm';
 import {
   bigint,
-  customType,
   index,
   integer,
   jsonb,
@@ -12,12 +11,7 @@ import {
   timestamp,
   uniqueIndex,
 } from 'drizzle-orm/pg-core';
-
-/** A transaction id that never wraps; compared with `<`, read as text. */
-const xid8 = customType<{ data: string }>({ dataType: () => 'xid8' });
-const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
-/** Text in byte order: what is locked or compared in order must not depend on the cluster's locale. */
-const bytewiseText = customType<{ data: string }>({ dataType: () => 'text COLLATE "C"' });
+import { bytea, code, xid8 } from '../columns.js';
 
 /**
  * The log. Written by event-store.ts only.
@@ -34,7 +28,7 @@ export const events = pgTable(
       .notNull()
       .default(sql`pg_current_xact_id()`),
     position: bigint({ mode: 'bigint' }).notNull().generatedAlwaysAsIdentity({ cache: 50 }),
-    stream: bytewiseText().notNull(),
+    stream: code().notNull(),
     version: bigint({ mode: 'bigint' }).notNull(),
     type: text().notNull(),
     /** The shape of `data`; upcasters.ts brings older ones forward. */
@@ -72,7 +66,7 @@ export const events = pgTable(
 
 /** Where each stream stands: its last version and the folded state that the next decision needs. Locked to append. */
 export const streamHeads = pgTable('stream_heads', {
-  stream: bytewiseText().primaryKey(),
+  stream: code().primaryKey(),
   version: bigint({ mode: 'bigint' }).notNull(),
   state: jsonb().notNull(),
   recordedAt: timestamp('recorded_at', { withTimezone: true, precision: 3 }),
@@ -82,8 +76,8 @@ export const streamHeads = pgTable('stream_heads', {
 export const commands = pgTable(
   'commands',
   {
-    client: bytewiseText().notNull(),
-    idempotencyKey: bytewiseText('idempotency_key').notNull(),
+    client: code().notNull(),
+    idempotencyKey: code('idempotency_key').notNull(),
     bodyHash: bytea('body_hash').notNull(),
     /** Null only inside the transaction that decides it. */
     answer: jsonb(),

@@ -1,21 +1,6 @@
 import { sql } from 'drizzle-orm';
-import {
-  bigint,
-  boolean,
-  check,
-  customType,
-  index,
-  integer,
-  jsonb,
-  pgTable,
-  primaryKey,
-  text,
-  timestamp,
-  uuid,
-} from 'drizzle-orm/pg-core';
-
-const code = customType<{ data: string }>({ dataType: () => 'text COLLATE "C"' });
-const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
+import { bigint, boolean, check, index, integer, jsonb, pgTable, primaryKey, text, uuid } from 'drizzle-orm/pg-core';
+import { code, time } from '../columns.js';
 
 /**
  * One item of one cart. `expected` is what the cart shows once all that is owed has been applied; it has one writer, the

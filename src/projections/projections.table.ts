@@ -1,22 +1,7 @@
 import { sql } from 'drizzle-orm';
-import {
-  bigint,
-  boolean,
-  customType,
-  index,
-  integer,
-  jsonb,
-  pgTable,
-  primaryKey,
-  text,
-  timestamp,
-} from 'drizzle-orm/pg-core';
+import { bigint, boolean, index, integer, jsonb, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
+import { code, time, xid8 } from '../columns.js';
 import type { CartSettings, OrderLine, OrderState } from '../events/facts.js';
-
-const xid8 = customType<{ data: string }>({ dataType: () => 'xid8' });
-/** Text that sorts by bytes: lock order must be the same in every process and in JavaScript. */
-const code = customType<{ data: string }>({ dataType: () => 'text COLLATE "C"' });
-const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
 
 /**
  * How far each projection has read. Compare-and-set: two projectors may run, one of them commits.

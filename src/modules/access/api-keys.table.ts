@@ -1,8 +1,6 @@
 import { sql } from 'drizzle-orm';
-import { check, customType, index, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
-
-const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
-const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
+import { check, index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
+import { bytea, time } from '../../columns.js';
 
 /** What a key may do; each scope includes the ones before it. */
 export const scopes = ['read', 'operate', 'admin'] as const;
