@@ -83,6 +83,15 @@ CREATE TABLE "order_polls" (
 	"orders_seen" bigint DEFAULT 0 NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE "order_refusals" (
+	"cart_id" text COLLATE "C" NOT NULL,
+	"number" text COLLATE "C" NOT NULL,
+	"detail" text NOT NULL,
+	"keys" jsonb NOT NULL,
+	"refused_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	CONSTRAINT "order_refusals_cart_id_number_pk" PRIMARY KEY("cart_id","number")
+);
+--> statement-breakpoint
 CREATE TABLE "commands" (
 	"client" text COLLATE "C" NOT NULL,
 	"idempotency_key" text COLLATE "C" NOT NULL,
@@ -137,6 +146,53 @@ CREATE TABLE "api_keys" (
 	"last_used_at" timestamp (3) with time zone,
 	"revoked_at" timestamp (3) with time zone,
 	CONSTRAINT "api_keys_scope" CHECK ("api_keys"."scope" in ('read', 'operate', 'admin'))
+);
+--> statement-breakpoint
+CREATE TABLE "import_rows" (
+	"import_id" uuid NOT NULL,
+	"row" integer NOT NULL,
+	"command_row" integer NOT NULL,
+	"cells" jsonb NOT NULL,
+	"fields" jsonb,
+	"sku" text COLLATE "C",
+	"location" text COLLATE "C",
+	"identity" text COLLATE "C",
+	"hash" "bytea",
+	"outcome" text,
+	"problem_column" text,
+	"detail" text,
+	"balance" bigint,
+	CONSTRAINT "import_rows_import_id_row_pk" PRIMARY KEY("import_id","row"),
+	CONSTRAINT "import_rows_outcome" CHECK (outcome in ('applied', 'unchanged', 'refused'))
+);
+--> statement-breakpoint
+CREATE TABLE "imports" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"kind" text NOT NULL,
+	"state" text DEFAULT 'receiving' NOT NULL,
+	"on_error" text NOT NULL,
+	"preview" boolean NOT NULL,
+	"cart_id" text,
+	"client" text COLLATE "C" NOT NULL,
+	"by" text NOT NULL,
+	"idempotency_key" text COLLATE "C",
+	"body_hash" "bytea",
+	"columns" jsonb DEFAULT '[]'::jsonb NOT NULL,
+	"received" integer DEFAULT 0 NOT NULL,
+	"refused" integer DEFAULT 0 NOT NULL,
+	"applied" integer DEFAULT 0 NOT NULL,
+	"unchanged" integer DEFAULT 0 NOT NULL,
+	"last_row" integer DEFAULT 0 NOT NULL,
+	"validated_through" integer DEFAULT 0 NOT NULL,
+	"applied_through" integer DEFAULT 0 NOT NULL,
+	"problem" text,
+	"fault" text,
+	"created_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"updated_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"apply_started_at" timestamp (3) with time zone,
+	"ended_at" timestamp (3) with time zone,
+	CONSTRAINT "imports_state" CHECK (state in ('receiving','validating','ready','applying','done','refused','cancelled')),
+	CONSTRAINT "imports_end" CHECK ((state in ('done','refused','cancelled')) = (ended_at is not null))
 );
 --> statement-breakpoint
 CREATE TABLE "echoes" (
@@ -270,6 +326,11 @@ CREATE INDEX "events_stream_occurred_at" ON "events" USING btree ("stream","occu
 CREATE INDEX "events_stream_recorded_at" ON "events" USING btree ("stream","recorded_at","version") WHERE delta is not null;--> statement-breakpoint
 CREATE INDEX "events_sku_ledger" ON "events" USING btree ("sku","generation","transaction_id","position") WHERE delta is not null;--> statement-breakpoint
 CREATE INDEX "api_keys_prefix" ON "api_keys" USING btree ("prefix");--> statement-breakpoint
+CREATE INDEX "import_rows_identity" ON "import_rows" USING btree ("import_id","identity","row") WHERE identity is not null;--> statement-breakpoint
+CREATE INDEX "import_rows_refused" ON "import_rows" USING btree ("import_id","row") WHERE outcome = 'refused';--> statement-breakpoint
+CREATE UNIQUE INDEX "imports_key" ON "imports" USING btree ("client","idempotency_key");--> statement-breakpoint
+CREATE INDEX "imports_created_at" ON "imports" USING btree ("created_at","id");--> statement-breakpoint
+CREATE INDEX "imports_under_way" ON "imports" USING btree ("id") WHERE state in ('receiving', 'validating', 'applying');--> statement-breakpoint
 CREATE INDEX "echoes_listing" ON "echoes" USING btree ("cart_id","key","seen_by");--> statement-breakpoint
 CREATE INDEX "listings_sku" ON "listings" USING btree ("sku");--> statement-breakpoint
 CREATE INDEX "web_stack_waiting" ON "web_stack" USING btree ("cart_id","key","id") WHERE state in ('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held');--> statement-breakpoint

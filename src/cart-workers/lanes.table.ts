@@ -63,6 +63,23 @@ export const orderPolls = pgTable('order_polls', {
 });
 
 /**
+ * Orders that a cart told and that could not be imported, such as one with a negative quantity. They hold nobody up and
+ * stay in sight until the cart tells them in a way that can be imported.
+ */
+export const orderRefusals = pgTable(
+  'order_refusals',
+  {
+    cartId: code('cart_id').notNull(),
+    number: code().notNull(),
+    detail: text().notNull(),
+    /** The cart's keys that its lines name, none where they cannot be read: a line in doubt on one of them cannot be settled by arithmetic. */
+    keys: jsonb().$type<readonly string[]>().notNull(),
+    refusedAt: time('refused_at').notNull().defaultNow(),
+  },
+  (t) => [primaryKey({ columns: [t.cartId, t.number] })],
+);
+
+/**
  * What one lane job carries. Key and body (its lines) never change while the outcome is open.
  * dispatched: on its way, or between two tries · in-doubt: being settled · closed: every line has its outcome.
  */

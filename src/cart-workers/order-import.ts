@@ -44,7 +44,9 @@ export class OrderImport {
     );
     // A moment by the clock that readings are taken by, whatever the clock of the process that heard of it says.
     const by = (await databaseNow(this.database)).toISOString();
-    return this.submit(cart, order, { ...sighting, by }, skus, idempotencyKey);
+    const outcome = await this.submit(cart, order, { ...sighting, by }, skus, idempotencyKey);
+    await this.keepRefusals(cartId, [{ order, outcome }]);
+    return outcome;
   }
 
   /**
@@ -91,10 +93,38 @@ export class OrderImport {
       cart.settings.cartId,
       orders.flatMap((order) => order.lines.map((line) => line.key)),
     );
-    const outcomes = await Promise.all(orders.map((order) => this.submit(cart, order, sighting, skus, null)));
-    const refused = outcomes.find((outcome) => outcome.kind === 'refused');
-    if (refused?.kind === 'refused')
-      throw new Error(`An order of cart ${cart.settings.cartId} was refused: ${refused.refusal.detail}`);
+    const outcomes = await Promise.all(
+      orders.map((order) =>
+        order.unreadable === undefined
+          ? this.submit(cart, order, sighting, skus, null)
+          : Promise.resolve(unreadableOutcome(order.unreadable)),
+      ),
+    );
+    await this.keepRefusals(
+      cart.settings.cartId,
+      orders.map((order, index) => ({ order, outcome: outcomes[index] })),
+    );
+  }
+
+  /** One order that makes no sense must not keep every later one of its cart from being imported. */
+  private async keepRefusals(
+    cartId: string,
+    told: readonly { readonly order: CartOrder; readonly outcome: CommandOutcome | undefined }[],
+  ): Promise<void> {
+    const refused = told.flatMap(({ order, outcome }) =>
+      outcome?.kind === 'refused'
+        ? [{ number: order.number, detail: outcome.refusal.detail, keys: order.lines.map((line) => line.key) }]
+        : [],
+    );
+    await this.database.pool.query(
+      `WITH mended AS (
+         DELETE FROM order_refusals
+          WHERE cart_id = $1 AND number = ANY ($2::text[]) AND number <> ALL (SELECT r.number FROM jsonb_to_recordset($3::jsonb) AS r (number text)))
+       INSERT INTO order_refusals (cart_id, number, detail, keys)
+       SELECT $1, r.number, r.detail, r.keys FROM jsonb_to_recordset($3::jsonb) AS r (number text, detail text, keys jsonb)
+       ON CONFLICT (cart_id, number) DO UPDATE SET detail = excluded.detail, keys = excluded.keys`,
+      [cartId, told.map(({ order }) => order.number), JSON.stringify(refused)],
+    );
   }
 
   private submit(
@@ -174,3 +204,10 @@ export class OrderImport {
     );
   }
 }
+
+/** An order whose lines make no sense is refused before anybody decides on it. */
+const unreadableOutcome = (detail: string): CommandOutcome => ({
+  kind: 'refused',
+  refusal: { code: 'quantity-out-of-range', detail, field: 'lines' },
+  replayed: false,
+});

@@ -47,7 +47,10 @@ export async function settleDelivery(
           second: second.get(line.key) ?? null,
           reading,
           changes,
-          ordersKnown: before.complete && after.complete,
+          ordersKnown:
+            before.complete &&
+            after.complete &&
+            !(await isInRefusedOrder(dependencies.database, claimed.cartId, line.key)),
           quietTimeMs: cart.settings.quietTimeMs,
         }),
       );
@@ -77,6 +80,16 @@ export async function settleDelivery(
       ...down,
     });
   }
+}
+
+/** A sale that could not be imported is one that the arithmetic does not know. */
+async function isInRefusedOrder(database: Database, cartId: string, key: string): Promise<boolean> {
+  const found = await database.pool.query({
+    name: 'is-in-refused-order',
+    text: `SELECT FROM order_refusals WHERE cart_id = $1 AND (keys ? $2 OR keys = '[]') LIMIT 1`,
+    values: [cartId, key],
+  });
+  return found.rowCount === 1;
 }
 
 interface Change extends Between {

@@ -186,5 +186,35 @@ export function refusalSuite(backendOf: () => LaneBackend): void {
       bench.hub.rows<{ ambiguous: boolean }>(
         `SELECT ambiguous FROM deliveries WHERE cart_id = 'c' AND state <> 'closed'`,
       );
+
+    // One order that made no sense kept every later one of its cart from being imported, and settlements waited for ever.
+    it('imports the other orders when one makes no sense, and keeps that one in sight until it is mended', async () => {
+      const [senseless, sound] = [bench.sku(), bench.sku()];
+      const line = (name: string, key: string, quantity = 1) => ({ line: name, key, quantity, title: '' });
+      const order = (number: string, revision: number, lines: unknown[]) => ({
+        number,
+        revision,
+        placedAt: new Date().toISOString(),
+        state: 'open',
+        lines,
+      });
+      const unreadable = order('4', 1, [line('1', senseless), line('1', senseless)]);
+      const refused = order('5', 1, [line('1', senseless, 2_000_000_000)]);
+      const sale = order('6', 1, [line('1', sound)]);
+      // Its own sale: the cart shows one piece less already.
+      cart.quantities.set(sound, 9);
+      cart.orderPages.push({ orders: [unreadable, refused, sale], mark: '6' });
+      await bench.hub.orderImport.poll('c');
+      await bench.hub.quiet();
+      expect(await bench.shown(sound)).toEqual([9, 9]);
+      const inSight = () => bench.hub.rows('SELECT number, keys FROM order_refusals ORDER BY number');
+      expect(await inSight()).toEqual([
+        { number: '4', keys: [] },
+        { number: '5', keys: [senseless] },
+      ]);
+      cart.orderPages.push({ orders: [order('4', 2, []), order('5', 2, [])], mark: '6' });
+      await bench.hub.orderImport.poll('c');
+      expect(await inSight()).toEqual([]);
+    });
   });
 }

@@ -22,6 +22,8 @@ export interface ProgrammedCart {
   answer: (call: AdjustCall) => Answer | Promise<Answer>;
   /** Applies each line and says so. */
   readonly apply: (call: AdjustCall) => Answer;
+  /** Its answers to the next questions for orders, each given once; then it has none. */
+  readonly orderPages: { readonly orders: readonly unknown[]; readonly mark: string }[];
   stop(): Promise<void>;
 }
 
@@ -45,7 +47,7 @@ export async function startProgrammedCart(quantities: ReadonlyMap<string, number
         const keys = data.keys ?? [...stock.keys()];
         const rows = keys.filter((key) => stock.has(key)).map((key) => ({ key, quantity: stock.get(key) }));
         answer = { status: 200, body: { rows, nextCursor: null } };
-      } else answer = { status: 200, body: { orders: [], mark: '0' } };
+      } else answer = { status: 200, body: cart.orderPages.shift() ?? { orders: [], mark: '0' } };
       if (answer === null) response.destroy();
       else response.writeHead(answer.status, { 'content-type': 'application/json' }).end(JSON.stringify(answer.body));
     })();
@@ -74,6 +76,7 @@ export async function startProgrammedCart(quantities: ReadonlyMap<string, number
     quantities: stock,
     answer: apply,
     apply,
+    orderPages: [],
     stop: async () => {
       server.closeAllConnections();
       server.close();

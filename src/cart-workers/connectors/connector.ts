@@ -108,6 +108,8 @@ export interface CartOrder {
   /** Business time, ISO 8601; null where the cart tells none. */
   readonly placedAt: string | null;
   readonly state: 'open' | 'shipped' | 'closed' | 'cancelled';
+  /** Why its lines cannot be read (they are left empty then): such an order is kept in sight and holds no other one up. */
+  readonly unreadable?: string;
   readonly lines: readonly {
     readonly line: string;
     readonly key: string;

@@ -177,6 +177,17 @@ describe('downloadqoh', () => {
 });
 
 describe('downloadorders', () => {
+  it('an order with a broken quantity is told as unreadable and hides no other order', () => {
+    const order = (number: number, quantity: string) =>
+      `<Order><OrderNumber>${number}</OrderNumber><Product><SKU>MUG</SKU><Quantity>${quantity}</Quantity></Product></Order>`;
+    const page = `<SETIOrders><Response><ResponseCode>1</ResponseCode></Response>${order(1, '0.5')}${order(2, '-1')}${order(3, '2')}</SETIOrders>`;
+    expect(parseOrders(page).rows).toMatchObject([
+      { number: '1', lines: [], unreadable: expect.stringContaining('"0.5" of MUG') },
+      { number: '2', lines: [], unreadable: expect.stringContaining('"-1" of MUG') },
+      { number: '3', lines: [{ key: 'MUG', quantity: 2 }] },
+    ]);
+  });
+
   it('tells lines of all shipments, without those that hold no stock', () => {
     expect(parseOrders(golden('seti-downloadorders.response.xml')).rows).toEqual([
       {

@@ -60,15 +60,15 @@ function parseOrder(order: Exclude<Xml, string>): CartOrder {
   const lineIds = products.map((product) => textOf(product['LineID']));
   // LineID is used only where it tells the lines apart; otherwise their position does.
   const named = lineIds.every((id) => id !== '') && new Set(lineIds).size === lineIds.length;
+  let unreadable: string | undefined;
   const lines = products.flatMap((product, index) => {
     const key = textOf(product['SKU'] ?? product['Code']);
     // A line without SKU is a fee, a coupon or a gift wrap: it holds no stock.
     if (key === '') return [];
     const quantity = wholeNumber(textOf(product['Quantity']));
     if (quantity === null || quantity < 0) {
-      throw new OutcomeUnknownError(
-        `order ${number}: "${textOf(product['Quantity'])}" of ${key} is not a whole number of pieces`,
-      );
+      unreadable ??= `"${textOf(product['Quantity'])}" of ${key} is not a whole number of pieces`;
+      return [];
     }
     return [
       { line: named ? (lineIds[index] ?? '') : String(index + 1), key, quantity, title: textOf(product['Name']) },
@@ -79,7 +79,7 @@ function parseOrder(order: Exclude<Xml, string>): CartOrder {
     revision: 0,
     placedAt: parseSetiDate(textOf(order['OrderDate'])),
     state: orderState(textOf(order['OrderStatus'])),
-    lines,
+    ...(unreadable === undefined ? { lines } : { lines: [], unreadable }),
   };
 }
 

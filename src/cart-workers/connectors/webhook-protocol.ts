@@ -55,7 +55,8 @@ export const stockReadAnswer = z.object({
   rows: z.array(z.object({ key: text, quantity: wholeQuantity.nullable() })),
   nextCursor: z.string().nullable(),
 });
-export const ordersListAnswer = z.object({ orders: z.array(orderData), mark: z.string() });
+/** Orders are read one by one: see {@link readableOrder}. */
+export const ordersListAnswer = z.object({ orders: z.array(z.looseObject({ number: text })), mark: z.string() });
 export const pingAnswer = z.object({ version: z.string() });
 
 /** What a cart posts to us when one of its orders is new or has changed. */
@@ -64,6 +65,14 @@ export const orderWebhook = z.object({
   timestamp: z.iso.datetime({ offset: true }),
   data: orderData,
 });
+
+/** An order of a list; one that breaks the protocol is told as unreadable, so that it does not hide the others. */
+export function readableOrder(told: { readonly number: string }): CartOrder {
+  const parsed = orderData.safeParse(told);
+  if (parsed.success) return parsed.data;
+  const { number } = told;
+  return { number, revision: 0, placedAt: null, state: 'open', lines: [], unreadable: firstProblem(parsed.error) };
+}
 
 /** The body of one call; the same input gives the same bytes. */
 export function webhookBody(type: WebhookCallType, createdAtMs: number, data: unknown): string {

@@ -15,6 +15,7 @@ import { answerText } from './answer-text.js';
 import { httpCall } from './http-call.js';
 import {
   ordersListAnswer,
+  readableOrder,
   parseAnswer,
   parseLineAnswers,
   pingAnswer,
@@ -138,7 +139,8 @@ async function* readQuantities(
 }
 
 async function readOrders(cart: CartConnection, since: string | null, call: CallContext): Promise<OrderPage> {
-  return parseAnswer(ordersListAnswer, await post(cart, call, 'orders.list', { since }));
+  const { orders, mark } = parseAnswer(ordersListAnswer, await post(cart, call, 'orders.list', { since }));
+  return { orders: orders.map(readableOrder), mark };
 }
 
 /**

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, count, eq, gt, inArray, sql } from 'drizzle-orm';
 import { z } from 'zod';
+import { orderPolls, orderRefusals } from '../../cart-workers/lanes.table.js';
 import type { Database } from '../../database.js';
 import { streamHeads } from '../../events/event-log.table.js';
 import type { CartSettings } from '../../events/facts.js';
@@ -8,6 +9,9 @@ import { listings, waitStates, webStack } from '../../projections/listings.table
 import { carts, systemSwitch } from '../../projections/projections.table.js';
 import { decodeCursor, pageOf } from '../http/paging.js';
 import { DATABASE } from '../tokens.js';
+
+/** Orders that could not be imported are rare; a cart with more of them needs its feed mended, not a longer list. */
+const refusedShownMax = 100;
 
 /** Which of the two switches is off; `inEffect` needs both. */
 export interface Switches {
@@ -44,13 +48,14 @@ export class CartReads {
   }
 
   async get(cartId: string) {
-    const [rows, system, counts] = await Promise.all([
+    const [rows, system, orderFeed, counts] = await Promise.all([
       this.database.orm
         .select(cartColumns)
         .from(carts)
         .leftJoin(streamHeads, headOfCart)
         .where(eq(carts.cartId, cartId)),
       this.systemIsOn(),
+      this.orderFeed(cartId),
       this.database.orm
         .select({
           listings: count(),
@@ -67,7 +72,26 @@ export class CartReads {
     const row = rows[0];
     return row === undefined
       ? null
-      : { ...shownCart(row, system), ...(counts[0] ?? { listings: 0, synchronised: 0, unlisted: 0 }) };
+      : { ...shownCart(row, system), ...(counts[0] ?? { listings: 0, synchronised: 0, unlisted: 0 }), orderFeed };
+  }
+
+  /** How far the cart's orders are known, what the last poll ran into, and which orders could not be imported. */
+  private async orderFeed(cartId: string) {
+    const [[poll], refused] = await Promise.all([
+      this.database.orm.select().from(orderPolls).where(eq(orderPolls.cartId, cartId)),
+      this.database.orm
+        .select({ number: orderRefusals.number, detail: orderRefusals.detail, refusedAt: orderRefusals.refusedAt })
+        .from(orderRefusals)
+        .where(eq(orderRefusals.cartId, cartId))
+        .orderBy(orderRefusals.refusedAt, orderRefusals.number)
+        .limit(refusedShownMax),
+    ]);
+    return {
+      mark: poll?.mark ?? null,
+      lastPolledAt: poll?.endedAt?.toISOString() ?? null,
+      lastError: poll?.lastError ?? null,
+      refused: refused.map((order) => ({ ...order, refusedAt: order.refusedAt.toISOString() })),
+    };
   }
 
   async exists(cartId: string): Promise<boolean> {
