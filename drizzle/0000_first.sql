@@ -51,6 +51,8 @@ CREATE TABLE "delivery_lines" (
 	"q0_to" timestamp (3) with time zone,
 	"quantity" bigint,
 	"settle_at" timestamp (3) with time zone,
+	"reopened_at" timestamp (3) with time zone,
+	"compared_at" timestamp (3) with time zone,
 	"evidence" jsonb,
 	"ended_at" timestamp (3) with time zone,
 	CONSTRAINT "delivery_lines_delivery_id_line_no_pk" PRIMARY KEY("delivery_id","line_no"),
@@ -321,6 +323,8 @@ CREATE INDEX "attempts_delivery" ON "attempts" USING btree ("delivery_id","start
 CREATE INDEX "deliveries_open" ON "deliveries" USING btree ("cart_id","created_at") WHERE state <> 'closed';--> statement-breakpoint
 CREATE UNIQUE INDEX "delivery_lines_one_per_listing" ON "delivery_lines" USING btree ("cart_id","key") WHERE state in ('in-flight', 'in-doubt', 'quarantined');--> statement-breakpoint
 CREATE INDEX "delivery_lines_listing" ON "delivery_lines" USING btree ("cart_id","key","ended_at");--> statement-breakpoint
+CREATE INDEX "delivery_lines_reopened" ON "delivery_lines" USING btree ("cart_id") WHERE reopened_at is not null and compared_at is null;--> statement-breakpoint
+CREATE INDEX "delivery_lines_settled" ON "delivery_lines" USING btree ("cart_id","key") WHERE outcome in ('settled as applied', 'settled as not applied') and reopened_at is null;--> statement-breakpoint
 CREATE UNIQUE INDEX "events_stream_version" ON "events" USING btree ("stream","version");--> statement-breakpoint
 CREATE INDEX "events_stream_occurred_at" ON "events" USING btree ("stream","occurred_at") WHERE delta is not null;--> statement-breakpoint
 CREATE INDEX "events_stream_recorded_at" ON "events" USING btree ("stream","recorded_at","version") WHERE delta is not null;--> statement-breakpoint

@@ -150,14 +150,21 @@ function coreModule({ config, database, backend, encryptionKey }: Surroundings):
     ),
     made(
       WorkerRuntime,
-      [CartDirectory, Wakeups, OrderImport, Projector],
-      (directory: CartDirectory, wakeups: Wakeups, orderImport: OrderImport, projector: Projector) =>
+      [CartDirectory, Wakeups, OrderImport, QohTransfer, Projector],
+      (
+        directory: CartDirectory,
+        wakeups: Wakeups,
+        orderImport: OrderImport,
+        qohTransfer: QohTransfer,
+        projector: Projector,
+      ) =>
         new WorkerRuntime({
           database,
           backend,
           directory,
           wakeups,
           orderImport,
+          qohTransfer,
           caughtUp: (timeoutMs) => projector.caughtUp(timeoutMs),
           shutdownTimeoutMs: config.shutdownTimeoutMs,
           log: logOf('Lanes'),

@@ -131,6 +131,9 @@ export const deliveryLines = pgTable(
     /** The cart's quantity after it, where the reply told. */
     quantity: bigint({ mode: 'number' }),
     settleAt: time('settle_at'),
+    /** An order that is older than the verdict was told after it, so the verdict may be wrong: the listing is compared. */
+    reopenedAt: time('reopened_at'),
+    comparedAt: time('compared_at'),
     /** Everything a person needs to decide a quarantined line. */
     evidence: jsonb(),
     endedAt: time('ended_at'),
@@ -143,6 +146,12 @@ export const deliveryLines = pgTable(
       .where(sql`state in ('in-flight', 'in-doubt', 'quarantined')`),
     // A baseline asks whether a line of its listing ended after the reading began.
     index('delivery_lines_listing').on(t.cartId, t.key, t.endedAt),
+    index('delivery_lines_reopened')
+      .on(t.cartId)
+      .where(sql`reopened_at is not null and compared_at is null`),
+    index('delivery_lines_settled')
+      .on(t.cartId, t.key)
+      .where(sql`outcome in ('settled as applied', 'settled as not applied') and reopened_at is null`),
     check('delivery_lines_state', sql`state in ('in-flight', 'in-doubt', 'quarantined', 'done')`),
   ],
 );

@@ -46,6 +46,7 @@ export class OrderImport {
     const by = (await databaseNow(this.database)).toISOString();
     const outcome = await this.submit(cart, order, { ...sighting, by }, skus, idempotencyKey);
     await this.keepRefusals(cartId, [{ order, outcome }]);
+    await this.reopenVerdicts(cartId, [{ order, outcome }]);
     return outcome;
   }
 
@@ -100,10 +101,9 @@ export class OrderImport {
           : Promise.resolve(unreadableOutcome(order.unreadable)),
       ),
     );
-    await this.keepRefusals(
-      cart.settings.cartId,
-      orders.map((order, index) => ({ order, outcome: outcomes[index] })),
-    );
+    const told = orders.map((order, index) => ({ order, outcome: outcomes[index] }));
+    await this.keepRefusals(cart.settings.cartId, told);
+    await this.reopenVerdicts(cart.settings.cartId, told);
   }
 
   /** One order that makes no sense must not keep every later one of its cart from being imported. */
@@ -125,6 +125,31 @@ export class OrderImport {
        ON CONFLICT (cart_id, number) DO UPDATE SET detail = excluded.detail, keys = excluded.keys`,
       [cartId, told.map(({ order }) => order.number), JSON.stringify(refused)],
     );
+  }
+
+  /**
+   * A settlement counted with the orders that were known. One that is told later and is older than the verdict may
+   * overturn it: the listing is compared with the cart once more (reopened-verdicts.ts). Carts that tell days instead of
+   * times reopen more than they need to, which costs a reading.
+   */
+  private async reopenVerdicts(
+    cartId: string,
+    told: readonly { readonly order: CartOrder; readonly outcome: CommandOutcome | undefined }[],
+  ): Promise<void> {
+    const fresh = told.flatMap(({ order, outcome }) =>
+      outcome?.kind === 'accepted' && outcome.facts.length > 0 && order.placedAt !== null
+        ? order.lines.map(({ key }) => ({ key, placed_at: order.placedAt }))
+        : [],
+    );
+    if (fresh.length === 0) return;
+    await this.database.pool.query({
+      name: 'reopen-verdicts',
+      text: `UPDATE delivery_lines d SET reopened_at = clock_timestamp()
+               FROM jsonb_to_recordset($2::jsonb) AS t (key text, placed_at timestamptz)
+              WHERE d.cart_id = $1 AND d.key = t.key AND d.ended_at >= t.placed_at AND d.reopened_at IS NULL
+                AND d.outcome IN ('settled as applied', 'settled as not applied')`,
+      values: [cartId, JSON.stringify(fresh)],
+    });
   }
 
   private submit(

@@ -62,7 +62,7 @@ export class QohTransfer {
     const cart = await this.dependencies.directory.cart(request.cartId);
     const hold = await holdLane(this.dependencies.database, request.cartId);
     try {
-      await this.untilQuiet(request.cartId);
+      await this.untilQuiet(request.cartId, request.keys ?? null);
       await request.whileHeld?.();
       return await this.compare(cart, request);
     } finally {
@@ -200,12 +200,13 @@ export class QohTransfer {
   }
 
   /** What is under way has to end first: nobody could say whether a reading saw it. */
-  private async untilQuiet(cartId: string): Promise<void> {
+  private async untilQuiet(cartId: string, keys: readonly string[] | null): Promise<void> {
     const end = Date.now() + quietWaitMs;
     for (;;) {
       const found = await this.dependencies.database.pool.query<{ open: string }>(
-        `SELECT count(*) AS open FROM delivery_lines WHERE cart_id = $1 AND state IN ('in-flight', 'in-doubt')`,
-        [cartId],
+        `SELECT count(*) AS open FROM delivery_lines
+          WHERE cart_id = $1 AND ($2::text[] IS NULL OR key = ANY ($2::text[])) AND state IN ('in-flight', 'in-doubt')`,
+        [cartId, keys],
       );
       if (Number(found.rows[0]?.open) === 0) return;
       if (Date.now() > end)

@@ -7,7 +7,9 @@ import { CartError } from './connectors/cart-error.js';
 import { databaseNow } from './database-clock.js';
 import { Lanes } from './lanes.js';
 import type { OrderImport } from './order-import.js';
+import type { QohTransfer } from './qoh-transfer.js';
 import type { QueueBackend } from './queue-backend.js';
+import { ReopenedVerdicts } from './reopened-verdicts.js';
 import { StackController } from './stack-controller.js';
 import { WorkerPresence } from './worker-presence.js';
 
@@ -20,6 +22,7 @@ export interface WorkerRuntimeOptions {
   readonly directory: CartDirectory;
   readonly wakeups: Wakeups;
   readonly orderImport: OrderImport;
+  readonly qohTransfer: QohTransfer;
   /** Resolves with true when the projector has applied everything appended so far. */
   readonly caughtUp: (timeoutMs: number) => Promise<boolean>;
   readonly shutdownTimeoutMs: number;
@@ -31,6 +34,7 @@ export class WorkerRuntime {
   private readonly lanes: Lanes;
   private readonly controller: StackController;
   private readonly presence: WorkerPresence;
+  private readonly reopened: ReopenedVerdicts;
 
   constructor(private readonly options: WorkerRuntimeOptions) {
     const { database, backend, directory, wakeups, log } = options;
@@ -53,17 +57,20 @@ export class WorkerRuntime {
       },
     });
     this.controller = new StackController({ database, wakeups, lanes: this.lanes, log });
+    this.reopened = new ReopenedVerdicts({ database, qohTransfer: options.qohTransfer, log });
   }
 
   async start(): Promise<void> {
     await this.presence.start();
     await this.lanes.keepInStep();
     this.controller.start();
+    this.reopened.start();
   }
 
   /** Stops dispatching, lets calls under way finish, then closes the lanes. What is left stands in Postgres. */
   async stop(): Promise<void> {
     await this.controller.stop();
+    await this.reopened.stop();
     await this.lanes.close(this.options.shutdownTimeoutMs / 2);
     await this.presence.stop();
   }

@@ -195,5 +195,33 @@ export function settlementSuite(backendOf: () => LaneBackend): void {
       await bench.hub.quiet();
       expect(await outcomeOf(sku)).toEqual(['settled as applied']);
     });
+
+    it('looks again when an order turns up that is older than the verdict, and mends what the verdict got wrong', async () => {
+      const sku = bench.sku();
+      await bench.a.faults({ dropAfterApply: 1 });
+      await bench.receive(sku, 5);
+      await bench.recordIn('a', sku, 'in-doubt');
+      // The shop sold as many pieces as were sent, in an order that its feed tells much too late.
+      const placedAt = new Date().toISOString();
+      await bench.a.load([{ key: sku, title: sku, quantity: 10 }]);
+      await bench.hub.quiet();
+      expect(await outcomeOf(sku)).toEqual(['settled as not applied', 'applied']);
+      expect((await bench.shown(sku))[0]).toBe(15);
+      const lines = [{ line: '1', key: sku, quantity: 5, title: '' }];
+      await bench.hub.orderImport.importOrder(
+        'a',
+        { number: '900001', revision: 1, placedAt, state: 'open', lines },
+        { after: null, by: new Date().toISOString() },
+      );
+      await until('the listing was compared again', async () => {
+        const compared = await bench.hub.rows(
+          'SELECT FROM delivery_lines WHERE key = $1 AND compared_at IS NOT NULL',
+          sku,
+        );
+        return compared.length === 1;
+      });
+      await bench.hub.quiet();
+      expect(await bench.shown(sku)).toEqual([10, 10]);
+    });
   });
 }

@@ -96,6 +96,7 @@ export async function createHarness(options: {
       directory,
       wakeups,
       orderImport,
+      qohTransfer,
       caughtUp,
       shutdownTimeoutMs: 5_000,
       log: silent,

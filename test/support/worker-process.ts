@@ -1,6 +1,7 @@
 import { CartDirectory } from '../../src/cart-workers/cart-directory.js';
 import { CartSecrets } from '../../src/cart-workers/cart-secrets.js';
 import { OrderImport } from '../../src/cart-workers/order-import.js';
+import { QohTransfer } from '../../src/cart-workers/qoh-transfer.js';
 import { createQueueBackend } from '../../src/cart-workers/queue-backend.js';
 import { WorkerRuntime } from '../../src/cart-workers/worker-runtime.js';
 import { createDatabase } from '../../src/database.js';
@@ -31,13 +32,16 @@ export async function startWorkerProcess(given: {
   const directory = new CartDirectory(database, secrets, { allowPrivateCartUrls: true });
   // Not started: it only tells how far the log has been applied, which the test's own process does.
   const projector = new Projector({ database, wakeups, log });
+  const orderImport = new OrderImport(database, batcher, directory);
+  const caughtUp = (timeoutMs: number) => projector.caughtUp(timeoutMs);
   const runtime = new WorkerRuntime({
     database,
     backend,
     directory,
     wakeups,
-    orderImport: new OrderImport(database, batcher, directory),
-    caughtUp: (timeoutMs) => projector.caughtUp(timeoutMs),
+    orderImport,
+    qohTransfer: new QohTransfer({ database, batcher, directory, orderImport, caughtUp }),
+    caughtUp,
     shutdownTimeoutMs: 5_000,
     log,
   });
