@@ -4,7 +4,7 @@ import type { FastifyRequest } from 'fastify';
 import { Problem } from '../http/problem.js';
 import { allows, type KeyHolder } from './api-keys.js';
 import type { Scope } from './api-keys.table.js';
-import { Sessions } from './sessions.js';
+import { MEANT_HEADER, Sessions } from './sessions.js';
 
 /** A request after the guard. */
 export interface CallerRequest extends FastifyRequest {
@@ -46,6 +46,12 @@ export class AccessGuard implements CanActivate {
       throw new Problem(
         'forbidden',
         `This needs the scope "${needed}"; the key "${caller.name}" has "${caller.scope}". Use another key.`,
+      );
+    }
+    if (!looks && !this.sessions.isMeant(request)) {
+      throw new Problem(
+        'forbidden',
+        `A browser session may change something only with the header ${MEANT_HEADER}, which no other page can add. Programs send an API key instead.`,
       );
     }
     request.caller = caller;

@@ -23,6 +23,15 @@ export class Sessions {
     return id === null ? null : this.keys.checkId(id);
   }
 
+  /**
+   * Whether a change was asked for by a page of ours and not by another that merely used the browser's cookie. SameSite
+   * does not tell ports of one host apart, and browsers do not say where a request comes from to a hub on plain HTTP; but
+   * a page elsewhere cannot add a header of its own without asking first, and the hub never agrees.
+   */
+  isMeant(request: FastifyRequest): boolean {
+    return keyOf(request) !== null || request.headers[MEANT_HEADER.toLowerCase()] !== undefined;
+  }
+
   /** Sets the cookie when the key is valid. */
   async signIn(key: string, reply: FastifyReply): Promise<KeyHolder | null> {
     const holder = await this.keys.check(key.trim());
@@ -44,6 +53,8 @@ export class Sessions {
   }
 }
 
+/** Pages of the hub send it with every change; the value does not matter. */
+export const MEANT_HEADER = 'X-Onhand-Request';
 const COOKIE = 'onhand_session';
 const SESSION_MS = 12 * 3_600_000;
 

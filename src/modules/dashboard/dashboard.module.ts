@@ -1,7 +1,17 @@
 import { Module } from '@nestjs/common';
 import { JobsModule } from '../jobs/jobs.module.js';
+import { WebStackModule } from '../web-stack/web-stack.module.js';
 import { BoardQueues } from './board-queues.js';
-import { HomeController } from './home.controller.js';
+import { ItemSearch } from './item-search.js';
+import { LaneFeed } from './lane-feed.js';
+import { RoadController } from './road.controller.js';
+import { SearchController } from './search.controller.js';
+import { StreamController } from './stream.controller.js';
 
-@Module({ imports: [JobsModule], controllers: [HomeController], providers: [BoardQueues], exports: [BoardQueues] })
+@Module({
+  imports: [JobsModule, WebStackModule],
+  controllers: [RoadController, StreamController, SearchController],
+  providers: [BoardQueues, LaneFeed, ItemSearch],
+  exports: [BoardQueues],
+})
 export class DashboardModule {}

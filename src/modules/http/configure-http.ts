@@ -8,6 +8,7 @@ import type { Config } from '../../config.js';
 import { allows } from '../access/api-keys.js';
 import { cookieSecret, Sessions } from '../access/sessions.js';
 import { BOARD_PATH, BoardQueues } from '../dashboard/board-queues.js';
+import { ROAD_PATH } from '../dashboard/road.controller.js';
 import { version } from '../start/version.js';
 import { problemBody, type ProblemCode } from './problem.js';
 import { pathOf } from './problem.filter.js';
@@ -70,13 +71,13 @@ export async function configureHttp(app: NestFastifyApplication, config: Config,
 }
 
 /**
- * Bull Board and the docs are no controllers, so the access guard never sees them. Browsers without a session are sent
+ * Bull Board and the docs are no controllers, so the access guard never sees them, and the road is a page like them. Browsers without a session are sent
  * to the sign-in page, everybody else gets the problem. Looking needs `read`; pressing buttons needs `operate`.
  */
 async function guardPages(sessions: Sessions, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   // The route that was matched, not the URL: /%71ueues is the same page.
   const route = request.routeOptions.url ?? '';
-  if (![BOARD_PATH, DOCS_PATH].some((page) => route === page || route.startsWith(`${page}/`))) return;
+  if (![ROAD_PATH, BOARD_PATH, DOCS_PATH].some((page) => route === page || route.startsWith(`${page}/`))) return;
   const caller = await sessions.callerOf(request);
   const looks = request.method === 'GET' || request.method === 'HEAD';
   if (caller !== null && allows(caller.scope, looks ? 'read' : 'operate')) return;
@@ -139,5 +140,13 @@ function setUpDocs(app: NestFastifyApplication): void {
     jsonDocumentUrl: 'docs/openapi.json',
     yamlDocumentUrl: 'docs/openapi.yaml',
     customSiteTitle: 'Onhand API',
+    // "Try it out" works with the session of whoever reads the docs. The function is sent to the browser as its text.
+    swaggerOptions: { requestInterceptor: markAsMeant },
   });
+}
+
+/** Runs in the browser: it can use nothing of this file, so it spells MEANT_HEADER out. */
+function markAsMeant(request: { headers: Record<string, string> }): unknown {
+  request.headers['X-Onhand-Request'] = 'docs';
+  return request;
 }

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { attempts, deliveries, deliveryLines, lanes } from '../../cart-workers/lanes.table.js';
 import type { Database } from '../../database.js';
 import { recordStates, waitStates, webStack, type RecordState } from '../../projections/listings.table.js';
+import { carts } from '../../projections/projections.table.js';
 import { decodeCursor, digits, pageOf } from '../http/paging.js';
 import { DATABASE } from '../tokens.js';
 import { hopsOf } from './trace.js';
@@ -47,12 +48,7 @@ export class WebStackReads {
         .select()
         .from(webStack)
         .where(and(eq(webStack.cartId, cartId), inArray(webStack.state, owedStates)))
-        .orderBy(
-          sql`${webStack.state} = 'waiting'`,
-          sql`(${webStack.delta} < 0 or ${webStack.createdAt} < now() - interval '10 seconds') desc`,
-          asc(webStack.target),
-          asc(webStack.id),
-        )
+        .orderBy(...nextFirst)
         .limit(1),
       this.database.orm.select().from(lanes).where(eq(lanes.cartId, cartId)),
       this.database.orm
@@ -67,6 +63,23 @@ export class WebStackReads {
       first: record === undefined ? null : shownRecord(record),
       heldBackBy: record === undefined ? null : await this.heldBackBy(lane[0], record),
     };
+  }
+
+  /** The same record for several carts in one query; carts that owe nothing are left out. */
+  async firstOfEach(cartIds: readonly string[]) {
+    const first = this.database.orm
+      .select()
+      .from(webStack)
+      .where(and(eq(webStack.cartId, carts.cartId), inArray(webStack.state, owedStates)))
+      .orderBy(...nextFirst)
+      .limit(1)
+      .as('first');
+    const rows = await this.database.orm
+      .select()
+      .from(carts)
+      .crossJoinLateral(first)
+      .where(inArray(carts.cartId, [...cartIds]));
+    return rows.map((row) => shownRecord(row.first));
   }
 
   private async heldBackBy(lane: typeof lanes.$inferSelect | undefined, record: RecordRow): Promise<string | null> {
@@ -134,6 +147,12 @@ export class WebStackReads {
 
 /** What the cart has still to hear of, first of all what is under way. */
 const owedStates: RecordState[] = ['in-flight', 'in-doubt', 'waiting'];
+const nextFirst = [
+  sql`${webStack.state} = 'waiting'`,
+  sql`(${webStack.delta} < 0 or ${webStack.createdAt} < now() - interval '10 seconds') desc`,
+  asc(webStack.target),
+  asc(webStack.id),
+];
 /** A record that was returned more often than this tells its first deliveries only. */
 const deliveriesShownMax = 50;
 

@@ -5,6 +5,7 @@ import { recordStates } from '../../projections/listings.table.js';
 import { cartId, itemKey, sku } from '../http/fields.js';
 import { digits, pageFields } from '../http/paging.js';
 import { Problem } from '../http/problem.js';
+import { LatencyReads, latencyRecordsMax } from './latency.js';
 import { WebStackReads } from './web-stack-reads.js';
 
 const listQuery = z.strictObject({
@@ -18,11 +19,16 @@ const listQuery = z.strictObject({
   ...pageFields,
 });
 
+const latencyQuery = z.strictObject({ minutes: z.coerce.number().int().min(1).max(60).default(5) });
+
 @ApiTags('Web Stack')
 @ApiBearerAuth()
 @Controller('v1')
 export class WebStackController {
-  constructor(private readonly records: WebStackReads) {}
+  constructor(
+    private readonly records: WebStackReads,
+    private readonly latency: LatencyReads,
+  ) {}
 
   @Get('web-stack')
   @ApiOperation({ summary: 'Records, the newest first' })
@@ -42,5 +48,13 @@ export class WebStackController {
     const record = await this.records.get(id);
     if (record === null) throw new Problem('unknown-record', `There is no record ${id}; GET /v1/web-stack lists them.`);
     return record;
+  }
+
+  @Get('latency')
+  @ApiOperation({
+    summary: `Per cart, how long changes of the last minutes took from accepted to delivered (its latest ${latencyRecordsMax} at most)`,
+  })
+  async latencies(@Query({ schema: latencyQuery }) { minutes }: z.infer<typeof latencyQuery>) {
+    return { minutes, data: await this.latency.perCart(minutes), nextCursor: null };
   }
 }
