@@ -30,6 +30,7 @@ import { HealthModule } from './modules/health/health.module.js';
 import { HttpModule } from './modules/http/http.module.js';
 import { ProblemFilter } from './modules/http/problem.filter.js';
 import { validationPipe } from './modules/http/validation.js';
+import { ImportProcessorsModule, ImportsModule } from './modules/imports/imports.module.js';
 import { InventoryModule } from './modules/inventory/inventory.module.js';
 import { JobProcessorsModule } from './modules/jobs/jobs.module.js';
 import { OrdersModule } from './modules/orders/orders.module.js';
@@ -49,6 +50,7 @@ export class AppModule {
       AccessModule,
       InventoryModule,
       OrdersModule,
+      ImportsModule,
       CartsModule,
       WebStackModule,
       HealthModule,
@@ -63,7 +65,7 @@ export class AppModule {
           useFactory: ({ connection, prefix }: QueueBackend) => ({ connection, prefix }),
         }),
         ...(roles.includes('api') ? api : []),
-        ...(roles.includes('worker') ? [JobProcessorsModule] : []),
+        ...(roles.includes('worker') ? [JobProcessorsModule, ImportProcessorsModule] : []),
       ],
       providers: roles.includes('api')
         ? [

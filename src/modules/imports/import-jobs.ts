@@ -1,0 +1,41 @@
+import { randomUUID } from 'node:crypto';
+import { InjectQueue } from '@nestjs/bullmq';
+import { Injectable } from '@nestjs/common';
+import { Queue } from 'bullmq';
+import { z } from 'zod';
+
+/** A fixed queue, as those of the folder jobs. */
+export const IMPORTS = 'imports';
+
+export const importJobData = z.object({ importId: z.uuid() });
+
+/** Puts work on imports into the queue. What is to be done stands in the table; a job only says "look at this one". */
+@Injectable()
+export class ImportJobs {
+  constructor(@InjectQueue(IMPORTS) private readonly queue: Queue) {}
+
+  /** At most one job per import and state waits or runs; another one is not added. */
+  async work(importId: string, state: 'validating' | 'applying'): Promise<void> {
+    await this.queue.add(
+      'work',
+      { importId },
+      {
+        jobId: `${importId}-${randomUUID()}`,
+        deduplication: { id: `${importId}-${state}` },
+        attempts: 10,
+        backoff: { type: 'exponential', delay: 500 },
+        removeOnComplete: { count: 100 },
+        removeOnFail: { count: 100 },
+      },
+    );
+  }
+
+  /** Imports that nobody works on any more are looked for again and again; old ones are removed once a day. */
+  async schedule(): Promise<void> {
+    const opts = { removeOnComplete: { count: 10 }, removeOnFail: { count: 10 } };
+    await this.queue.upsertJobScheduler('resume', { every: RESUME_EVERY_MS }, { name: 'resume', opts });
+    await this.queue.upsertJobScheduler('clean-up', { pattern: '47 3 * * *' }, { name: 'clean-up', opts });
+  }
+}
+
+const RESUME_EVERY_MS = 15_000;

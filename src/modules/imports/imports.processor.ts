@@ -1,0 +1,65 @@
+import { Processor, WorkerHost } from '@nestjs/bullmq';
+import { Inject, Injectable, type BeforeApplicationShutdown, type OnApplicationBootstrap } from '@nestjs/common';
+import type { Job } from 'bullmq';
+import type { Database } from '../../database.js';
+import { DATABASE } from '../tokens.js';
+import { cleanUpImports, endBrokenUploads } from './clean-up-imports.js';
+import { IMPORTS, importJobData, ImportJobs } from './import-jobs.js';
+import { ImportWork } from './import-work.js';
+
+/** A job that was cut off by a crash stalls and is taken over; the import stands where its last noted chunk left it. */
+@Processor(IMPORTS, { concurrency: 2, lockDuration: 10_000, stalledInterval: 5_000, maxStalledCount: 1_000 })
+export class ImportsProcessor extends WorkerHost implements BeforeApplicationShutdown {
+  private stopping = false;
+
+  constructor(
+    private readonly imports: ImportWork,
+    private readonly jobs: ImportJobs,
+    @Inject(DATABASE) private readonly database: Database,
+  ) {
+    super();
+  }
+
+  /** The worker waits for its jobs; so they end between two chunks, and whoever starts next goes on. */
+  beforeApplicationShutdown(): void {
+    this.stopping = true;
+  }
+
+  async process(job: Job): Promise<unknown> {
+    switch (job.name) {
+      case 'work':
+        return { state: await this.imports.run(importJobData.parse(job.data).importId, () => this.stopping) };
+      case 'resume':
+        return resumeImports(this.database, this.jobs);
+      case 'clean-up':
+        return cleanUpImports(this.database, KEPT_DAYS);
+      default:
+        throw new Error(`No such job: ${job.name}`);
+    }
+  }
+}
+
+const KEPT_DAYS = 30;
+
+/** The first look right at the start, for what an end or a crash left behind. */
+@Injectable()
+export class ImportSchedule implements OnApplicationBootstrap {
+  constructor(
+    private readonly jobs: ImportJobs,
+    @Inject(DATABASE) private readonly database: Database,
+  ) {}
+
+  async onApplicationBootstrap(): Promise<void> {
+    await this.jobs.schedule();
+    await resumeImports(this.database, this.jobs);
+  }
+}
+
+async function resumeImports(database: Database, jobs: ImportJobs): Promise<{ resumed: number; brokenOff: number }> {
+  const brokenOff = await endBrokenUploads(database);
+  const { rows } = await database.pool.query<{ id: string; state: 'validating' | 'applying' }>(
+    `SELECT id, state FROM imports WHERE state IN ('validating', 'applying') ORDER BY created_at LIMIT 100`,
+  );
+  for (const { id, state } of rows) await jobs.work(id, state);
+  return { resumed: rows.length, brokenOff };
+}

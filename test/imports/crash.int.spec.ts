@@ -1,0 +1,139 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { randomUUID } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { EventStore } from '../../src/events/event-store.js';
+import { cleanUpImports, endBrokenUploads } from '../../src/modules/imports/clean-up-imports.js';
+import { ImportWork } from '../../src/modules/imports/import-work.js';
+import type { Database } from '../../src/database.js';
+import { startHubUnderTest, type HubUnderTest } from '../api/hub-under-test.js';
+import { until } from '../support/until.js';
+import { given, onHand, send } from './send.js';
+
+const ROWS = 2_000;
+const file = `kind,sku,location,quantity\n${'received,MUG,main,1\n'.repeat(ROWS)}`;
+const never = () => false;
+
+/** A hub that takes files in and has nobody who works on them. */
+let hub: HubUnderTest;
+beforeEach(async () => {
+  hub = await startHubUnderTest({ ONHAND_ROLES: 'api,projector' });
+  await given(hub, 'MUG');
+});
+afterEach(() => hub.close());
+
+const sent = async (query = 'kind=movements', content = file) => (await send(hub, query, content)).body.id as string;
+const status = async (id: string) => (await hub.call('GET', `/v1/imports/${id}`)).body;
+const workOn = (database: Database) => new ImportWork(database, new EventStore(hub.database.pool));
+
+/** Fails at the n-th statement that notes outcomes: the chunk is in the log then, and nobody has written it down. */
+function dyingAt(chunk: number): Database {
+  let seen = 0;
+  const pool = new Proxy(hub.database.pool, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (name !== 'query') return typeof value === 'function' ? value.bind(target) : value;
+      return (query: { name?: string }, ...rest: unknown[]) => {
+        if (query.name === 'note-import-outcomes' && (seen += 1) === chunk)
+          return Promise.reject(new Error('The process died here'));
+        return Reflect.apply(value as () => unknown, target, [query, ...rest]) as unknown;
+      };
+    },
+  });
+  return { ...hub.database, pool };
+}
+
+describe('an import that was cut off', () => {
+  it('between appending a chunk and noting it applies nothing twice', async () => {
+    const id = await sent();
+    for (const chunk of [1, 2, 3]) {
+      await expect(workOn(dyingAt(chunk)).run(id, never)).rejects.toThrow('died here');
+      expect(await status(id)).toMatchObject({ state: 'applying', fault: 'The process died here' });
+    }
+    expect(await workOn(hub.database).run(id, never)).toBe('done');
+    expect(await status(id)).toMatchObject({ state: 'done', fault: null, rows: { applied: ROWS, refused: 0 } });
+    expect(await onHand(hub, 'MUG')).toBe(ROWS);
+  });
+
+  it('stopped between two chunks goes on where it stood', async () => {
+    const id = await sent();
+    let asked = 0;
+    expect(await workOn(hub.database).run(id, () => (asked += 1) > 14)).toBe('applying');
+    const { rows, progress } = await status(id);
+    expect(rows.applied).toBeGreaterThan(0);
+    expect(rows.applied).toBeLessThan(ROWS);
+    expect(progress.total).toBe(ROWS + 1);
+    expect((await hub.call('POST', `/v1/imports/${id}/cancel`)).status).toBe(409);
+    expect(await workOn(hub.database).run(id, never)).toBe('done');
+    expect(await onHand(hub, 'MUG')).toBe(ROWS);
+  });
+
+  it('two workers on one import count it once', async () => {
+    const id = await sent();
+    const states = await Promise.all([1, 2].map(() => workOn(hub.database).run(id, never)));
+    expect(states).toContain('done');
+    expect((await status(id)).rows).toMatchObject({ applied: ROWS, waiting: 0 });
+    expect(await onHand(hub, 'MUG')).toBe(ROWS);
+  });
+
+  it('by kill -9 in the middle is taken up by the next worker, orders and mappings too', async () => {
+    const orders = Array.from({ length: 900 }, (_, at) => `O-${Math.floor(at / 3)},MUG,main,1\n`).join('');
+    const ids = [await sent(), await sent('kind=orders', `number,sku,location,quantity\n${orders}`)];
+    for (const id of ids) {
+      const worker = startWorker(id);
+      await until('some of it is applied', async () => (await status(id)).rows.applied > 0);
+      worker.kill('SIGKILL');
+      await once(worker, 'exit');
+      expect(await workOn(hub.database).run(id, never)).toBe('done');
+    }
+    expect((await status(ids[0]!)).rows).toMatchObject({ applied: ROWS, refused: 0 });
+    expect((await status(ids[1]!)).rows).toMatchObject({ applied: 900, refused: 0 });
+    expect(await onHand(hub, 'MUG')).toBe(ROWS - 900);
+  });
+
+  it('cancelled while it is checked is left alone', async () => {
+    const id = await sent();
+    expect((await hub.call('POST', `/v1/imports/${id}/cancel`)).body.state).toBe('cancelled');
+    expect(await workOn(hub.database).run(id, never)).toBe('cancelled');
+    expect(await onHand(hub, 'MUG')).toBe(0);
+  });
+
+  it('a row that meanwhile became impossible is refused by itself, and the rest goes to its end', async () => {
+    const id = await sent('kind=items&preview=true', 'sku,title\nA,One\nB,Two\n');
+    await workOn(hub.database).run(id, never);
+    await hub.call('POST', '/v1/items', { sku: 'A', title: 'Somebody was quicker' });
+    await hub.call('POST', `/v1/imports/${id}/apply`);
+    expect(await workOn(hub.database).run(id, never)).toBe('done');
+    expect(await status(id)).toMatchObject({ rows: { applied: 1, refused: 1 }, problems: [{ row: 2, column: 'sku' }] });
+  });
+});
+
+describe('what nobody needs any more', () => {
+  it('an upload that lost its process is ended, and old imports are removed with their rows', async () => {
+    const done = await sent();
+    await workOn(hub.database).run(done, never);
+    const ready = await sent('kind=movements&preview=true');
+    await workOn(hub.database).run(ready, never);
+    const broken = randomUUID();
+    const { pool } = hub.database;
+    await pool.query(
+      `INSERT INTO imports (id, kind, on_error, preview, client, by, idempotency_key) VALUES ($1, 'counts', 'stop', false, 'x', 'x', 'k')`,
+      [broken],
+    );
+    expect(await endBrokenUploads(hub.database)).toBe(0);
+    await pool.query(`UPDATE imports SET updated_at = now() - interval '31 days'`);
+    expect(await endBrokenUploads(hub.database)).toBe(1);
+    expect(await status(broken)).toMatchObject({ state: 'refused', problem: expect.stringContaining('broke off') });
+    expect(await cleanUpImports(hub.database, 30)).toEqual({ imports: 2 });
+    expect((await hub.call('GET', `/v1/imports/${done}`)).status).toBe(404);
+    expect((await pool.query('SELECT FROM import_rows')).rowCount).toBe(0);
+    expect(await onHand(hub, 'MUG')).toBe(ROWS);
+  });
+});
+
+function startWorker(importId: string) {
+  const program = fileURLToPath(new URL('import-process.mjs', import.meta.url));
+  const given = JSON.stringify({ databaseUrl: hub.database.url, importId });
+  return spawn(process.execPath, [program], { env: { ...process.env, IMPORT_PROCESS: given }, stdio: 'inherit' });
+}
