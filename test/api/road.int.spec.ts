@@ -93,7 +93,7 @@ describe('GET /v1/stream', () => {
     });
   });
 
-  it('tells a change soon, and nothing while nothing changes', async () => {
+  it('tells a change soon', async () => {
     const reader = await EventReader.open();
     await reader.next('lanes');
     const askedAt = Date.now();
@@ -151,11 +151,13 @@ describe('GET /v1/stream', () => {
   it('ends when the hub stops', async () => {
     const other = await startHubUnderTest({ ONHAND_ROLES: 'api,projector' });
     const response = await fetch(`${other.url}/v1/stream`, { headers: { 'X-API-Key': ownerKey } });
-    const reading = response.text();
     const startedAt = Date.now();
+    const reading = response.text().then((text) => ({ text, tookMs: Date.now() - startedAt }));
     await other.close();
-    expect(await reading).toContain('event: hello');
-    expect(Date.now() - startedAt).toBeLessThan(3_000);
+    const { text, tookMs } = await reading;
+    expect(text).toContain('event: hello');
+    // Open connections are cut after three seconds; a stream has ended by itself long before.
+    expect(tookMs).toBeLessThan(2_500);
   });
 });
 

@@ -117,6 +117,32 @@ describe.skipIf(!hasBrowser)('the road in a browser', () => {
       const green = await page.locator('.lane.green[data-cart="shop-a"]').count();
       return green === 1 && (await lane('shop-a').locator('.queue .car').count()) === 0;
     });
+    await until('the open item shows that nothing is owed to Shop A any more', async () => {
+      const cells = await page.locator('#item tr', { hasText: 'Shop A' }).locator('td').allTextContents();
+      return cells.join(' ') === 'Shop A 96 96 0 96';
+    });
+  });
+
+  it('says above everything that the projector stands, and at which fact', async () => {
+    const stopped = { type: 'StockSold', stream: 'stock:MAIN/TENT-2', version: '7', error: 'out of range', at: '' };
+    const set = (value: object | null) =>
+      hub.database.pool.query('UPDATE projection_checkpoints SET stopped = $1', [value]);
+    await set(stopped);
+    await page.getByText('The projector stands.').waitFor();
+    await picture(page, 'projector-stands');
+    await set(null);
+    await page.getByText('The projector stands.').waitFor({ state: 'detached' });
+  });
+
+  it('gives the keyboard back to the lane after asking', async () => {
+    await page.getByRole('button', { name: 'Pause Shop A' }).focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Pause Shop A?' }).waitFor();
+    await picture(page, 'asking');
+    await page.keyboard.press('Escape');
+    await until('the button has the focus again', async () => {
+      return (await page.evaluate('document.activeElement.getAttribute("aria-label")')) === 'Pause Shop A';
+    });
   });
 
   it('ran nothing that the content security policy refused, and no script failed', () => {

@@ -14,6 +14,8 @@ import type { ServerEvent } from './event-stream.js';
 export class LaneFeed implements BeforeApplicationShutdown {
   private readonly listeners = new Set<(event: ServerEvent) => void>();
   private readonly doorbell = new Doorbell();
+  /** Rung once, at the end: cuts a pause short. */
+  private readonly end = new Doorbell();
   private readonly logger = new Logger('Road');
   private latest: { text: string; event: ServerEvent } | undefined;
   private latency: { data: readonly CartLatency[]; until: number } = { data: [], until: 0 };
@@ -43,6 +45,7 @@ export class LaneFeed implements BeforeApplicationShutdown {
   /** Before the pools close: a snapshot under way still needs them. */
   async beforeApplicationShutdown(): Promise<void> {
     this.stopping = true;
+    this.end.press();
     this.doorbell.press();
     await this.running;
   }
@@ -54,7 +57,7 @@ export class LaneFeed implements BeforeApplicationShutdown {
       const startedAt = Date.now();
       await this.look();
       // A backlog of a million makes reading slow; looking then takes a tenth of the time at most.
-      await pause(Math.max(EVERY_MS_MIN, (Date.now() - startedAt) * 9));
+      await this.end.wait(Math.max(EVERY_MS_MIN, (Date.now() - startedAt) * 9));
       if (this.listeners.size > 0 && !this.stopping) await this.doorbell.wait(POLL_MS);
     }
     for (const stop of unsubscribe) stop();
@@ -129,8 +132,6 @@ function shownProjector({ state, lagMs, lagFacts, stopped }: ProjectorStatus) {
   const behind = lagMs >= BEHIND_MS;
   return { state, stopped, lagMs: behind ? Math.floor(lagMs / 1000) * 1000 : 0, lagFacts: behind ? lagFacts : 0 };
 }
-
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** "… within 20 seconds": the sources' promise. */
 const PROMISE_MS = 20_000;

@@ -5,7 +5,7 @@ import { refreshItem, startItems } from './item-view.js';
 import { growAges, laneView, phone } from './lane-view.js';
 
 const byId = (id) => document.getElementById(id);
-const itemEveryMs = 2_000;
+const itemEveryMs = 1_000;
 const againAfterMs = 3_000;
 
 let stream = null;
@@ -13,7 +13,7 @@ let caller = null;
 /** The last picture, and how far the hub's clock is ahead of ours. */
 let picture = null;
 let clockAheadMs = 0;
-let itemReadAt = 0;
+let itemTimer = null;
 
 connect();
 startItems();
@@ -34,7 +34,7 @@ function connect() {
     clockAheadMs = Date.parse(picture.at) - Date.now();
     trouble(null);
     draw();
-    void readItemAgain();
+    readItemAgain();
   });
   stream.addEventListener('trouble', ({ data }) => trouble(JSON.parse(data).detail));
   stream.addEventListener('error', onLost);
@@ -61,10 +61,12 @@ function say(how, text) {
 
 const hubNow = () => Date.now() + clockAheadMs;
 
-async function readItemAgain() {
-  if (Date.now() - itemReadAt < itemEveryMs) return;
-  itemReadAt = Date.now();
-  await refreshItem();
+/** Not with every picture, but after the last one for certain. */
+function readItemAgain() {
+  itemTimer ??= setTimeout(async () => {
+    await refreshItem();
+    itemTimer = null;
+  }, itemEveryMs);
 }
 
 /** What each lane was drawn from: one that did not change stays as it is, and so do its focus and what is selected in it. */
