@@ -188,6 +188,11 @@ describe('GET /v1/search', () => {
     expect(await found('4006381333931')).toEqual(['TENT-2']);
     expect(await found('100%_')).toEqual([]);
   });
+
+  it('refuses what cannot be the beginning of anything', async () => {
+    for (const q of ['', '%20', '%00', 'x'.repeat(256)])
+      expect((await hub.call('GET', `/v1/search?q=${q}`)).body.type).toBe('urn:onhand:problem:invalid-request');
+  });
 });
 
 describe('the page', () => {
@@ -248,6 +253,12 @@ describe('a browser session', () => {
     expect((await pause({ ...meant, 'Sec-Fetch-Site': 'same-origin' })).status).toBe(200);
     const resumed = await call(`${hub.url}/v1/carts/shop/resume`, 'POST', undefined, { Cookie: cookie, ...meant });
     expect([resumed.status, resumed.body.paused]).toEqual([200, null]);
+  });
+
+  it('can try the API out on its page, which adds that header', async () => {
+    const { cookie } = await sessionOf('operate');
+    const script = await call(`${hub.url}/docs/swagger-ui-init.js`, 'GET', undefined, { Cookie: cookie });
+    expect(script.body).toMatch(/requestInterceptor[^]*X-Onhand-Request/);
   });
 
   it('that may only read does not pause', async () => {

@@ -4,7 +4,13 @@ import { z } from 'zod';
 import { ItemSearch } from './item-search.js';
 
 const searchQuery = z.strictObject({
-  q: z.string().trim().min(1, 'must not be empty').max(255).describe('What a SKU or a title begins with, or a barcode'),
+  q: z
+    .string()
+    .trim()
+    .min(1, 'must not be empty')
+    .max(255)
+    .regex(/^\P{Cc}*$/u, 'must be printable text')
+    .describe('What a SKU or a title begins with, or a barcode'),
 });
 
 @ApiTags('Items')
