@@ -5,6 +5,7 @@ import { addDeadLetterCommands } from './dead-letters.js';
 import { addDoctorCommand } from './doctor.js';
 import { CommandLineError, exitCodes, type ExitCode } from './exit-codes.js';
 import { addHubCommands } from './hub-commands.js';
+import { addImportCommand } from './imports.js';
 import { addItemCommands } from './items.js';
 import { addKeyCommands } from './keys.js';
 import { addLocationCommands } from './locations.js';
@@ -65,6 +66,7 @@ export function buildProgram(runtime: Runtime): Command {
   addStockCommands(program, runtime);
   addTransferCommands(program, runtime);
   addItemCommands(program, runtime);
+  addImportCommand(program, runtime);
   addLocationCommands(program, runtime);
   addOrderCommands(program, runtime);
   addCartCommands(program, runtime);
