@@ -1,13 +1,20 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { randomUUID } from 'node:crypto';
+import { getQueueToken } from '@nestjs/bullmq';
+import type { Queue } from 'bullmq';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { AppModule } from '../../src/app.module.js';
+import { loadConfig } from '../../src/config.js';
 import { EventStore } from '../../src/events/event-store.js';
 import { cleanUpImports, endBrokenUploads } from '../../src/modules/imports/clean-up-imports.js';
+import { IMPORTS } from '../../src/modules/imports/import-jobs.js';
 import { ImportWork } from '../../src/modules/imports/import-work.js';
 import type { Database } from '../../src/database.js';
+import { startHub, type Hub } from '../../src/modules/start/hub.js';
 import { startHubUnderTest, type HubUnderTest } from '../api/hub-under-test.js';
+import { temporaryDirectory } from '../support/temporary-directory.js';
 import { until } from '../support/until.js';
 import { given, onHand, send } from './send.js';
 
@@ -92,6 +99,18 @@ describe('an import that was cut off', () => {
     expect(await onHand(hub, 'MUG')).toBe(ROWS - 900);
   });
 
+  it('is put back by the next worker process where the queue has forgotten it, and a graceful end is quick', async () => {
+    const ids = [await sent(), await sent()];
+    await hub.hub.app.get<Queue>(getQueueToken(IMPORTS)).obliterate({ force: true });
+    const first = await startWorkerHub();
+    await until('some of it is applied', async () => (await status(ids[0]!)).rows.applied > 0);
+    await first.stop();
+    const second = await startWorkerHub();
+    for (const id of ids) await until('it is done', async () => (await status(id)).state === 'done');
+    await second.stop();
+    expect(await onHand(hub, 'MUG')).toBe(2 * ROWS);
+  });
+
   it('cancelled while it is checked is left alone', async () => {
     const id = await sent();
     expect((await hub.call('POST', `/v1/imports/${id}/cancel`)).body.state).toBe('cancelled');
@@ -131,6 +150,21 @@ describe('what nobody needs any more', () => {
     expect(await onHand(hub, 'MUG')).toBe(ROWS);
   });
 });
+
+/** A hub process with the role `worker` only, on the same database. */
+async function startWorkerHub(): Promise<Hub> {
+  const config = loadConfig({
+    DATABASE_URL: hub.database.url,
+    ONHAND_ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+    ONHAND_ROLES: 'worker',
+    ONHAND_DATA_DIR: await temporaryDirectory(),
+    ONHAND_LOG_LEVEL: 'error',
+    ONHAND_LANES_MAX: '8',
+  });
+  return startHub(config, AppModule.for, (error) => {
+    throw error;
+  });
+}
 
 function startWorker(importId: string) {
   const program = fileURLToPath(new URL('import-process.mjs', import.meta.url));

@@ -30,12 +30,9 @@ export class ImportJobs {
     );
   }
 
-  /** Imports that nobody works on any more are looked for again and again; old ones are removed once a day. */
+  /** Old imports are removed once a day, at night. */
   async schedule(): Promise<void> {
     const opts = { removeOnComplete: { count: 10 }, removeOnFail: { count: 10 } };
-    await this.queue.upsertJobScheduler('resume', { every: RESUME_EVERY_MS }, { name: 'resume', opts });
     await this.queue.upsertJobScheduler('clean-up', { pattern: '47 3 * * *' }, { name: 'clean-up', opts });
   }
 }
-
-const RESUME_EVERY_MS = 15_000;

@@ -1,5 +1,12 @@
 import { Processor, WorkerHost } from '@nestjs/bullmq';
-import { Inject, Injectable, type BeforeApplicationShutdown, type OnApplicationBootstrap } from '@nestjs/common';
+import {
+  Inject,
+  Injectable,
+  Logger,
+  type BeforeApplicationShutdown,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+} from '@nestjs/common';
 import type { Job } from 'bullmq';
 import type { Database } from '../../database.js';
 import { DATABASE } from '../tokens.js';
@@ -14,7 +21,6 @@ export class ImportsProcessor extends WorkerHost implements BeforeApplicationShu
 
   constructor(
     private readonly imports: ImportWork,
-    private readonly jobs: ImportJobs,
     @Inject(DATABASE) private readonly database: Database,
   ) {
     super();
@@ -29,8 +35,6 @@ export class ImportsProcessor extends WorkerHost implements BeforeApplicationShu
     switch (job.name) {
       case 'work':
         return { state: await this.imports.run(importJobData.parse(job.data).importId, () => this.stopping) };
-      case 'resume':
-        return resumeImports(this.database, this.jobs);
       case 'clean-up':
         return cleanUpImports(this.database, KEPT_DAYS);
       default:
@@ -41,9 +45,16 @@ export class ImportsProcessor extends WorkerHost implements BeforeApplicationShu
 
 const KEPT_DAYS = 30;
 
-/** The first look right at the start, for what an end or a crash left behind. */
+/**
+ * Puts imports that nobody works on back into the queue: at the start, for what an end or a crash left behind, and once in
+ * a while, because a queue may forget all it knows. Every worker process does this; a job that is there is not added.
+ */
 @Injectable()
-export class ImportSchedule implements OnApplicationBootstrap {
+export class ImportSchedule implements OnApplicationBootstrap, OnApplicationShutdown {
+  private readonly logger = new Logger('Imports');
+  private timer: NodeJS.Timeout | undefined;
+  private running: Promise<unknown> | undefined;
+
   constructor(
     private readonly jobs: ImportJobs,
     @Inject(DATABASE) private readonly database: Database,
@@ -51,15 +62,28 @@ export class ImportSchedule implements OnApplicationBootstrap {
 
   async onApplicationBootstrap(): Promise<void> {
     await this.jobs.schedule();
-    await resumeImports(this.database, this.jobs);
+    this.look();
+    this.timer = setInterval(() => this.look(), RESUME_EVERY_MS);
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    clearInterval(this.timer);
+    await this.running;
+  }
+
+  private look(): void {
+    this.running ??= resumeImports(this.database, this.jobs)
+      .catch((error: unknown) => this.logger.warn(`Imports were not looked for, and will be: ${String(error)}`))
+      .finally(() => (this.running = undefined));
   }
 }
 
-async function resumeImports(database: Database, jobs: ImportJobs): Promise<{ resumed: number; brokenOff: number }> {
-  const brokenOff = await endBrokenUploads(database);
+const RESUME_EVERY_MS = 15_000;
+
+async function resumeImports(database: Database, jobs: ImportJobs): Promise<void> {
+  await endBrokenUploads(database);
   const { rows } = await database.pool.query<{ id: string; state: 'validating' | 'applying' }>(
     `SELECT id, state FROM imports WHERE state IN ('validating', 'applying') ORDER BY created_at LIMIT 100`,
   );
   for (const { id, state } of rows) await jobs.work(id, state);
-  return { resumed: rows.length, brokenOff };
 }
