@@ -61,7 +61,7 @@ async function endOfLog(): Promise<Checkpoint> {
 
 describe('reading the log', () => {
   it('returns typed facts in order', async () => {
-    const [first] = await transaction((client) => readAfter(client, startOfLog, 100));
+    const [first] = await readUntil('location:shop', startOfLog);
     expect(first).toMatchObject({
       generation: 1,
       stream: 'location:shop',
