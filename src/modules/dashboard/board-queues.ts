@@ -10,6 +10,7 @@ import type { QueueBackend } from '../../cart-workers/queue-backend.js';
 import type { Database } from '../../database.js';
 import { carts } from '../../projections/projections.table.js';
 import { Wakeups } from '../../wakeups.js';
+import { IMPORTS } from '../imports/import-jobs.js';
 import { CLEAN_UP, COMPARISONS, ORDER_POLLS } from '../jobs/queue-names.js';
 import { DATABASE, QUEUE_BACKEND } from '../tokens.js';
 
@@ -31,13 +32,14 @@ export class BoardQueues implements OnApplicationBootstrap, OnApplicationShutdow
     @InjectQueue(ORDER_POLLS) orderPolls: Queue,
     @InjectQueue(COMPARISONS) comparisons: Queue,
     @InjectQueue(CLEAN_UP) cleanUp: Queue,
+    @InjectQueue(IMPORTS) imports: Queue,
     @Inject(DATABASE) private readonly database: Database,
     @Inject(QUEUE_BACKEND) private readonly backend: QueueBackend,
     private readonly wakeups: Wakeups,
   ) {
     this.adapter.setBasePath(BOARD_PATH);
     this.board = createBullBoard({
-      queues: [orderPolls, comparisons, cleanUp].map((queue) => new BullMQAdapter(queue)),
+      queues: [orderPolls, comparisons, imports, cleanUp].map((queue) => new BullMQAdapter(queue)),
       serverAdapter: this.adapter,
       options: { uiConfig: { boardTitle: 'Onhand' } },
     });

@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { ImportQueueModule } from '../imports/imports.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
 import { WebStackModule } from '../web-stack/web-stack.module.js';
 import { BoardQueues } from './board-queues.js';
@@ -9,7 +10,7 @@ import { SearchController } from './search.controller.js';
 import { StreamController } from './stream.controller.js';
 
 @Module({
-  imports: [JobsModule, WebStackModule],
+  imports: [JobsModule, ImportQueueModule, WebStackModule],
   controllers: [RoadController, StreamController, SearchController],
   providers: [BoardQueues, LaneFeed, ItemSearch],
   exports: [BoardQueues],

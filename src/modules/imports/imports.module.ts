@@ -11,9 +11,9 @@ import { ImportSchedule, ImportsProcessor } from './imports.processor.js';
 @Module({
   imports: [BullModule.registerQueue({ name: IMPORTS })],
   providers: [ImportJobs],
-  exports: [ImportJobs],
+  exports: [ImportJobs, BullModule],
 })
-class ImportQueueModule {}
+export class ImportQueueModule {}
 
 /** Files are sent here, and looked at. */
 @Module({
