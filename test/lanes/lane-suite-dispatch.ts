@@ -6,7 +6,9 @@ import { laneBench, type LaneBackend } from './lane-bench.js';
 /** From the Web Stack into the lane: what is merged, in which order it leaves, and how much of it at once. */
 export function dispatchSuite(backendOf: () => LaneBackend): void {
   describe('dispatch', () => {
-    const bench = laneBench(backendOf);
+    // A call that is looked at while it is under way takes long enough for a busy machine, and is not given up meanwhile.
+    const slowMs = 2_000;
+    const bench = laneBench(backendOf, { requestTimeoutMs: 10_000 });
     const pauseAll = () => Promise.all(['a', 'b'].map((cart) => bench.hub.laneControl.pause(cart, 'test', null)));
     const resumeAll = () => Promise.all(['a', 'b'].map((cart) => bench.hub.laneControl.resume(cart)));
     const deltasOf = async (shop: typeof bench.a, sku: string) =>
@@ -85,7 +87,7 @@ export function dispatchSuite(backendOf: () => LaneBackend): void {
 
     it('keeps a second change of a SKU back while the first is under way, and lets other SKUs pass', async () => {
       const [slow, other] = [bench.sku(), bench.sku()];
-      await bench.b.faults({ delayBeforeMs: 400 });
+      await bench.b.faults({ delayBeforeMs: slowMs });
       await bench.receive(slow, 1);
       await bench.recordIn('b', slow, 'in-flight');
       await until('the call is under way', async () => (await openAttempts('b')).length === 1);
@@ -100,7 +102,7 @@ export function dispatchSuite(backendOf: () => LaneBackend): void {
 
     it('writes the attempt before the request reaches the shop', async () => {
       const sku = bench.sku();
-      await bench.a.faults({ delayBeforeMs: 400 });
+      await bench.a.faults({ delayBeforeMs: slowMs });
       await bench.receive(sku, 1);
       const [attempt] = await until('an attempt is open', async () => {
         const open = await openAttempts('a');
@@ -120,7 +122,7 @@ export function dispatchSuite(backendOf: () => LaneBackend): void {
       await pauseAll();
       for (const sku of skus) await bench.receive(sku, 1);
       await bench.hub.projector.caughtUp(5_000);
-      await bench.a.faults({ delayBeforeMs: 300 });
+      await bench.a.faults({ delayBeforeMs: slowMs });
       await resumeAll();
       await until('a call to the serial shop is under way', async () => (await openAttempts('a')).length === 1);
       const [lane] = await bench.hub.rows<{ window: number; dispatched: number; waiting: number }>(
@@ -151,7 +153,7 @@ export function dispatchSuite(backendOf: () => LaneBackend): void {
 
     it('lets a repeated or stale job do nothing', async () => {
       const sku = bench.sku();
-      await bench.a.faults({ delayBeforeMs: 400 });
+      await bench.a.faults({ delayBeforeMs: slowMs });
       await bench.receive(sku, 1);
       const [attempt] = await until('an attempt is open', async () => {
         const open = await openAttempts('a');

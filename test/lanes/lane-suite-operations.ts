@@ -7,7 +7,9 @@ import { laneBench, type LaneBackend } from './lane-bench.js';
 /** People, queues and machines that interfere: pause, restart, lost jobs, killed workers. */
 export function operationsSuite(backendOf: () => LaneBackend): void {
   describe('operations', () => {
-    const bench = laneBench(backendOf);
+    // A call that is looked at while it is under way takes long enough for a busy machine, and is not given up meanwhile.
+    const slowMs = 2_000;
+    const bench = laneBench(backendOf, { requestTimeoutMs: 10_000 });
     const callUnderWay = (cartId: string) =>
       until(`a call to ${cartId} is under way`, async () => {
         const [open] = await bench.hub.rows<{ delivery_id: string }>(
@@ -19,7 +21,7 @@ export function operationsSuite(backendOf: () => LaneBackend): void {
 
     it('hands back what was not sent yet when a lane is paused, and stays paused through a restart', async () => {
       const skus = [bench.sku(), bench.sku(), bench.sku()];
-      await bench.a.faults({ delayBeforeMs: 300 });
+      await bench.a.faults({ delayBeforeMs: slowMs });
       for (const sku of skus) await bench.receive(sku, 1);
       await callUnderWay('a');
       await bench.hub.laneControl.pause('a', 'test', 'stocktaking');
@@ -47,7 +49,7 @@ export function operationsSuite(backendOf: () => LaneBackend): void {
 
     it('puts a delivery whose job was removed into the lane again', async () => {
       const [first, second] = [bench.sku(), bench.sku()];
-      await bench.a.faults({ delayBeforeMs: 400 });
+      await bench.a.faults({ delayBeforeMs: slowMs });
       await bench.receive(first, 1);
       await callUnderWay('a');
       await bench.receive(second, 1);
