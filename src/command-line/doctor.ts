@@ -1,4 +1,4 @@
-import { stat, statfs } from 'node:fs/promises';
+import { readFile, stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import process from 'node:process';
 import type { Command } from 'commander';
@@ -166,15 +166,26 @@ async function examineCart(session: Session, id: string, test: boolean, tell: To
   }
 }
 
+/** The hub leaves a file with its address in its data directory; another hub's files say nothing about this one. */
+async function isDataDirOf(dataDir: string, url: string): Promise<boolean> {
+  try {
+    const hub = JSON.parse(await readFile(path.join(dataDir, 'hub.json'), 'utf8')) as { url?: unknown };
+    return (
+      typeof hub.url === 'string' && new URL(hub.url).port === new URL(url).port && isPrivateHost(new URL(url).hostname)
+    );
+  } catch {
+    return false;
+  }
+}
+
 /** Only where the hub's own files are on this machine. */
 async function examineDataDir(session: Session, status: Status, tell: Told): Promise<void> {
   const { dataDir, url } = session.hub.address;
-  const exists = (await stat(dataDir).catch(() => null))?.isDirectory() === true;
-  if (!exists || !isPrivateHost(new URL(url).hostname)) {
+  if (!(await isDataDirOf(dataDir, url))) {
     return tell(
       unknown(
         'Data directory',
-        `not on this machine (${dataDir}); run doctor where the hub runs to look at its disk and its encryption key`,
+        `${dataDir} is not this hub’s; run doctor where the hub runs, with its ONHAND_DATA_DIR, to look at its disk and its encryption key`,
       ),
     );
   }
