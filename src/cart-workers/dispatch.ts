@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { PoolClient } from 'pg';
 import type { Database } from '../database.js';
+import { waitStatesSql } from '../projections/listings.table.js';
 
 /** A delivery that was made or taken up again and now has to be put into its lane. */
 export interface Dispatched {
@@ -155,7 +156,7 @@ async function findFreeListings(client: PoolClient, cartId: string, lane: LaneRo
                              coalesce(max(w.attempts_counted) FILTER (${due}), 0) > 0 AS alone
                         FROM web_stack w
                        WHERE w.cart_id = $1 AND w.key = a.key
-                         AND w.state IN ('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held')) AS s) AS f
+                         AND w.state IN ${waitStatesSql}) AS s) AS f
             ORDER BY (f.delta < 0 OR f.oldest < clock_timestamp() - interval '${starvationMs} milliseconds') DESC,
                      f.target, f.oldest, f.key`,
     values: [cartId, lane.generation, lane.clamps],
@@ -215,7 +216,7 @@ async function readDue(
     name: 'read-due',
     text: `SELECT w.id, w.key, w.delta, w.state FROM web_stack w
             WHERE w.cart_id = $1 AND w.key = ANY ($3::text[])
-              AND w.state IN ('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held')
+              AND w.state IN ${waitStatesSql}
               AND w.generation = $2
               AND NOT EXISTS (SELECT FROM delivery_lines d WHERE d.cart_id = w.cart_id AND d.key = w.key
                                  AND d.state IN ('in-flight', 'in-doubt', 'quarantined'))`,

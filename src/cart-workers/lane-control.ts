@@ -1,4 +1,5 @@
 import type { Database } from '../database.js';
+import { waitStatesSql } from '../projections/listings.table.js';
 import type { Wakeups } from '../wakeups.js';
 
 export type Light = 'green' | 'amber' | 'red' | 'off';
@@ -101,7 +102,7 @@ const statusSql = `
                       count(DISTINCT key) FILTER (WHERE state = 'dead-lettered') AS dead_lettered,
                       min(accepted_at) FILTER (WHERE state = 'waiting') AS oldest_waiting_at
                  FROM web_stack
-                WHERE state IN ('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held')
+                WHERE state IN ${waitStatesSql}
                 GROUP BY cart_id) w ON w.cart_id = c.cart_id
    WHERE $1::text IS NULL OR c.cart_id = $1
    ORDER BY c.cart_id`;

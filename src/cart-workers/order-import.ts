@@ -14,8 +14,7 @@ export interface PollResult {
   readonly orders: number;
   /** Orders up to and including this one are imported now. */
   readonly mark: string | null;
-  readonly startedAt: Date;
-  /** Numbers of the orders that this poll showed. */
+  /** The cart's keys that the lines of these orders name. */
   readonly keys: ReadonlySet<string>;
 }
 
@@ -79,7 +78,7 @@ export class OrderImport {
         if (known !== null) await this.moveMark(cartId, mark, told.orders.length);
       }
       await this.endPoll(cartId, mark, startedAt);
-      return { orders, mark, startedAt, keys };
+      return { orders, mark, keys };
     } catch (error) {
       await this.database.pool.query('UPDATE order_polls SET last_error = $2 WHERE cart_id = $1', [
         cartId,

@@ -1,4 +1,5 @@
 import type { Database } from '../database.js';
+import { waitStatesSql } from '../projections/listings.table.js';
 import type { CommandBatcher } from '../events/command-batcher.js';
 import type { Command } from '../events/commands.js';
 import type { BaselineRow } from '../events/facts.js';
@@ -145,7 +146,7 @@ export class QohTransfer {
     const found = await this.dependencies.database.pool.query<ListingRow>(
       `SELECT l.key, l.sku, l.expected::float8 AS expected,
               (SELECT coalesce(sum(w.delta), 0)::float8 FROM web_stack w WHERE w.cart_id = l.cart_id AND w.key = l.key
-                  AND w.state IN ('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held')) AS owed,
+                  AND w.state IN ${waitStatesSql}) AS owed,
               (SELECT coalesce(sum(q.on_hand), 0)::float8 FROM cart_locations cl JOIN quantity_on_hand q USING (location)
                 WHERE cl.cart_id = l.cart_id AND q.sku = l.sku) AS available,
               coalesce((SELECT (h.state->>'onHand')::float8 - (SELECT coalesce(sum(e.delta), 0)::float8 FROM events e

@@ -1,5 +1,6 @@
 import type { Database } from '../database.js';
 import { CartError } from './connectors/cart-error.js';
+import { databaseNow } from './database-clock.js';
 import type { QohTransfer } from './qoh-transfer.js';
 
 const lookEveryMs = 2_000;
@@ -63,13 +64,13 @@ export class ReopenedVerdicts {
 
   private async compare(cartId: string, keys: readonly string[]): Promise<void> {
     const { database, qohTransfer, log } = this.dependencies;
-    const asOf = await database.pool.query<{ now: Date }>('SELECT clock_timestamp() AS now');
+    const asOf = await databaseNow(database);
     const report = await qohTransfer.run({ cartId, direction: 'send', keys });
     const compared = keys.filter((key) => !report.unsettled.includes(key));
     await database.pool.query(
       `UPDATE delivery_lines SET compared_at = clock_timestamp()
         WHERE cart_id = $1 AND key = ANY ($2::text[]) AND reopened_at <= $3 AND compared_at IS NULL`,
-      [cartId, compared, asOf.rows[0]?.now],
+      [cartId, compared, asOf],
     );
     log.info(
       `Cart ${cartId}: ${compared.length} listings compared again after an older order, ${report.differences} differed`,

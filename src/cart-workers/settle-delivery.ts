@@ -11,9 +11,9 @@ import { relativeTo, settle, type Between } from './settlement.js';
 
 /**
  * Imports the cart's orders of up to now and waits until the projector has heard them.
- * @returns when the poll began, and false when the order feed could not be read to its end
+ * @returns false when the order feed could not be read to its end
  */
-export type OrdersUpToDate = (cartId: string) => Promise<{ readonly complete: boolean; readonly startedAt: Date }>;
+export type OrdersUpToDate = (cartId: string) => Promise<boolean>;
 
 /**
  * Finds out whether the lines in doubt were applied: orders → read → read again → orders. Claimed only after the call's
@@ -47,10 +47,7 @@ export async function settleDelivery(
           second: second.get(line.key) ?? null,
           reading,
           changes,
-          ordersKnown:
-            before.complete &&
-            after.complete &&
-            !(await isInRefusedOrder(dependencies.database, claimed.cartId, line.key)),
+          ordersKnown: before && after && !(await isInRefusedOrder(dependencies.database, claimed.cartId, line.key)),
           quietTimeMs: cart.settings.quietTimeMs,
         }),
       );

@@ -4,7 +4,6 @@ import type { Wakeups } from '../wakeups.js';
 import type { CartDirectory } from './cart-directory.js';
 import { workOn } from './cart-worker.js';
 import { CartError } from './connectors/cart-error.js';
-import { databaseNow } from './database-clock.js';
 import { Lanes } from './lanes.js';
 import type { OrderImport } from './order-import.js';
 import type { QohTransfer } from './qoh-transfer.js';
@@ -83,17 +82,16 @@ export class WorkerRuntime {
     return this.lanes.onChanged(listener);
   }
 
-  private async ordersUpToDate(cartId: string): Promise<{ complete: boolean; startedAt: Date }> {
-    const startedAt = await databaseNow(this.options.database);
+  private async ordersUpToDate(cartId: string): Promise<boolean> {
     const { connector } = await this.options.directory.cart(cartId);
     // What such a cart sold is not known to anybody, so no doubt can be settled by it.
-    if (connector.capabilities.orders === 'none') return { complete: false, startedAt };
+    if (connector.capabilities.orders === 'none') return false;
     try {
       await this.options.orderImport.poll(cartId);
     } catch (error) {
-      if (error instanceof CartError) return { complete: false, startedAt };
+      if (error instanceof CartError) return false;
       throw error;
     }
-    return { complete: await this.options.caughtUp(projectorWaitMs), startedAt };
+    return this.options.caughtUp(projectorWaitMs);
   }
 }

@@ -1,7 +1,6 @@
 import type { PoolClient } from 'pg';
 import type { BaselineRow } from '../events/facts.js';
-
-const waits = `('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held')`;
+import { waitStatesSql } from './listings.table.js';
 
 /**
  * Listings are locked first and in key order, in a statement of its own: the next one must see what a dispatcher or a
@@ -84,7 +83,7 @@ export async function baselineListings(
                 SET state = 'superseded', ended_at = date_trunc('milliseconds', clock_timestamp())
                FROM rows r
               WHERE w.cart_id = r.cart_id AND w.key = r.key
-                AND w.state IN ${waits}),
+                AND w.state IN ${waitStatesSql}),
            lines AS (
              UPDATE delivery_lines d
                 SET state = 'done', outcome = 'superseded', ended_at = date_trunc('milliseconds', clock_timestamp())

@@ -1,13 +1,5 @@
 import type { PoolClient } from 'pg';
-
-/** A place in the global order of the log. Opaque outside; never compared by position alone. */
-export interface Checkpoint {
-  readonly generation: number;
-  /** xid8 as text */
-  readonly transactionId: string;
-  /** bigint as text */
-  readonly position: string;
-}
+import type { Checkpoint } from '../events/event-reader.js';
 
 export async function readCheckpoint(
   client: PoolClient,

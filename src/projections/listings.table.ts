@@ -50,6 +50,8 @@ export const recordStates = [
 ] as const;
 export type RecordState = (typeof recordStates)[number];
 export const waitStates = recordStates.slice(0, 6);
+/** The waits as a list for `IN`, word for word as in the partial index, which is used only for that. */
+export const waitStatesSql = `('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held')`;
 
 export interface RecordCause {
   /** The fact that made it; the last of them where one batch held several of the same listing. */
