@@ -2,8 +2,8 @@ import { EventEmitter } from 'node:events';
 import pg from 'pg';
 import type { Database } from './database.js';
 
-/** What may have changed: the log, the Web Stack, or the carts and lanes themselves. */
-export type WakeupTopic = 'events' | 'web-stack' | 'lanes';
+/** What may have changed: the log, the Web Stack, the carts and lanes themselves, or who may call. */
+export type WakeupTopic = 'events' | 'web-stack' | 'lanes' | 'api-keys';
 
 const channel = 'onhand_wakeups';
 /** Signals of one topic within this time become one notification. */

@@ -75,12 +75,13 @@ function addRevoke(keys: Command, runtime: Runtime): void {
     dangerous(
       keys
         .command('revoke')
-        .description('End a key; other processes follow within five seconds')
-        .argument('<key>', 'its id, or how it begins (ohk_…)'),
+        .description('End a key, in every process at once')
+        .argument('<key>', 'its id, or how it begins (ohk_…)')
+        .option('--force', 'even the last admin key; the hub makes another at its next start'),
     ),
     'keys revoke ohk_1a2b3c4d',
   ).action(
-    action<ChangeOptions & { yes?: boolean }, [string]>(runtime, async (session, options, which) => {
+    action<ChangeOptions & { yes?: boolean; force?: boolean }, [string]>(runtime, async (session, options, which) => {
       const key = await findOne(session, which);
       if (options.dryRun !== true) {
         await confirm(
@@ -89,7 +90,8 @@ function addRevoke(keys: Command, runtime: Runtime): void {
           `Revoke the key "${key.name}" (${key.prefix}…, ${key.scope})? Whoever uses it is locked out.`,
         );
       }
-      const request = { method: 'DELETE', path: `/v1/api-keys/${segment(key.id)}` } as const;
+      const force = options.force === true ? '?force=true' : '';
+      const request = { method: 'DELETE', path: `/v1/api-keys/${segment(key.id)}${force}` } as const;
       const answer = await change(session, options, request, async () => [
         {
           what: `Key "${key.name}" (${key.prefix}…)`,

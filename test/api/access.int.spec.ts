@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import http from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { call, ownerKey, startHubUnderTest, type HubUnderTest } from './hub-under-test.js';
@@ -61,8 +62,91 @@ describe('API keys', () => {
     expect((await withKey('GET', '/v1/items', revoked.key)).status).toBe(200);
     expect((await hub.call('DELETE', `/v1/api-keys/${revoked.id}`)).status).toBe(204);
     expect((await withKey('GET', '/v1/items', revoked.key)).status).toBe(401);
-    const expired = await makeKey('read', { expiresAt: '2020-01-01T00:00:00Z' });
+    const expired = await makeKey('read', { expiresAt: new Date(Date.now() + 3_600_000).toISOString() });
+    await hub.database.pool.query(`UPDATE api_keys SET expires_at = now() - interval '1 second' WHERE id = $1`, [
+      expired.id,
+    ]);
     expect((await withKey('GET', '/v1/items', expired.key)).status).toBe(401);
+  });
+
+  it('that expire while they are in use open nothing from that moment on', async () => {
+    const soon = await makeKey('read', { expiresAt: new Date(Date.now() + 1_500).toISOString() });
+    expect((await withKey('GET', '/v1/items', soon.key)).status).toBe(200);
+    await expect.poll(async () => (await withKey('GET', '/v1/items', soon.key)).status).toBe(401);
+  });
+
+  it('that are over when they are made are refused', async () => {
+    const { status, body } = await hub.call('POST', '/v1/api-keys', { name: 'x', expiresAt: '2020-01-01T00:00:00Z' });
+    expect([status, body.fields[0].field]).toEqual([400, 'expiresAt']);
+  });
+
+  it('tell when they were last used, to the minute', async () => {
+    const { id, key } = await makeKey('read');
+    const of = async () =>
+      (await hub.call('GET', '/v1/api-keys')).body.data.find((row: { id: string }) => row.id === id);
+    expect((await of()).lastUsedAt).toBeNull();
+    const before = Date.now();
+    await withKey('GET', '/v1/items', key);
+    await expect.poll(async () => Date.parse((await of()).lastUsedAt)).toBeGreaterThanOrEqual(before - 60_000);
+  });
+
+  it('cannot make one that is stronger than themselves', async () => {
+    const until = new Date(Date.now() + 3_600_000).toISOString();
+    const { key } = await makeKey('admin', { expiresAt: until });
+    const make = (body: object) => withKey('POST', '/v1/api-keys', key, { name: 'child', scope: 'read', ...body });
+    for (const wish of [{}, { expiresAt: new Date(Date.now() + 7_200_000).toISOString() }]) {
+      const refused = await make(wish);
+      expect([refused.status, refused.body.fields?.[0]?.field]).toEqual([400, 'expiresAt']);
+      expect(refused.body.detail).toContain(until);
+    }
+    expect((await make({ expiresAt: until })).status).toBe(201);
+    const operate = await makeKey('operate');
+    expect((await withKey('POST', '/v1/api-keys', operate.key, { name: 'x', scope: 'read' })).status).toBe(403);
+  });
+
+  it('when revoked in one process open nothing in any other, at once', async () => {
+    const encryptionKey = randomBytes(32).toString('base64');
+    const other = await startHubUnderTest({
+      DATABASE_URL: hub.database.url,
+      ONHAND_ENCRYPTION_KEY: encryptionKey,
+      ONHAND_ROLES: 'api',
+    });
+    try {
+      const { id, key } = await makeKey('read');
+      const there = () => call(`${other.url}/v1/items`, 'GET', undefined, { 'X-API-Key': key });
+      expect((await there()).status).toBe(200);
+      await hub.call('DELETE', `/v1/api-keys/${id}`);
+      // Well below the five seconds for which a process remembers.
+      await expect.poll(async () => (await there()).status, { timeout: 1_000 }).toBe(401);
+    } finally {
+      await other.close();
+    }
+  });
+
+  it('the last one with the scope admin is revoked only by force', async () => {
+    const own = await startHubUnderTest({ ONHAND_ROLES: 'api' });
+    try {
+      const { body: owner } = await own.call('GET', '/v1/api-keys/current');
+      const path = `/v1/api-keys/${owner.id}`;
+      const refused = await own.call('DELETE', path);
+      expect([refused.status, refused.body.type]).toEqual([409, expect.stringMatching(/last-admin-key$/)]);
+      expect(refused.body.detail).toMatch(/last valid admin key.*force=true/);
+      expect((await own.call('GET', '/v1/items')).status).toBe(200);
+      const { body: second } = await own.call('POST', '/v1/api-keys', { name: 'second', scope: 'admin' });
+      const outcomes = await Promise.all([own.call('DELETE', path), own.call('DELETE', `/v1/api-keys/${second.id}`)]);
+      // Whichever came first: the other asks for the last one, or with a key that is no more.
+      expect(outcomes.filter(({ status }) => status === 204)).toHaveLength(1);
+      const left = outcomes[0].status === 204 ? second : { id: owner.id, key: ownerKey };
+      const forced = await call(`${own.url}/v1/api-keys/${left.id}?force=true`, 'DELETE', undefined, {
+        'X-API-Key': left.key,
+      });
+      expect(forced.status).toBe(204);
+      await expect
+        .poll(async () => (await call(`${own.url}/v1/items`, 'GET', undefined, { 'X-API-Key': left.key })).status)
+        .toBe(401);
+    } finally {
+      await own.close();
+    }
   });
 
   it('are not guessed from the shown prefix', async () => {

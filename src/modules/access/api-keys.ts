@@ -1,7 +1,8 @@
 import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
-import { Inject, Injectable, Logger } from '@nestjs/common';
-import { and, desc, eq, isNull, lt, or, sql } from 'drizzle-orm';
+import { Inject, Injectable, Logger, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import { and, desc, eq, gt, isNull, lt, ne, or, sql } from 'drizzle-orm';
 import type { Database } from '../../database.js';
+import { Wakeups } from '../../wakeups.js';
 import { DATABASE } from '../tokens.js';
 import { apiKeys, scopes, type Scope } from './api-keys.table.js';
 
@@ -22,27 +23,57 @@ export interface ApiKeyRow extends KeyHolder {
 
 /**
  * Makes, checks and revokes API keys. What was checked is remembered for a few seconds, so that a busy client costs no
- * query per request; a key revoked in another process may therefore be let in for that long.
+ * query per request. A revocation tells every process to forget; where that word is lost, the few seconds are the most
+ * that a revoked key is let in for.
  */
 @Injectable()
-export class ApiKeys {
+export class ApiKeys implements OnModuleInit, OnApplicationShutdown {
   private readonly remembered = new Map<string, { holder: KeyHolder; until: number }>();
+  /** Hashes of keys that were valid here once; what is guessed is not among them. */
+  private readonly familiar = new Set<string>();
   private readonly lastNoted = new Map<string, number>();
   private readonly logger = new Logger('Access');
 
-  constructor(@Inject(DATABASE) private readonly database: Database) {}
+  /** Rises with every revocation: what was read before one is not remembered after it. */
+  private revocations = 0;
+  private stopListening: (() => void) | undefined;
+
+  constructor(
+    @Inject(DATABASE) private readonly database: Database,
+    private readonly wakeups: Wakeups,
+  ) {}
+
+  onModuleInit(): void {
+    this.stopListening = this.wakeups.on('api-keys', () => {
+      this.revocations += 1;
+      this.remembered.clear();
+    });
+  }
+
+  onApplicationShutdown(): void {
+    this.stopListening?.();
+  }
 
   /** Resolves with the holder of a key that is valid now, else with null. */
   async check(key: string): Promise<KeyHolder | null> {
     if (key.length > KEY_LENGTH_MAX) return null;
     const hash = hashOf(key);
-    return this.recall(`hash:${hash.toString('hex')}`, async () => {
+    const name = hash.toString('hex');
+    const holder = await this.recall(`hash:${name}`, async () => {
       const rows = await this.database.orm
         .select()
         .from(apiKeys)
         .where(eq(apiKeys.prefix, prefixOf(key)));
       return rows.find((row) => row.hash.length === hash.length && timingSafeEqual(row.hash, hash));
     });
+    if (holder === null) this.familiar.delete(name);
+    else if (this.familiar.size < REMEMBERED_MAX) this.familiar.add(name);
+    return holder;
+  }
+
+  /** Whether this process has seen the key to be valid; it may have been revoked since. */
+  wasValid(key: string): boolean {
+    return key.length <= KEY_LENGTH_MAX && this.familiar.has(hashOf(key).toString('hex'));
   }
 
   /** The same for a browser session, which remembers the key's id. */
@@ -65,15 +96,31 @@ export class ApiKeys {
     return this.database.orm.select(shown).from(apiKeys).orderBy(desc(apiKeys.createdAt), apiKeys.id);
   }
 
-  /** False when there is no such key. Revoking twice is the same as once. */
-  async revoke(id: string): Promise<boolean> {
-    const rows = await this.database.orm
-      .update(apiKeys)
-      .set({ revokedAt: sql`coalesce(${apiKeys.revokedAt}, now())` })
-      .where(eq(apiKeys.id, id))
-      .returning({ id: apiKeys.id });
-    this.remembered.clear();
-    return rows.length > 0;
+  /**
+   * Ends a key, in every process. Revoking twice is the same as once. The last valid admin key is spared unless `force`:
+   * without one, nobody can make keys or change carts until a hub is started that makes or is given one.
+   */
+  async revoke(id: string, force: boolean): Promise<'revoked' | 'unknown' | 'last-admin'> {
+    const outcome = await this.database.orm.transaction(async (tx) => {
+      // Two that revoke the last two keys at the same moment must not both find the other's still there.
+      await tx.execute(sql`select pg_advisory_xact_lock(${OWNER_LOCK})`);
+      const [row] = await tx.select().from(apiKeys).where(eq(apiKeys.id, id));
+      if (row === undefined) return 'unknown';
+      const [other] = await tx
+        .select({ id: apiKeys.id })
+        .from(apiKeys)
+        .where(and(validAdmin, ne(apiKeys.id, id)))
+        .limit(1);
+      const admits = row.scope === 'admin' && row.revokedAt === null && !expired(row, Date.now());
+      if (admits && other === undefined && !force) return 'last-admin';
+      await tx
+        .update(apiKeys)
+        .set({ revokedAt: sql`coalesce(${apiKeys.revokedAt}, now())` })
+        .where(eq(apiKeys.id, id));
+      return 'revoked';
+    });
+    if (outcome === 'revoked') this.wakeups.signal('api-keys');
+    return outcome;
   }
 
   /**
@@ -95,17 +142,7 @@ export class ApiKeys {
           .values(valuesOf({ name: 'owner (ONHAND_OWNER_KEY)', scope: 'admin', expiresAt: null }, preset));
         return null;
       }
-      const owners = await tx
-        .select({ id: apiKeys.id })
-        .from(apiKeys)
-        .where(
-          and(
-            eq(apiKeys.scope, 'admin'),
-            isNull(apiKeys.revokedAt),
-            or(isNull(apiKeys.expiresAt), sql`${apiKeys.expiresAt} > now()`),
-          ),
-        )
-        .limit(1);
+      const owners = await tx.select({ id: apiKeys.id }).from(apiKeys).where(validAdmin).limit(1);
       if (owners.length > 0) return null;
       const key = `ohk_${randomBytes(32).toString('base64url')}`;
       await tx.insert(apiKeys).values(valuesOf({ name: 'owner', scope: 'admin', expiresAt: null }, key));
@@ -129,11 +166,12 @@ export class ApiKeys {
       this.noteUse(remembered.holder.id, now);
       return expired(remembered.holder, now) ? null : remembered.holder;
     }
+    const { revocations } = this;
     const row = await find();
     if (row === undefined || row.revokedAt !== null || expired(row, now)) return null;
     const holder: KeyHolder = { id: row.id, name: row.name, scope: row.scope, expiresAt: row.expiresAt };
     if (this.remembered.size >= REMEMBERED_MAX) this.remembered.clear();
-    this.remembered.set(entry, { holder, until: now + REMEMBERED_MS });
+    if (revocations === this.revocations) this.remembered.set(entry, { holder, until: now + REMEMBERED_MS });
     this.noteUse(holder.id, now);
     return holder;
   }
@@ -166,6 +204,12 @@ const columns = {
   lastUsedAt: apiKeys.lastUsedAt,
   revokedAt: apiKeys.revokedAt,
 };
+
+const validAdmin = and(
+  eq(apiKeys.scope, 'admin'),
+  isNull(apiKeys.revokedAt),
+  or(isNull(apiKeys.expiresAt), gt(apiKeys.expiresAt, sql`now()`)),
+);
 
 const KEY_LENGTH_MAX = 500;
 const REMEMBERED_MS = 5_000;

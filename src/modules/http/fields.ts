@@ -48,6 +48,9 @@ export const time = z.iso
   .datetime({ offset: true, message: 'must be a time such as 2026-03-01T12:00:00Z' })
   .transform((value) => new Date(value).toISOString());
 
+/** In a query, where everything is text. */
+export const flag = z.enum(['true', 'false'], 'must be true or false').transform((value) => value === 'true');
+
 export const reference = z.strictObject({
   kind: z.enum(['purchase-order', 'order', 'transfer', 'count', 'file', 'other']),
   number: text(100),

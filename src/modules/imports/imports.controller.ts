@@ -6,7 +6,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Asking } from '../http/asking.js';
 import { Asks } from '../http/asking.js';
-import { cartId } from '../http/fields.js';
+import { cartId, flag } from '../http/fields.js';
 import { idempotencyHeader } from '../http/open-api.js';
 import { pageFields } from '../http/paging.js';
 import { Problem } from '../http/problem.js';
@@ -15,7 +15,6 @@ import { ImportReads, shownImport } from './import-reads.js';
 import { importKinds, importStates } from './imports.table.js';
 import { Imports } from './imports.js';
 
-const flag = z.enum(['true', 'false'], 'must be true or false').transform((value) => value === 'true');
 const sendQuery = z.strictObject({
   kind: z.enum(importKinds, `must be one of ${importKinds.join(', ')}`),
   onError: z
