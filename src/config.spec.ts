@@ -32,6 +32,8 @@ describe('loadConfig', () => {
       logJson: false,
       baseUrl: undefined,
       shutdownTimeoutMs: 30_000,
+      perMinute: { apiKey: 120_000, address: 3_000, wrongKey: 20, webhook: 12_000 },
+      trustedProxies: [],
       ownerKey: undefined,
     });
   });
@@ -53,6 +55,11 @@ describe('loadConfig', () => {
         ONHAND_LOG_JSON: 'true',
         ONHAND_BASE_URL: 'https://stock.example.com/',
         ONHAND_SHUTDOWN_TIMEOUT_MS: '5000',
+        ONHAND_CALLS_PER_MINUTE: '1000',
+        ONHAND_CALLS_WITHOUT_KEY_PER_MINUTE: '100',
+        ONHAND_WRONG_KEYS_PER_MINUTE: '10',
+        ONHAND_WEBHOOKS_PER_MINUTE: '500',
+        ONHAND_TRUSTED_PROXIES: '127.0.0.1, 10.0.0.0/8,2001:db8::/32',
         ONHAND_OWNER_KEY: 'a-key-that-is-long-enough',
       },
       '/srv/shop',
@@ -72,6 +79,8 @@ describe('loadConfig', () => {
       logJson: true,
       baseUrl: 'https://stock.example.com',
       shutdownTimeoutMs: 5000,
+      perMinute: { apiKey: 1000, address: 100, wrongKey: 10, webhook: 500 },
+      trustedProxies: ['127.0.0.1', '10.0.0.0/8', '2001:db8::/32'],
       ownerKey: 'a-key-that-is-long-enough',
     });
     expect(Object.isFrozen(config)).toBe(true);
@@ -96,6 +105,10 @@ describe('loadConfig', () => {
     ['ONHAND_DATABASE_POOL_MAX', '1', '2 to 500'],
     ['ONHAND_LANES_MAX', '-1', '1 to 500'],
     ['ONHAND_LOG_LEVEL', 'loud', 'info'],
+    ['ONHAND_CALLS_PER_MINUTE', '0', '1 to 100000000'],
+    ['ONHAND_WRONG_KEYS_PER_MINUTE', 'none', 'whole number'],
+    ['ONHAND_TRUSTED_PROXIES', 'my-proxy', '10.0.0.0/8'],
+    ['ONHAND_TRUSTED_PROXIES', '10.0.0.0/33', '10.0.0.0/8'],
     ['ONHAND_BASE_URL', 'stock.example.com', 'https://'],
     ['ONHAND_SHUTDOWN_TIMEOUT_MS', '10', '1000 to 600000'],
     ['ONHAND_OWNER_KEY', 'short', '24 characters'],
@@ -128,7 +141,7 @@ describe('loadConfig', () => {
     const names = [...text.matchAll(/^#? ?((?:ONHAND_|DATABASE_URL|REDIS_URL)[A-Z_]*)=/gm)].map(
       (match) => match[1] ?? '',
     );
-    expect(new Set(names).size).toBe(18); // three of them belong to docker compose and the command line
+    expect(new Set(names).size).toBe(23); // three of them belong to docker compose and the command line
     const env = Object.fromEntries(names.map((name) => [name, '']));
     expect(problemsOf(env)).toEqual([]);
   });

@@ -1,4 +1,5 @@
 import path from 'node:path';
+import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
 
 /**
@@ -34,6 +35,15 @@ export interface Config {
   /** How others reach this hub, without a trailing slash. Undefined: derived from host and port. */
   readonly baseUrl: string | undefined;
   readonly shutdownTimeoutMs: number;
+  /** Calls that are let in: of one API key, of one address without a valid key, wrong keys and webhooks of one address. */
+  readonly perMinute: {
+    readonly apiKey: number;
+    readonly address: number;
+    readonly wrongKey: number;
+    readonly webhook: number;
+  };
+  /** Addresses and ranges whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[];
   /** An owner API key known beforehand. Undefined: the first start makes one and prints it once. */
   readonly ownerKey: string | undefined;
 }
@@ -85,6 +95,13 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, cw
     logJson: e.ONHAND_LOG_JSON,
     baseUrl: e.ONHAND_BASE_URL,
     shutdownTimeoutMs: e.ONHAND_SHUTDOWN_TIMEOUT_MS,
+    perMinute: Object.freeze({
+      apiKey: e.ONHAND_CALLS_PER_MINUTE,
+      address: e.ONHAND_CALLS_WITHOUT_KEY_PER_MINUTE,
+      wrongKey: e.ONHAND_WRONG_KEYS_PER_MINUTE,
+      webhook: e.ONHAND_WEBHOOKS_PER_MINUTE,
+    }),
+    trustedProxies: Object.freeze(e.ONHAND_TRUSTED_PROXIES),
     ownerKey: e.ONHAND_OWNER_KEY,
   });
 }
@@ -115,21 +132,33 @@ const yesOrNo = z
   .refine((text) => ['true', 'false', '1', '0', 'yes', 'no'].includes(text), 'must be true or false')
   .transform((text) => ['true', '1', 'yes'].includes(text));
 
-const roles = z
-  .string()
-  .transform((text) => [
-    ...new Set(
-      text
-        .split(',')
-        .map((role) => role.trim())
-        .filter((role) => role !== ''),
-    ),
-  ])
-  .pipe(
+const list = z.string().transform((text) => [
+  ...new Set(
+    text
+      .split(',')
+      .map((part) => part.trim())
+      .filter((part) => part !== ''),
+  ),
+]);
+
+const roles = list.pipe(
+  z
+    .array(z.enum(ROLES, `must be a list of ${ROLES.join(', ')}, separated by commas`))
+    .min(1, 'must name at least one role'),
+);
+
+const proxies = list.pipe(
+  z.array(
     z
-      .array(z.enum(ROLES, `must be a list of ${ROLES.join(', ')}, separated by commas`))
-      .min(1, 'must name at least one role'),
-  );
+      .string()
+      .refine(
+        (text) => ipaddr.isValid(text) || ipaddr.isValidCIDR(text),
+        'must be addresses or ranges such as 127.0.0.1 or 10.0.0.0/8, separated by commas',
+      ),
+  ),
+);
+
+const perMinute = wholeNumber(1, 100_000_000, 'calls');
 
 const encryptionKey = z
   .string()
@@ -153,6 +182,11 @@ const environment = z.object({
     .transform((text) => text.replace(/\/+$/, ''))
     .optional(),
   ONHAND_SHUTDOWN_TIMEOUT_MS: wholeNumber(1000, 600_000, 'milliseconds').default(30_000),
+  ONHAND_CALLS_PER_MINUTE: perMinute.default(120_000),
+  ONHAND_CALLS_WITHOUT_KEY_PER_MINUTE: perMinute.default(3_000),
+  ONHAND_WRONG_KEYS_PER_MINUTE: perMinute.default(20),
+  ONHAND_WEBHOOKS_PER_MINUTE: perMinute.default(12_000),
+  ONHAND_TRUSTED_PROXIES: proxies.default([]),
   ONHAND_OWNER_KEY: z.string().min(24, 'must have at least 24 characters, because it opens everything').optional(),
 });
 

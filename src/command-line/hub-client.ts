@@ -40,6 +40,8 @@ export class HubRefusedError extends CommandLineError {
 const ATTEMPTS_MAX = 5;
 const FIRST_PAUSE_MS = 200;
 const PAUSE_MS_MAX = 5_000;
+/** Allowances are per minute; a hub that names a longer time is not waited for. */
+const ASKED_PAUSE_MS_MAX = 61_000;
 /** Not ready, too many at once, or a proxy that found no hub behind it: the same request may succeed in a moment. */
 const worthRepeating = new Set([429, 502, 503, 504]);
 
@@ -173,7 +175,7 @@ export class HubClient {
   private async pause(attempt: number, retryAfter: string | null, why: string): Promise<void> {
     const asked = retryAfter !== null && /^\d{1,4}$/.test(retryAfter) ? Number(retryAfter) * 1_000 : 0;
     const own = (this.options.firstPauseMs ?? FIRST_PAUSE_MS) * 2 ** (attempt - 1) * (0.5 + Math.random());
-    const ms = Math.min(PAUSE_MS_MAX, Math.max(asked, own));
+    const ms = Math.max(Math.min(PAUSE_MS_MAX, own), Math.min(ASKED_PAUSE_MS_MAX, asked));
     this.options.verbose(`The hub ${why}; asking again in ${Math.round(ms)} ms`);
     await sleep(ms);
   }

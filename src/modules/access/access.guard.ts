@@ -6,9 +6,9 @@ import { allows, type KeyHolder } from './api-keys.js';
 import type { Scope } from './api-keys.table.js';
 import { MEANT_HEADER, Sessions } from './sessions.js';
 
-/** A request after the guard. */
+/** A request after its admission; behind the guard, the caller is somebody. */
 export interface CallerRequest extends FastifyRequest {
-  caller?: KeyHolder;
+  caller?: KeyHolder | null;
 }
 
 const NEEDS = 'onhand:scope';
@@ -28,14 +28,14 @@ export class AccessGuard implements CanActivate {
     private readonly sessions: Sessions,
   ) {}
 
-  async canActivate(context: ExecutionContext): Promise<boolean> {
+  canActivate(context: ExecutionContext): boolean {
     const targets = [context.getHandler(), context.getClass()];
     if (this.reflector.getAllAndOverride<string | undefined>(OPEN, targets) !== undefined) return true;
 
     const request = context.switchToHttp().getRequest<CallerRequest>();
     const looks = request.method === 'GET' || request.method === 'HEAD';
     const needed = this.reflector.getAllAndOverride<Scope | undefined>(NEEDS, targets) ?? (looks ? 'read' : 'operate');
-    const caller = await this.sessions.callerOf(request);
+    const caller = request.caller ?? null;
     if (caller === null) {
       throw new Problem(
         'unauthorized',
@@ -54,7 +54,6 @@ export class AccessGuard implements CanActivate {
         `A browser session may change something only with the header ${MEANT_HEADER}, which no other page can add. Programs send an API key instead.`,
       );
     }
-    request.caller = caller;
     return true;
   }
 }

@@ -32,10 +32,8 @@ export class Sessions {
     return keyOf(request) !== null || request.headers[MEANT_HEADER.toLowerCase()] !== undefined;
   }
 
-  /** Sets the cookie when the key is valid. */
-  async signIn(key: string, reply: FastifyReply): Promise<KeyHolder | null> {
-    const holder = await this.keys.check(key.trim());
-    if (holder === null) return null;
+  /** Sets the cookie for somebody whose key was checked. */
+  signIn(holder: KeyHolder, reply: FastifyReply): void {
     const until = Date.now() + SESSION_MS;
     reply.setCookie(COOKIE, `${holder.id}.${until}`, {
       signed: true,
@@ -45,7 +43,6 @@ export class Sessions {
       secure: this.config.baseUrl?.startsWith('https:') ?? false,
       maxAge: SESSION_MS / 1000,
     });
-    return holder;
   }
 
   signOut(reply: FastifyReply): void {
@@ -63,7 +60,8 @@ export function cookieSecret(encryptionKey: Buffer): string {
   return Buffer.from(hkdfSync('sha256', encryptionKey, '', 'onhand browser session', 32)).toString('base64');
 }
 
-function keyOf(request: FastifyRequest): string | null {
+/** The API key of a request's headers, right or wrong. */
+export function keyOf(request: FastifyRequest): string | null {
   const own = request.headers['x-api-key'];
   if (typeof own === 'string' && own !== '') return own;
   const match = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '');

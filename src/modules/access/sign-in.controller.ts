@@ -1,9 +1,11 @@
-import { Body, Controller, Get, Post, Query, Res } from '@nestjs/common';
+import { Body, Controller, Get, Post, Query, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { escapeHtml, htmlPage } from '../http/html-page.js';
+import { Problem } from '../http/problem.js';
 import { Open } from './access.guard.js';
+import { Admission } from './admission.js';
 import { Sessions } from './sessions.js';
 
 const where = z.object({ to: z.string().max(2000).optional() });
@@ -14,7 +16,10 @@ const form = z.object({ key: z.string().max(500), to: z.string().max(2000).optio
 @Open('Whoever signs in has no key in the header yet')
 @Controller()
 export class SignInController {
-  constructor(private readonly sessions: Sessions) {}
+  constructor(
+    private readonly sessions: Sessions,
+    private readonly admission: Admission,
+  ) {}
 
   @Get('sign-in')
   show(@Query({ schema: where }) query: z.infer<typeof where>, @Res() reply: FastifyReply): void {
@@ -22,15 +27,26 @@ export class SignInController {
   }
 
   @Post('sign-in')
-  async signIn(@Body({ schema: form }) body: z.infer<typeof form>, @Res() reply: FastifyReply): Promise<void> {
+  async signIn(
+    @Body({ schema: form }) body: z.infer<typeof form>,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
     const to = localPath(body.to);
-    const holder = await this.sessions.signIn(body.key, reply);
-    if (holder !== null) {
-      reply.redirect(to, 303);
-      return;
+    let [status, wrong] = [401, 'This key is not valid, or it was revoked. The first start of the hub printed one.'];
+    try {
+      const holder = await this.admission.checkKey(body.key.trim(), request.ip, reply);
+      if (holder !== null) {
+        this.sessions.signIn(holder, reply);
+        reply.redirect(to, 303);
+        return;
+      }
+    } catch (error) {
+      // Said on the page: whoever signs in looks at a browser.
+      if (!(error instanceof Problem)) throw error;
+      [status, wrong] = [error.getStatus(), error.message];
     }
-    const wrong = 'This key is not valid, or it was revoked. The first start of the hub printed one.';
-    reply.status(401).type('text/html; charset=utf-8').send(signInPage(to, wrong));
+    reply.status(status).type('text/html; charset=utf-8').send(signInPage(to, wrong));
   }
 
   @Post('sign-out')

@@ -23,7 +23,8 @@ export interface Asking {
 export const Asks = createParamDecorator((_data: unknown, context: ExecutionContext): Asking => {
   const http = context.switchToHttp();
   const request = http.getRequest<CallerRequest>();
-  if (request.caller === undefined) throw new Error('A route that asks for commands must be behind the access guard');
+  if (request.caller === undefined || request.caller === null)
+    throw new Error('A route that asks for commands must be behind the access guard');
   return {
     client: request.caller.id,
     by: request.caller.name,

@@ -5,12 +5,14 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Config } from '../../config.js';
+import type { CallerRequest } from '../access/access.guard.js';
+import { Admission } from '../access/admission.js';
 import { allows } from '../access/api-keys.js';
-import { cookieSecret, Sessions } from '../access/sessions.js';
+import { cookieSecret } from '../access/sessions.js';
 import { BOARD_PATH, BoardQueues } from '../dashboard/board-queues.js';
 import { ROAD_PATH } from '../dashboard/road.controller.js';
 import { version } from '../start/version.js';
-import { problemBody, type ProblemCode } from './problem.js';
+import { Problem, problemBody, type ProblemCode } from './problem.js';
 import { pathOf } from './problem.filter.js';
 
 const BODY_MAX = 1024 * 1024;
@@ -18,9 +20,10 @@ const BATCH_BODY_MAX = 10 * BODY_MAX;
 const DOCS_PATH = '/docs';
 const CLOSING_GRACE_MS = 3_000;
 
-export function createHttpAdapter(): FastifyAdapter {
+export function createHttpAdapter({ trustedProxies }: Config): FastifyAdapter {
   return new FastifyAdapter({
     bodyLimit: BODY_MAX,
+    trustProxy: trustedProxies.length > 0 ? [...trustedProxies] : false,
     // A SKU in a path may have 255 characters, each of them several when encoded.
     routerOptions: { maxParamLength: 3_000, ignoreTrailingSlash: true },
     forceCloseConnections: 'idle',
@@ -62,23 +65,34 @@ export async function configureHttp(app: NestFastifyApplication, config: Config,
     },
   });
   await app.register(cookie, { secret: cookieSecret(encryptionKey) });
-  const sessions = app.get(Sessions);
-  fastify.addHook('onRequest', (request, reply) => guardPages(sessions, request, reply));
+  const admission = app.get(Admission);
+  fastify.addHook('onRequest', async (request, reply) => admit(admission, request, reply));
+  fastify.addHook('onRequest', async (request, reply) => guardPages(request, reply));
   fastify.addHook('onRequest', async (request, reply) => refuseForms(request, reply));
   fastify.addHook('onRequest', async (request) => allowNoBody(request));
   await app.register(app.get(BoardQueues).adapter.registerPlugin(), { prefix: BOARD_PATH });
   setUpDocs(app);
 }
 
+/** A hook's error is not seen by Nest's filter. */
+async function admit(admission: Admission, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  try {
+    await admission.admit(request, reply);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    await sendProblem(reply, error.code, error.message, pathOf(request.url));
+  }
+}
+
 /**
  * Bull Board and the docs are no controllers, so the access guard never sees them, and the road is a page like them. Browsers without a session are sent
  * to the sign-in page, everybody else gets the problem. Looking needs `read`; pressing buttons needs `operate`.
  */
-async function guardPages(sessions: Sessions, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+async function guardPages(request: CallerRequest, reply: FastifyReply): Promise<void> {
   // The route that was matched, not the URL: /%71ueues is the same page.
   const route = request.routeOptions.url ?? '';
   if (![ROAD_PATH, BOARD_PATH, DOCS_PATH].some((page) => route === page || route.startsWith(`${page}/`))) return;
-  const caller = await sessions.callerOf(request);
+  const caller = request.caller ?? null;
   const looks = request.method === 'GET' || request.method === 'HEAD';
   if (caller !== null && allows(caller.scope, looks ? 'read' : 'operate')) return;
   if (caller === null && looks && request.headers.accept?.includes('text/html') === true) {

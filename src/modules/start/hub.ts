@@ -122,7 +122,7 @@ async function startApi(
   undo: (() => Promise<unknown>)[],
 ) {
   const { config, encryptionKey } = surroundings;
-  const app = await NestFactory.create<NestFastifyApplication>(moduleFor(surroundings), createHttpAdapter(), {
+  const app = await NestFactory.create<NestFastifyApplication>(moduleFor(surroundings), createHttpAdapter(config), {
     logger,
     rawBody: true,
     abortOnError: false,
