@@ -24,6 +24,7 @@ const NO_FAULTS = {
   /** keys that this shop claims not to know */ unknownKeys: /** @type {string[]} */ ([]),
   /** keys whose stock this shop does not track */ untrackedKeys: /** @type {string[]} */ ([]),
   /** a quantity never goes below zero */ clampAtZero: false,
+  /** webhook: no idempotency key is remembered; a repetition is a new call */ forgetKeys: false,
   /** SETI: an unknown item is answered OK with a note */ okButNotFound: false,
   /** SETI: `invupdate` sets instead of adding, as some scripts do */ updateSets: false,
 };

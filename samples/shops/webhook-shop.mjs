@@ -73,7 +73,7 @@ async function once(
   /** @type {() => {changes: any[], answer: Answer}} */ make,
 ) {
   const bodyHash = createHash('sha256').update(body).digest('hex');
-  const stored = shop.store.answer(id);
+  const stored = shop.faults.forgetKeys ? undefined : shop.store.answer(id);
   if (stored && stored.bodyHash !== bodyHash) return json({ error: 'this key was used for another body' }, 409);
   if (stored) return { ...json(null), status: stored.status, body: stored.body };
   const { changes, answer } = make();
@@ -94,6 +94,8 @@ function changeStock(/** @type {Shop} */ shop, /** @type {any} */ call, /** @typ
     if (!item) lines.push({ key: line.key, status: 'not-found', quantity: null });
     else if (shop.faults.untrackedKeys.includes(line.key))
       lines.push({ key: line.key, status: 'not-tracked', quantity: null });
+    else if (line.from !== undefined && line.from !== (now.get(line.key) ?? item.quantity))
+      lines.push({ key: line.key, status: 'stale', quantity: now.get(line.key) ?? item.quantity });
     else if (!Number.isSafeInteger(value))
       lines.push({ key: line.key, status: 'rejected', quantity: item.quantity, message: 'not a whole number' });
     else {

@@ -4,16 +4,22 @@ import type { Database } from '../database.js';
 import type { CartSettings } from '../events/facts.js';
 import { carts } from '../projections/projections.table.js';
 import type { CartSecrets } from './cart-secrets.js';
+import { capabilitiesOf } from './connectors/capabilities.js';
 import { connectorFor } from './connectors/index.js';
-import type { CallContext, CartConnection, ConnectionReport, Connector } from './connectors/connector.js';
+import type { CallContext, Capabilities, CartConnection, ConnectionReport, Connector } from './connectors/connector.js';
 
 export interface ReachableCart {
   readonly settings: CartSettings;
   readonly on: boolean;
   readonly generation: number;
   readonly connector: Connector;
+  /** What this very cart can do: see capabilities.ts. */
+  readonly capabilities: Capabilities;
   readonly connection: CartConnection;
 }
+
+/** Takes one call at a time: two at once would lose updates, or not know of each other. */
+export const isSerial = ({ capabilities }: ReachableCart) => capabilities.parallelCallsMax === 1;
 
 export class CartMissingError extends Error {
   override readonly name = 'CartMissingError';
@@ -43,11 +49,13 @@ export class CartDirectory {
     const [row] = await this.database.orm.select().from(carts).where(eq(carts.cartId, cartId));
     if (row === undefined) throw new CartMissingError(cartId);
     const { settings } = row;
+    const connector = connectorFor(settings.type);
     return {
       settings,
       on: row.on,
       generation: row.generation,
-      connector: connectorFor(settings.type),
+      connector,
+      capabilities: capabilitiesOf(connector, settings),
       connection: {
         cartId,
         url: settings.url,

@@ -1,15 +1,17 @@
 import type { Database } from '../database.js';
 import type { CartDirectory, ReachableCart } from './cart-directory.js';
 import { claim, type Claim, type ClaimTerms } from './claim.js';
-import { CartError, OutcomeUnknownError } from './connectors/cart-error.js';
-import type { LineAnswer } from './connectors/connector.js';
+import { CartError } from './connectors/cart-error.js';
 import { databaseNow } from './database-clock.js';
-import { downFor } from './lane-down.js';
 import type { LaneJobData } from './lane-job.js';
+import { isSerial } from './cart-directory.js';
+import { inDoubt, notListed } from './line-ends.js';
 import { recordOutcome, type LineEnd } from './outcome.js';
 import { readQuantities } from './read-cart.js';
-import { judge, judgeRefusal, mayResend, probeDelayMs, throttleMs } from './retry-policy.js';
-import { settleDelivery, type OrdersUpToDate } from './settle-delivery.js';
+import { mayResend } from './retry-policy.js';
+import { endOf, openLines, recordAnswers, recordError, recordUnsent } from './record-answers.js';
+import { sendQuantities } from './set-delivery.js';
+import { settleDelivery, type BaselineReading, type OrdersUpToDate } from './settle-delivery.js';
 
 /** What the lane does with the job afterwards. `again`: the same job, later; nothing else keeps the delivery alive. */
 export type JobEnd = { readonly kind: 'done' } | { readonly kind: 'busy' | 'resend'; readonly inMs: number };
@@ -18,6 +20,7 @@ export interface CartWorkerDependencies {
   readonly database: Database;
   readonly directory: CartDirectory;
   readonly ordersUpToDate: OrdersUpToDate;
+  readonly baselineReading: BaselineReading;
   /** Under which name this worker says that it lives: see WorkerPresence. */
   readonly workerName: string;
   readonly log: { warn(text: string): void };
@@ -55,6 +58,11 @@ export async function workOn(
         await settleDelivery(dependencies, cart, claimed, signal);
         return { kind: 'done' };
       case 'send':
+        if (setsOnly(cart)) {
+          // What was set is read back at once: the next claim is a settlement.
+          await sendQuantities(dependencies.database, cart, claimed, signal);
+          continue;
+        }
         return claimed.ambiguous && !mayResend(ageOf(cart, claimed))
           ? await giveUpKey(dependencies.database, cart, claimed)
           : await send(dependencies, cart, claimed, signal);
@@ -64,14 +72,15 @@ export async function workOn(
   }
 }
 
-const isSerial = (cart: ReachableCart) => cart.connector.capabilities.parallelCallsMax === 1;
+const setsOnly = (cart: ReachableCart) => cart.capabilities.delivery === 'set-only';
 
 function termsOf(cart: ReachableCart, worker: string): ClaimTerms {
-  const { capabilities } = cart.connector;
+  const { capabilities } = cart;
   const { requestTimeoutMs, quietTimeMs } = cart.settings;
   return {
-    keyed: capabilities.delivery === 'idempotency-key' || capabilities.delivery === 'compare-and-set',
-    needsQ0: capabilities.delivery === 'settlement',
+    keyed: capabilities.delivery === 'idempotency-key',
+    needsQ0: capabilities.delivery !== 'idempotency-key',
+    readsFirst: setsOnly(cart),
     serial: isSerial(cart),
     requestTimeoutMs,
     settleTimeoutMs: requestTimeoutMs * settleCalls,
@@ -86,11 +95,15 @@ async function send(
   claimed: Claim,
   signal: AbortSignal,
 ): Promise<JobEnd> {
-  const { connector, connection } = cart;
+  const { connector, connection, capabilities } = cart;
+  const compares = capabilities.delivery === 'compare-and-set';
+  // Under an idempotency key the body never changes; without one, what has its outcome already must not leave again.
+  const body = capabilities.delivery === 'idempotency-key' ? claimed.lines : openLines(claimed);
+  const lines = body.map(({ key, delta, q0 }) => (compares && q0 !== null ? { key, delta, from: q0 } : { key, delta }));
   try {
     const answers = await connector.sendDeltas(
       connection,
-      { idempotencyKey: claimed.deliveryId, createdAtMs: claimed.createdAtMs, lines: claimed.lines },
+      { idempotencyKey: claimed.deliveryId, createdAtMs: claimed.createdAtMs, lines },
       { deadlineMs: claimed.deadlineMs, signal },
     );
     return await recordAnswers(dependencies.database, cart, claimed, answers);
@@ -102,7 +115,7 @@ async function send(
 
 /** How old the delivery's key will be when a call that begins now has ended. */
 function ageOf(cart: ReachableCart, claimed: Claim) {
-  const { delivery, keyLifeMs } = cart.connector.capabilities;
+  const { delivery, keyLifeMs } = cart.capabilities;
   return { delivery, keyLifeMs, keyAgeMs: Date.now() + cart.settings.requestTimeoutMs - claimed.createdAtMs };
 }
 
@@ -119,128 +132,9 @@ async function giveUpKey(database: Database, cart: ReachableCart, claimed: Claim
   return { kind: 'done' };
 }
 
-async function recordAnswers(
-  database: Database,
-  cart: ReachableCart,
-  claimed: Claim,
-  answers: readonly LineAnswer[],
-): Promise<JobEnd> {
-  const answerOf = new Map(answers.map((answer) => [answer.key, answer]));
-  const lines = openLines(claimed).map((line): LineEnd => {
-    const answer = answerOf.get(line.key);
-    if (answer === undefined) return unknownLine(cart, line.key, 'The answer does not speak of this item');
-    const { key, response } = answer;
-    switch (answer.outcome) {
-      case 'applied':
-        return { key, response, end: 'delivered', outcome: 'applied', quantity: answer.quantity, seen: null };
-      case 'not-found':
-      case 'not-tracked':
-        return { key, response, end: 'dead-lettered', outcome: answer.outcome, unlisted: answer.outcome };
-      case 'rejected':
-      case 'stale':
-        return refusedLine(key, response, answer.outcome, line.attemptsCounted);
-      case 'unknown':
-        return unknownLine(cart, key, response);
-      default:
-        return answer satisfies never;
-    }
-  });
-  const resendInMs = lines.some((line) => line.end === 'open')
-    ? probeDelayMs(claimed.resends, Math.random())
-    : undefined;
-  await recordOutcome(database, {
-    ...endOf(claimed),
-    outcome: summary(lines),
-    response: lines[0]?.response ?? '',
-    lines,
-    resendInMs,
-    cart: 'up',
-  });
-  return resendInMs === undefined ? { kind: 'done' } : { kind: 'resend', inMs: resendInMs };
-}
-
-async function recordError(database: Database, cart: ReachableCart, claimed: Claim, error: CartError): Promise<JobEnd> {
-  const { capabilities } = cart.connector;
-  const random = Math.random();
-  const lines = openLines(claimed);
-  const verdict = judge(error, {
-    delivery: capabilities.delivery,
-    keyLifeMs: capabilities.keyLifeMs,
-    keyAgeMs: Date.now() - claimed.createdAtMs,
-    ambiguousBefore: claimed.ambiguous,
-    resends: claimed.resends,
-    attemptsCounted: Math.max(0, ...lines.map((line) => line.attemptsCounted)),
-    random,
-  });
-  const cartDown = verdict.kind === 'settle' || ('cartDown' in verdict && verdict.cartDown);
-  const { response } = error;
-  const ends = lines.map(({ key }): LineEnd => {
-    switch (verdict.kind) {
-      case 'resend':
-        return { key, response, end: 'open' };
-      case 'settle':
-        return inDoubt(cart, key, response);
-      case 'return':
-        return {
-          key,
-          response,
-          end: 'returned',
-          outcome: error.code,
-          delayMs: verdict.delayMs,
-          counted: verdict.counted,
-        };
-      case 'dead-letter':
-        return { key, response, end: 'dead-lettered', outcome: error.code, unlisted: null };
-      default:
-        return verdict satisfies never;
-    }
-  });
-  const resendInMs = verdict.kind === 'resend' ? verdict.delayMs : undefined;
-  await recordOutcome(database, {
-    ...endOf(claimed),
-    outcome: error.code,
-    response,
-    lines: ends,
-    resendInMs,
-    mayStillRun:
-      verdict.kind === 'settle' && isSerial(cart) && !(error instanceof OutcomeUnknownError && error.answered),
-    ...(cartDown ? await downFor(database, claimed, random, throttleMs(error) ?? 0) : { cart: null }),
-  });
-  return resendInMs === undefined ? { kind: 'done' } : { kind: 'resend', inMs: resendInMs };
-}
-
-const openLines = (claimed: Claim) => claimed.lines.filter((line) => line.open);
-
-const endOf = ({ attemptId, deliveryId, cartId }: Claim) => ({ attemptId, deliveryId, cartId });
-
-/** A line whose fate nobody knows: sent again by its key, or settled by looking at the cart after its quiet time. */
-function unknownLine(cart: ReachableCart, key: string, response: string): LineEnd {
-  const { delivery } = cart.connector.capabilities;
-  if (delivery === 'idempotency-key' || delivery === 'compare-and-set') return { key, response, end: 'open' };
-  return inDoubt(cart, key, response);
-}
-
-const inDoubt = (cart: ReachableCart, key: string, response: string): LineEnd => ({
-  key,
-  response,
-  end: 'in-doubt',
-  settleInMs: cart.settings.quietTimeMs,
-});
-
-function refusedLine(key: string, response: string, outcome: string, attemptsCounted: number): LineEnd {
-  const verdict = judgeRefusal({ attemptsCounted, random: Math.random() });
-  return verdict.kind === 'return'
-    ? { key, response, end: 'returned', outcome, delayMs: verdict.delayMs, counted: verdict.counted }
-    : { key, response, end: 'dead-lettered', outcome, unlisted: null };
-}
-
-function summary(lines: readonly LineEnd[]): string {
-  const ends = new Set(lines.map((line) => ('outcome' in line ? line.outcome : line.end)));
-  return ends.size === 1 ? ([...ends][0] as string) : 'mixed';
-}
-
 /**
- * Reads what the listings of a delivery show before it is sent, because a lost answer could not be settled otherwise.
+ * Reads what the listings of a delivery show before it is sent, because a lost answer could not be settled otherwise, or
+ * because the quantities to set are made of it.
  * @returns whether the delivery can be sent now
  */
 async function readBefore(
@@ -250,13 +144,16 @@ async function readBefore(
   signal: AbortSignal,
 ): Promise<boolean> {
   const { database } = dependencies;
-  const keys = claimed.lines.map((line) => line.key);
+  const open = openLines(claimed);
+  const keys = open.map((line) => line.key);
   const end = endOf(claimed);
   try {
+    // Orders that are known before the reading need not be told apart from what was sold between reading and setting.
+    if (setsOnly(cart)) await dependencies.ordersUpToDate(claimed.cartId);
     const from = await databaseNow(database);
     const read = await readQuantities(cart, keys, claimed.deadlineMs, signal);
     const to = await databaseNow(database);
-    const missing = claimed.lines.filter(({ key }) => (read.get(key) ?? null) === null);
+    const missing = open.filter(({ key }) => (read.get(key) ?? null) === null);
     await recordOutcome(database, {
       ...end,
       outcome: missing.length === 0 ? 'read' : 'not-found',
@@ -266,46 +163,12 @@ async function readBefore(
       countsAsTry: true,
     });
     await storeQuantities(database, claimed.cartId, read, from, to);
-    return missing.length < claimed.lines.length;
+    return missing.length < open.length;
   } catch (error) {
     if (!(error instanceof CartError)) throw error;
-    const { code, response } = error;
-    // Nothing was sent: whatever went wrong with the reading, the lines are free to go back.
-    await recordOutcome(database, {
-      ...end,
-      outcome: code,
-      response,
-      lines: keys.map((key): LineEnd => ({
-        key,
-        response,
-        end: 'returned',
-        outcome: code,
-        delayMs: 0,
-        counted: false,
-      })),
-      countsAsTry: true,
-      ...(await downFor(database, claimed, Math.random(), throttleMs(error) ?? 0)),
-    });
+    await recordUnsent(database, claimed, error);
     return false;
   }
-}
-
-function notListed(key: string, read: ReadonlyMap<string, number | null>): LineEnd {
-  return read.has(key)
-    ? {
-        key,
-        response: 'The cart lists the item but does not track its stock',
-        end: 'dead-lettered',
-        outcome: 'not-tracked',
-        unlisted: 'not-tracked',
-      }
-    : {
-        key,
-        response: 'The cart does not list this item',
-        end: 'dead-lettered',
-        outcome: 'not-found',
-        unlisted: 'not-found',
-      };
 }
 
 async function storeQuantities(

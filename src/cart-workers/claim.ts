@@ -48,6 +48,8 @@ export interface ClaimTerms {
   readonly keyed: boolean;
   /** What was there before must be known, because a lost answer is settled by comparing quantities. */
   readonly needsQ0: boolean;
+  /** It must be read for this very delivery: what is sent is made of it. */
+  readonly readsFirst: boolean;
   readonly serial: boolean;
   readonly requestTimeoutMs: number;
   /** A settlement polls orders and reads twice; it may take this long. */
@@ -93,7 +95,7 @@ interface DeliveryRow {
   readonly paused: boolean;
   readonly down: boolean;
   readonly in_effect: boolean;
-  /** A probe whose cart has not answered a reading yet. */
+  /** A probe, or a delivery of absolute quantities, whose cart has not answered a reading yet. */
   readonly to_be_read_first: boolean;
   /** How long an unanswered call may still run inside a serial cart, in ms. */
   readonly busy_ms: string;
@@ -109,12 +111,12 @@ async function claimIn(
     name: 'lock-delivery',
     text: `SELECT d.cart_id, d.state, d.take, d.probe, d.ambiguous, d.resends, d.created_at, l.paused, l.down_since IS NOT NULL AS down,
                   c.is_on AND s.is_on AND c.generation = d.generation AS in_effect,
-                  d.probe AND NOT EXISTS (SELECT FROM attempts r WHERE r.delivery_id = d.id AND r.kind = 'read' AND r.outcome = 'read')
+                  (d.probe OR $2) AND NOT EXISTS (SELECT FROM attempts r WHERE r.delivery_id = d.id AND r.kind = 'read' AND r.outcome = 'read')
                     AS to_be_read_first,
                   greatest(0, ceil(extract(epoch FROM l.busy_until - clock_timestamp()) * 1000)) AS busy_ms
              FROM deliveries d JOIN lanes l USING (cart_id) JOIN carts c USING (cart_id) JOIN system_switch s ON s.id = 1
             WHERE d.id = $1 FOR UPDATE OF d`,
-    values: [job.deliveryId],
+    values: [job.deliveryId, terms.readsFirst],
   });
   const delivery = found.rows[0];
   if (delivery === undefined || delivery.state === 'closed' || delivery.take !== job.take) return { kind: 'gone' };
@@ -163,7 +165,7 @@ async function claimIn(
  */
 function purposeOf(terms: ClaimTerms, delivery: DeliveryRow, lines: readonly ClaimedLine[]): Claim['purpose'] {
   if (!terms.needsQ0) return 'send';
-  return delivery.to_be_read_first || lines.some((line) => line.q0 === null) ? 'read' : 'send';
+  return delivery.to_be_read_first || lines.some((line) => line.open && line.q0 === null) ? 'read' : 'send';
 }
 
 /**

@@ -25,6 +25,8 @@ export type LineEnd = {
         readonly outcome: string;
         readonly delayMs: number;
         readonly counted: boolean;
+        /** What the listing was seen to show is out of date: it is read before the next try. */
+        readonly lookAgain?: boolean;
       } & Partial<SeenQuantity>)
     | { readonly end: 'dead-lettered'; readonly outcome: string; readonly unlisted: 'not-found' | 'not-tracked' | null }
     /** Nobody knows; settled no sooner than `settleInMs` after now and after the deadline of every try. */
@@ -52,6 +54,8 @@ export interface AttemptEnd {
   readonly probe?: boolean;
   /** A try that ended before its lines could be sent; those that sent were counted when they began. */
   readonly countsAsTry?: boolean;
+  /** Where a try is a sequence of calls: the moment by which the one that writes had left, sooner than the try's own deadline. */
+  readonly lastByteBy?: Date | undefined;
   /** No answer came, and the cart takes one call at a time: it may still be carrying this one out until its deadline. */
   readonly mayStillRun?: boolean;
 }
@@ -138,10 +142,10 @@ async function endAttempt(client: PoolClient, end: AttemptEnd): Promise<void> {
   await client.query({
     name: 'end-attempt',
     text: `UPDATE attempts
-              SET ended_at = clock_timestamp(), outcome = $2, response = $3,
+              SET ended_at = clock_timestamp(), outcome = $2, response = $3, deadline = least(deadline, $4),
                   duration_ms = extract(epoch FROM clock_timestamp() - started_at) * 1000
             WHERE id = $1`,
-    values: [end.attemptId, end.outcome, end.response],
+    values: [end.attemptId, end.outcome, end.response, end.lastByteBy ?? null],
   });
 }
 
@@ -159,6 +163,7 @@ async function endLines(client: PoolClient, end: AttemptEnd): Promise<void> {
     seen_from: 'seen' in line ? (line.seen?.from ?? null) : null,
     seen_to: 'seen' in line ? (line.seen?.to ?? null) : null,
     delay_ms: line.end === 'returned' ? line.delayMs : 0,
+    look_again: line.end === 'returned' && line.lookAgain === true,
     counted: (line.end === 'returned' && line.counted) || line.end === 'dead-lettered' ? 1 : 0,
     unlisted: line.end === 'dead-lettered' ? line.unlisted : null,
     settle_in_ms: line.end === 'in-doubt' ? line.settleInMs : null,
@@ -181,7 +186,7 @@ const endLinesSql = `
   WITH rows AS (
     SELECT * FROM jsonb_to_recordset($3::jsonb) AS r (
       key text, response text, line_state text, record_state text, outcome text, quantity bigint, seen_from timestamptz,
-      seen_to timestamptz, delay_ms int, counted int, unlisted text, settle_in_ms int, evidence jsonb)),
+      seen_to timestamptz, delay_ms int, counted int, look_again boolean, unlisted text, settle_in_ms int, evidence jsonb)),
   lines AS (
     UPDATE delivery_lines d
        SET state = r.line_state, outcome = r.outcome, response = r.response, quantity = r.quantity,
@@ -215,7 +220,7 @@ const endLinesSql = `
          unlisted = CASE WHEN r.line_state = 'done' THEN r.unlisted ELSE s.unlisted END
     FROM rows r JOIN lines l ON l.key = r.key
    WHERE s.cart_id = $2 AND s.key = r.key AND r.record_state <> 'in-flight'
-     AND NOT (r.record_state = 'waiting' AND r.quantity IS NULL)`;
+     AND NOT (r.record_state = 'waiting' AND r.quantity IS NULL AND NOT r.look_again)`;
 
 /** A delivery is closed with its last open line; otherwise it is to be sent again, or settled. */
 async function endDelivery(client: PoolClient, end: AttemptEnd): Promise<void> {

@@ -71,6 +71,38 @@ export class QohTransfer {
     }
   }
 
+  /**
+   * Takes what was read as the baselines of its listings, and ends the lines in doubt that the reading settles. The lane is
+   * not held: the line in doubt keeps every other one of its listing back.
+   * @returns the keys that are baselined now; not those that something was sold of since the reading began
+   */
+  async baselineReading(
+    cartId: string,
+    readFrom: Date,
+    rows: readonly { readonly key: string; readonly quantity: number; readonly settles: string }[],
+  ): Promise<ReadonlySet<string>> {
+    const at = readFrom.toISOString();
+    const found = await this.dependencies.database.pool.query<{ key: string; sku: string; mark: string | null }>(
+      `SELECT l.key, l.sku, p.mark FROM listings l LEFT JOIN order_polls p USING (cart_id)
+        WHERE l.cart_id = $1 AND l.key = ANY ($2::text[]) ORDER BY l.key`,
+      [cartId, rows.map((row) => row.key)],
+    );
+    const skuOf = new Map(found.rows.map((row) => [row.key, row.sku]));
+    await this.submit({
+      type: 'BaselineListings',
+      cartId,
+      kind: 'write',
+      at,
+      mark: found.rows[0]?.mark ?? null,
+      rows: rows.flatMap((row): BaselineRow[] => {
+        const sku = skuOf.get(row.key);
+        return sku === undefined ? [] : [{ ...row, sku }];
+      }),
+    });
+    if (!(await this.dependencies.caughtUp(caughtUpMs))) return new Set();
+    return this.baselinedAt(cartId, at);
+  }
+
   private async compare(
     cart: ReachableCart,
     {

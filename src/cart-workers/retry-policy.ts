@@ -81,8 +81,7 @@ export function mayResend({
   keyLifeMs,
   keyAgeMs,
 }: Pick<Attempted, 'delivery' | 'keyLifeMs' | 'keyAgeMs'>): boolean {
-  const keyed = delivery === 'idempotency-key' || delivery === 'compare-and-set';
-  return keyed && (keyLifeMs === null || keyAgeMs < keyLifeMs);
+  return delivery === 'idempotency-key' && (keyLifeMs === null || keyAgeMs < keyLifeMs);
 }
 
 /** Unreachable, throttled, not let in: no line is to blame, and no other line would fare better. */

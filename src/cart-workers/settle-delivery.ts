@@ -16,14 +16,32 @@ import { relativeTo, settle, type Between } from './settlement.js';
 export type OrdersUpToDate = (cartId: string) => Promise<boolean>;
 
 /**
+ * Makes readings the baselines of their listings, and ends the lines in doubt that they settle.
+ * @param readFrom by the database's clock; orders seen before it were in the quantities already
+ * @returns the keys that are baselined now; not those that something was sold of since
+ */
+export type BaselineReading = (
+  cartId: string,
+  readFrom: Date,
+  rows: readonly { readonly key: string; readonly quantity: number; readonly settles: string }[],
+) => Promise<ReadonlySet<string>>;
+
+/**
  * Finds out whether the lines in doubt were applied: orders → read → read again → orders. Claimed only after the call's
  * deadline and the cart's quiet time, when nothing of it can still be under way.
  *
  * Two equal readings and exactly one hypothesis that fits are proof. Different readings mean that something moves: it
  * is tried again later. Anything else is quarantined with its evidence, for a person.
+ *
+ * Where a quantity was *set*, two equal readings are always an answer: if the cart shows it and sold nothing meanwhile, it
+ * is delivered; else what the cart shows becomes the listing's new baseline, and what is lacking leaves as a new delta.
  */
 export async function settleDelivery(
-  dependencies: { readonly database: Database; readonly ordersUpToDate: OrdersUpToDate },
+  dependencies: {
+    readonly database: Database;
+    readonly ordersUpToDate: OrdersUpToDate;
+    readonly baselineReading: BaselineReading;
+  },
   cart: ReachableCart,
   claimed: Claim,
   signal: AbortSignal,
@@ -38,10 +56,10 @@ export async function settleDelivery(
     const to = await databaseNow(dependencies.database);
     const after = await dependencies.ordersUpToDate(claimed.cartId);
     const reading = { from, to };
-    const lines: LineEnd[] = [];
+    const verdicts: Verdict[] = [];
     for (const line of claimed.lines) {
       const changes = await changesOf(dependencies.database, claimed.cartId, line);
-      lines.push(
+      verdicts.push(
         judgeLine(line, {
           first: first.get(line.key) ?? null,
           second: second.get(line.key) ?? null,
@@ -49,13 +67,16 @@ export async function settleDelivery(
           changes,
           ordersKnown: before && after && !(await isInRefusedOrder(dependencies.database, claimed.cartId, line.key)),
           quietTimeMs: cart.settings.quietTimeMs,
+          wasSet: cart.capabilities.delivery === 'set-only',
         }),
       );
     }
+    const lines = await takeAsBaselines(dependencies.baselineReading, claimed, from, verdicts);
+    const outcomes = lines.map((line) => ('outcome' in line ? line.outcome : line.end));
     await recordOutcome(dependencies.database, {
       ...end,
-      outcome: lines.map((line) => ('outcome' in line ? line.outcome : line.end)).join(', '),
-      response: lines[0]?.response ?? '',
+      outcome: outcomes.join(', ') || 'baseline',
+      response: (lines[0] ?? verdicts[0])?.response ?? '',
       lines,
       cart: 'up',
     });
@@ -77,6 +98,25 @@ export async function settleDelivery(
       ...down,
     });
   }
+}
+
+/** Lines whose reading becomes a baseline end with it; @returns the ends of the others. */
+async function takeAsBaselines(
+  baselineReading: BaselineReading,
+  claimed: Claim,
+  readFrom: Date,
+  verdicts: readonly Verdict[],
+): Promise<LineEnd[]> {
+  const rows = verdicts.flatMap((verdict) =>
+    verdict.end === 'baseline' ? [{ key: verdict.key, quantity: verdict.quantity, settles: claimed.deliveryId }] : [],
+  );
+  const ended = rows.length === 0 ? new Set() : await baselineReading(claimed.cartId, readFrom, rows);
+  return verdicts.flatMap((verdict): LineEnd[] => {
+    if (verdict.end !== 'baseline') return [verdict];
+    if (ended.has(verdict.key)) return [];
+    const response = 'Something was sold while it was read back; looking again';
+    return [{ key: verdict.key, response, end: 'in-doubt', settleInMs: 0 }];
+  });
 }
 
 /** A sale that could not be imported is one that the arithmetic does not know. */
@@ -101,9 +141,15 @@ interface Findings {
   readonly changes: readonly Change[];
   readonly ordersKnown: boolean;
   readonly quietTimeMs: number;
+  /** The cart was told an absolute quantity, not a delta. */
+  readonly wasSet: boolean;
 }
 
-function judgeLine(line: ClaimedLine, findings: Findings): LineEnd {
+type Verdict =
+  | LineEnd
+  | { readonly key: string; readonly response: string; readonly end: 'baseline'; readonly quantity: number };
+
+function judgeLine(line: ClaimedLine, findings: Findings): Verdict {
   const { key } = line;
   const { first, second, reading, changes } = findings;
   const evidence = {
@@ -150,6 +196,11 @@ function judgeLine(line: ClaimedLine, findings: Findings): LineEnd {
     uncertain: sinceQ0.filter((change) => !certain.includes(change)).map((change) => change.delta),
   });
   const known = { quantity: second, seen: { from: reading.from, to: reading.to } };
+  if (findings.wasSet) {
+    return second === line.q0 + line.delta && sinceQ0.length === 0
+      ? { key, response: `Set to ${second} and read back`, end: 'delivered', outcome: 'settled as applied', ...known }
+      : { key, response: `Set, and now ${second}: taken as it is`, end: 'baseline', quantity: second };
+  }
   const story = `${line.q0} before, ${second} now, ${line.delta > 0 ? '+' : ''}${line.delta} sent`;
   if (verdict === 'applied') {
     return {

@@ -1,5 +1,7 @@
 import type { Database } from '../database.js';
 import { Doorbell, type Wakeups } from '../wakeups.js';
+import type { CartSettings, DeliveryWay } from '../events/facts.js';
+import { capabilitiesOf } from './connectors/capabilities.js';
 import { connectorFor } from './connectors/index.js';
 import { dispatchLane, findUnattended, markQueued, takeUpAgain } from './dispatch.js';
 import type { Lanes } from './lanes.js';
@@ -78,7 +80,8 @@ export class StackController {
         if (sweep) await this.sweep(cartId);
         const work = busy.get(cartId);
         if (work === undefined) return 0;
-        const dispatched = await dispatchLane(database, cartId, connectorFor(work).capabilities.linesPerDeliveryMax);
+        const { linesPerDeliveryMax } = capabilitiesOf(connectorFor(work.type), work);
+        const dispatched = await dispatchLane(database, cartId, linesPerDeliveryMax);
         await lanes.add(cartId, dispatched);
         return dispatched.length;
       }),
@@ -100,14 +103,14 @@ export class StackController {
   }
 }
 
-/** Carts with waiting records, and their type: one look for all lanes, so that idle lanes cost nothing. */
-async function lanesWithWork(database: Database): Promise<Map<string, string>> {
-  const found = await database.pool.query<{ cart_id: string; type: string }>({
+/** Carts with waiting records, and what decides how they are served: one look for all lanes, so that idle lanes cost nothing. */
+async function lanesWithWork(database: Database): Promise<Map<string, Pick<CartSettings, 'type' | 'delivery'>>> {
+  const found = await database.pool.query<{ cart_id: string; type: string; delivery: DeliveryWay | null }>({
     name: 'lanes-with-work',
-    text: `SELECT c.cart_id, c.settings->>'type' AS type FROM carts c JOIN lanes l USING (cart_id)
+    text: `SELECT c.cart_id, c.settings->>'type' AS type, c.settings->>'delivery' AS delivery FROM carts c JOIN lanes l USING (cart_id)
             WHERE NOT l.paused
               AND (l.down_since IS NULL OR coalesce(l.next_probe_at <= clock_timestamp(), true))
               AND EXISTS (SELECT FROM web_stack w WHERE w.cart_id = c.cart_id AND w.state = 'waiting')`,
   });
-  return new Map(found.rows.map((row) => [row.cart_id, row.type]));
+  return new Map(found.rows.map((row) => [row.cart_id, row]));
 }

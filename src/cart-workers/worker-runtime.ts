@@ -45,7 +45,14 @@ export class WorkerRuntime {
       log,
       process: async (cartId, job, signal) => {
         const end = await workOn(
-          { database, directory, log, workerName, ordersUpToDate: (id) => this.ordersUpToDate(id) },
+          {
+            database,
+            directory,
+            log,
+            workerName,
+            ordersUpToDate: (id) => this.ordersUpToDate(id),
+            baselineReading: (id, readFrom, rows) => options.qohTransfer.baselineReading(id, readFrom, rows),
+          },
           cartId,
           job,
           signal,
@@ -83,9 +90,9 @@ export class WorkerRuntime {
   }
 
   private async ordersUpToDate(cartId: string): Promise<boolean> {
-    const { connector } = await this.options.directory.cart(cartId);
+    const { capabilities } = await this.options.directory.cart(cartId);
     // What such a cart sold is not known to anybody, so no doubt can be settled by it.
-    if (connector.capabilities.orders === 'none') return false;
+    if (capabilities.orders === 'none') return false;
     try {
       await this.options.orderImport.poll(cartId);
     } catch (error) {

@@ -23,6 +23,7 @@ interface CartOptions extends ChangeOptions {
   readonly pollInterval?: string;
   readonly quietTime?: string;
   readonly requestTimeout?: string;
+  readonly delivery?: string;
 }
 
 interface AddOptions extends CartOptions {
@@ -50,7 +51,8 @@ function settings(command: Command): Command {
       .option('--order-location <code>', 'where its orders take their pieces; left out: the first location')
       .option('--poll-interval <ms>', 'how often its orders are asked for')
       .option('--quiet-time <ms>', 'how long after a request’s deadline it may still be carried out')
-      .option('--request-timeout <ms>', 'the longest time for an answer'),
+      .option('--request-timeout <ms>', 'the longest time for an answer')
+      .option('--delivery <way>', 'how changes reach it: `onhand carts types` lists the ways; auto: the strongest'),
   );
 }
 
@@ -93,7 +95,8 @@ function addAdd(carts: Command, runtime: Runtime): void {
 }
 
 function fieldsOf(options: CartOptions) {
-  const { cartUrl, user, storeCode, location, orderLocation, pollInterval, quietTime, requestTimeout } = options;
+  const { cartUrl, user, storeCode, location, orderLocation, pollInterval, quietTime, requestTimeout, delivery } =
+    options;
   return {
     ...(cartUrl !== undefined && { url: cartUrl }),
     ...(user !== undefined && { username: user }),
@@ -102,6 +105,7 @@ function fieldsOf(options: CartOptions) {
     ...(orderLocation !== undefined && { orderLocation }),
     ...(pollInterval !== undefined && { pollIntervalMs: parseWhole(pollInterval, '--poll-interval') }),
     ...(quietTime !== undefined && { quietTimeMs: parseWhole(quietTime, '--quiet-time') }),
+    ...(delivery !== undefined && { delivery: delivery === 'auto' ? null : delivery }),
     ...(requestTimeout !== undefined && { requestTimeoutMs: parseWhole(requestTimeout, '--request-timeout') }),
   };
 }

@@ -30,6 +30,7 @@ export function showCart(session: Session, cart: Cart): void {
       ['Orders are asked for', `every ${formatDuration(cart.pollIntervalMs)}`],
       ['Request time-out', formatDuration(cart.requestTimeoutMs)],
       ['Quiet time', formatDuration(cart.quietTimeMs)],
+      ['Delivery', cart.delivery ?? 'the strongest way of its type'],
       ['Cart switch', cart.switches.cartSwitch],
       ['System switch', cart.switches.systemSwitch],
       ['In effect', cart.switches.inEffect ? 'yes' : `no: ${cart.switches.why}`],

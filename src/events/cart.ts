@@ -191,7 +191,7 @@ const acceptOne = (stream: StreamName, fact: Fact) => accept([{ stream, fact, oc
 /** Picks the fields one by one: whatever else came with the command (a password, say) must not enter the log. */
 function settingsOf(command: Of<'AddCart'>): CartSettings {
   const { cartId, name, connector, url, username, storeCode, locations, orderLocation } = command;
-  const { requestTimeoutMs, quietTimeMs, pollIntervalMs, clampsAtZero } = command;
+  const { requestTimeoutMs, quietTimeMs, pollIntervalMs, clampsAtZero, delivery = null } = command;
   return {
     cartId,
     name,
@@ -205,6 +205,7 @@ function settingsOf(command: Of<'AddCart'>): CartSettings {
     quietTimeMs,
     pollIntervalMs,
     clampsAtZero,
+    delivery,
   };
 }
 

@@ -74,7 +74,8 @@ export type Command =
   | { readonly type: 'CreateItem'; readonly sku: string; readonly title: string; readonly barcode?: string | undefined }
   | { readonly type: 'AddLocation'; readonly location: string; readonly name: string }
   /** `connector` becomes the `type` of the cart's settings, a name that the command needs for itself. */
-  | ({ readonly type: 'AddCart'; readonly connector: string } & Omit<CartSettings, 'type'>)
+  | ({ readonly type: 'AddCart'; readonly connector: string } & Omit<CartSettings, 'type' | 'delivery'> &
+      Partial<Pick<CartSettings, 'delivery'>>)
   /** Fields left out stay as they are; a cart's kind of connector cannot change. */
   | ({ readonly type: 'ChangeCart'; readonly cartId: string } & Partial<Omit<CartSettings, 'cartId' | 'type'>>)
   | { readonly type: 'SwitchCart'; readonly cartId: string; readonly on: boolean }

@@ -168,6 +168,10 @@ export type LocationFact = {
   readonly data: { readonly location: string; readonly name: string };
 };
 
+/** The ways in which a delta takes effect once at a cart, the strongest first. */
+export const deliveryWays = ['idempotency-key', 'compare-and-set', 'settlement', 'set-only'] as const;
+export type DeliveryWay = (typeof deliveryWays)[number];
+
 /** Everything about a cart but its secret, which never enters the log. */
 export interface CartSettings {
   readonly cartId: string;
@@ -185,6 +189,8 @@ export interface CartSettings {
   readonly pollIntervalMs: number;
   /** Whether the cart lowers a quantity to 0 at most: its type's capability when it was added, or what a probe found. */
   readonly clampsAtZero: boolean;
+  /** How deltas are delivered to it; null: in the strongest way that its type knows. */
+  readonly delivery: DeliveryWay | null;
 }
 
 /** One listing whose quantity was read between two looks at the orders that showed nothing new for it. */
@@ -193,6 +199,11 @@ export interface BaselineRow {
   readonly sku: string;
   /** What the cart showed; null where it does not track the item's stock. */
   readonly quantity: number | null;
+  /**
+   * The delivery whose line on this listing was in doubt and of which nothing can be under way any more: the quantity
+   * shows what became of it, so the baseline ends that line.
+   */
+  readonly settles?: string | undefined;
 }
 
 export type CartFact =

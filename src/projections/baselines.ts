@@ -48,7 +48,8 @@ export async function mapListings(
  * Makes listings equal to what was read, and supersedes all that was owed to them: the reading already shows how much of
  * it arrived. A listing with a line under way, or with one that ended after the reading began (the projector may be far
  * behind), is left alone, since nobody can say whether the reading saw that line; so is one that sold meanwhile, whose
- * echo stands before the baseline in the log and would be forgotten. The reader asks again for those.
+ * echo stands before the baseline in the log and would be forgotten. The reader asks again for those. A line in doubt that
+ * the reader vouches for (`settles`) ends here: whatever became of it is in the quantity.
  *
  * @returns the keys that were baselined
  */
@@ -71,12 +72,13 @@ export async function baselineListings(
   const done = await client.query<{ key: string }>({
     name: 'baseline-listings',
     text: `WITH rows AS (
-             SELECT l.cart_id, l.key, t.quantity
-               FROM unnest($2::text[], $3::bigint[]) AS t (key, quantity)
+             SELECT l.cart_id, l.key, t.quantity, t.settles
+               FROM unnest($2::text[], $3::bigint[], $8::uuid[]) AS t (key, quantity, settles)
                JOIN listings l ON l.cart_id = $1 AND l.key = t.key
               WHERE NOT EXISTS (SELECT FROM delivery_lines d
                                  WHERE d.cart_id = l.cart_id AND d.key = l.key
-                                   AND (d.state IN ('in-flight', 'in-doubt') OR d.ended_at > $6))
+                                   AND (d.state = 'in-flight' OR d.state = 'in-doubt' AND d.delivery_id IS DISTINCT FROM t.settles
+                                        OR d.ended_at > $6))
                 AND NOT EXISTS (SELECT FROM echoes e WHERE e.cart_id = l.cart_id AND e.key = l.key AND e.seen_by > $6)),
            superseded AS (
              UPDATE web_stack w
@@ -88,7 +90,7 @@ export async function baselineListings(
              UPDATE delivery_lines d
                 SET state = 'done', outcome = 'superseded', ended_at = date_trunc('milliseconds', clock_timestamp())
                FROM rows r
-              WHERE d.cart_id = r.cart_id AND d.key = r.key AND d.state = 'quarantined')
+              WHERE d.cart_id = r.cart_id AND d.key = r.key AND d.state IN ('quarantined', 'in-doubt'))
            UPDATE listings l
               SET expected = coalesce(r.quantity, 0), target = NULL, generation = $4,
                   baseline_kind = $5, baseline_at = $6, baseline_mark = $7, unlisted = NULL,
@@ -104,9 +106,26 @@ export async function baselineListings(
       baseline.kind,
       baseline.at,
       baseline.mark,
+      baseline.rows.map((r) => r.settles ?? null),
     ],
   });
+  await closeSettledDeliveries(
+    client,
+    baseline.rows.flatMap((r) => r.settles ?? []),
+  );
   return done.rows.map((r) => r.key);
+}
+
+/** A delivery is open exactly as long as a line of it is. */
+async function closeSettledDeliveries(client: PoolClient, deliveryIds: readonly string[]): Promise<void> {
+  if (deliveryIds.length === 0) return;
+  await client.query({
+    name: 'close-settled-deliveries',
+    text: `UPDATE deliveries d SET state = 'closed', closed_at = clock_timestamp()
+            WHERE d.id = ANY ($1::uuid[]) AND d.state <> 'closed'
+              AND NOT EXISTS (SELECT FROM delivery_lines l WHERE l.delivery_id = d.id AND l.state IN ('in-flight', 'in-doubt'))`,
+    values: [[...new Set(deliveryIds)]],
+  });
 }
 
 /**

@@ -73,6 +73,11 @@ function cartSuite(backend: 'postgres' | 'redis'): void {
       expect((await hub.call('POST', `/v1/carts/${id}/test`)).status).toBe(200);
     }
     expect((await hub.call('PATCH', `/v1/carts/${setiId}`, { orderLocation: 'elsewhere' })).status).toBe(400);
+    const keys = await hub.call('PATCH', `/v1/carts/${setiId}`, { delivery: 'idempotency-key' });
+    expect([keys.status, keys.body.fields[0].field]).toEqual([400, 'delivery']);
+    expect(keys.body.detail).toContain('settlement, set-only');
+    expect((await hub.call('PATCH', `/v1/carts/${setiId}`, { delivery: 'set-only' })).body.delivery).toBe('set-only');
+    expect((await hub.call('PATCH', `/v1/carts/${setiId}`, { delivery: null })).body.delivery).toBe(null);
     expect((await hub.call('PATCH', `/v1/carts/${setiId}`, { name: 'Other' }, { 'If-Match': '"999"' })).status).toBe(
       409,
     );

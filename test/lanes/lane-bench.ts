@@ -37,11 +37,18 @@ export interface LaneBench {
   light(cartId: string): Promise<string>;
 }
 
+type Settings = NonNullable<Parameters<Harness['connect']>[2]>;
+
 const skusMax = 40;
 const fasterThanAnyShop = { requestTimeoutMs: 600, quietTimeMs: 300 };
 
 /** After every test the shops' faults are off, the lanes open, everything quiet, and what must always hold is asked. */
-export function laneBench(backendOf: () => LaneBackend, settings: Parameters<Harness['connect']>[2] = {}): LaneBench {
+export function laneBench(
+  backendOf: () => LaneBackend,
+  settings: Settings = {},
+  /** What one of the two shops differs in. */
+  own: { readonly a?: Settings; readonly b?: Settings } = {},
+): LaneBench {
   let hub: Harness;
   let a: Shop;
   let b: Shop;
@@ -53,8 +60,8 @@ export function laneBench(backendOf: () => LaneBackend, settings: Parameters<Har
     const items = skus.map((key) => ({ key, title: `Item ${key}`, quantity: 10 }));
     [a, b] = await Promise.all([startShop('seti', { items }), startShop('webhook', { items })]);
     await hub.stockUp(Object.fromEntries(skus.map((sku) => [sku, 10])));
-    await hub.connect('a', a, { ...fasterThanAnyShop, ...settings });
-    await hub.connect('b', b, { ...fasterThanAnyShop, ...settings });
+    await hub.connect('a', a, { ...fasterThanAnyShop, ...settings, ...own.a });
+    await hub.connect('b', b, { ...fasterThanAnyShop, ...settings, ...own.b });
     await hub.quiet();
   });
   afterAll(async () => {

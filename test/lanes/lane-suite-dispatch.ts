@@ -163,6 +163,7 @@ export function dispatchSuite(backendOf: () => LaneBackend): void {
       const terms = {
         keyed: false,
         needsQ0: true,
+        readsFirst: false,
         serial: true,
         requestTimeoutMs: 600,
         settleTimeoutMs: 600,

@@ -159,6 +159,7 @@ export function settlementSuite(backendOf: () => LaneBackend): void {
       const terms = {
         keyed: false,
         needsQ0: true,
+        readsFirst: false,
         serial: true,
         requestTimeoutMs: 600,
         settleTimeoutMs: 600,

@@ -5,6 +5,7 @@ import { operationsSuite } from './lane-suite-operations.js';
 import { orderSuite } from './lane-suite-orders.js';
 import { outageSuite } from './lane-suite-outages.js';
 import { refusalSuite } from './lane-suite-refusals.js';
+import { deliveryWaySuite } from './lane-suite-delivery-ways.js';
 import { settlementSuite } from './lane-suite-settlement.js';
 
 /** What every queue backend has to pass: from a movement to what the shop shows, whatever happens on the way. */
@@ -14,6 +15,7 @@ export function laneSuites(name: string, backendOf: () => LaneBackend): void {
     refusalSuite(backendOf);
     outageSuite(backendOf);
     settlementSuite(backendOf);
+    deliveryWaySuite(backendOf);
     orderSuite(backendOf);
     operationsSuite(backendOf);
   });

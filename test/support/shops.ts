@@ -58,6 +58,7 @@ export interface ShopFaults {
   readonly clampAtZero?: boolean;
   readonly okButNotFound?: boolean;
   readonly updateSets?: boolean;
+  readonly forgetKeys?: boolean;
 }
 
 export interface ShopOptions {

@@ -1,3 +1,5 @@
+import type { DeliveryWay } from '../../events/facts.js';
+
 /**
  * What the worker may ask of a cart, whichever protocol the cart speaks.
  *
@@ -33,9 +35,11 @@ export interface CallContext {
 /** What a cart type can do. The worker takes the strongest way of delivering that it finds here. */
 export interface Capabilities {
   /** The way a delta takes effect once: see ARCHITECTURE.md, "Delivering a delta once in effect". */
-  readonly delivery: 'idempotency-key' | 'compare-and-set' | 'settlement' | 'set-only';
+  readonly delivery: DeliveryWay;
   /** Most lines in one delivery; 1 where the cart takes one SKU a call. */
   readonly linesPerDeliveryMax: number;
+  /** Most absolute quantities in one call; 0 where the cart cannot be set. */
+  readonly rowsPerSetMax: number;
   /** Most calls under way at once; 1 makes the cart a serial one. */
   readonly parallelCallsMax: number;
   /** How long the cart remembers an idempotency key, in ms; null where it has none. */
@@ -53,7 +57,6 @@ export interface Capabilities {
   /** Whether the cart puts pieces back by itself when an order is cancelled. */
   readonly restocksOnCancel: boolean;
   readonly canRead: boolean;
-  readonly canSet: boolean;
 }
 
 /** A field a person fills in when a cart of this type is created. */
@@ -70,6 +73,8 @@ export interface DeltaLine {
   readonly key: string;
   /** Whole units, never 0. */
   readonly delta: number;
+  /** Compare-and-set: what the listing must show for the delta to be applied. Left out where the cart does not compare. */
+  readonly from?: number | undefined;
 }
 
 /**
@@ -134,7 +139,10 @@ export interface Connector {
   readonly type: string;
   readonly label: string;
   readonly fields: readonly CartTypeField[];
+  /** What a cart of this type can do at best. */
   readonly capabilities: Capabilities;
+  /** The ways of delivering that a cart of this type may be set to, the strongest first: `capabilities.delivery` is it. */
+  readonly deliveryWays: readonly DeliveryWay[];
 
   /** Version, login and one read. Throws a CartError that names what to mend. */
   testConnection(cart: CartConnection, call: CallContext): Promise<ConnectionReport>;

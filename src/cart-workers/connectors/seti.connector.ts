@@ -52,6 +52,7 @@ export const setiConnector: Connector = {
   capabilities: {
     delivery: 'settlement',
     linesPerDeliveryMax: 1,
+    rowsPerSetMax: 100,
     parallelCallsMax: 1,
     keyLifeMs: null,
     quietTimeMs: 60_000,
@@ -61,8 +62,9 @@ export const setiConnector: Connector = {
     stockMovesAt: 'order',
     restocksOnCancel: false,
     canRead: true,
-    canSet: true,
   },
+  // Some scripts set on `invupdate`: those can only be told absolute quantities, by `qohreplace`.
+  deliveryWays: ['settlement', 'set-only'],
   testConnection,
   sendDeltas,
   setQuantities,

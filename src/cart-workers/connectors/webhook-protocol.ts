@@ -33,7 +33,7 @@ const lineAnswers = z.object({
   lines: z.array(
     z.object({
       key: z.string(),
-      status: z.enum(['applied', 'not-found', 'not-tracked', 'rejected']),
+      status: z.enum(['applied', 'stale', 'not-found', 'not-tracked', 'rejected']),
       quantity: wholeQuantity.nullish(),
       message: z.string().optional(),
     }),
@@ -153,8 +153,8 @@ export function parseLineAnswers(body: string, keys: readonly string[], secrets:
   for (const line of lines) {
     const response = answerText(line.message ?? line.status, secrets);
     const answer: LineAnswer =
-      line.status === 'applied'
-        ? { key: line.key, outcome: 'applied', quantity: line.quantity ?? null, response }
+      line.status === 'applied' || line.status === 'stale'
+        ? { key: line.key, outcome: line.status, quantity: line.quantity ?? null, response }
         : { key: line.key, outcome: line.status, response };
     const before = told.get(line.key);
     const contradicts = before !== undefined && JSON.stringify(before) !== JSON.stringify(answer);

@@ -46,6 +46,7 @@ export const webhookConnector: Connector = {
   capabilities: {
     delivery: 'idempotency-key',
     linesPerDeliveryMax: 100,
+    rowsPerSetMax: 100,
     parallelCallsMax: 4,
     keyLifeMs: 24 * 60 * 60_000,
     quietTimeMs: 60_000,
@@ -55,8 +56,8 @@ export const webhookConnector: Connector = {
     stockMovesAt: 'order',
     restocksOnCancel: true,
     canRead: true,
-    canSet: true,
   },
+  deliveryWays: ['idempotency-key', 'compare-and-set', 'set-only'],
   testConnection,
   sendDeltas,
   setQuantities,
@@ -88,7 +89,7 @@ async function sendDeltas(
   request: DeltaRequest,
   call: CallContext,
 ): Promise<readonly LineAnswer[]> {
-  const lines = request.lines.map(({ key, delta }) => ({ key, delta }));
+  const lines = request.lines.map(({ key, delta, from }) => ({ key, delta, from }));
   const answer = await post(cart, call, 'stock.adjust', { lines }, request);
   return parseLineAnswers(
     answer,

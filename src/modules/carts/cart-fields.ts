@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { deliveryWays, type DeliveryWay } from '../../events/facts.js';
 import { connectorFor } from '../../cart-workers/connectors/index.js';
 import type { Connector } from '../../cart-workers/connectors/connector.js';
 import { cartId, location, name } from '../http/fields.js';
@@ -28,6 +29,22 @@ const timing = {
     .describe('How long after a request’s deadline the cart may still carry it out'),
   pollIntervalMs: z.int().min(500).max(86_400_000).describe('How often its orders are asked for'),
 };
+/** @throws Problem invalid-request where a cart of this type cannot be delivered to in that way */
+export function checkDelivery(connector: Connector, delivery: DeliveryWay | null | undefined): void {
+  if (delivery === undefined || delivery === null || connector.deliveryWays.includes(delivery)) return;
+  const ways = connector.deliveryWays.join(', ');
+  throw new Problem(
+    'invalid-request',
+    `A cart of the type "${connector.label}" cannot be delivered to by ${delivery}; it can by: ${ways}.`,
+    [{ field: 'delivery', detail: `must be one of ${ways}` }],
+  );
+}
+
+const delivery = z
+  .enum(deliveryWays)
+  .nullable()
+  .describe('How deltas reach it; null: in the strongest way that its type knows (GET /v1/cart-types)');
+
 const stock = {
   locations: z.array(location).min(1).max(100).describe('Whose stock the cart sells'),
   orderLocation: location.describe('Where its orders take their pieces; one of its locations'),
@@ -52,11 +69,12 @@ export const newCart = z.strictObject({
   orderLocation: stock.orderLocation.optional().describe('Left out: the first of its locations'),
   quietTimeMs: timing.quietTimeMs.optional().describe('Left out: what is usual for its type'),
   pollIntervalMs: timing.pollIntervalMs.default(5_000),
+  delivery: delivery.default(null),
 });
 
 /** Fields left out stay as they are. The type never changes: another type is another cart. */
 export const cartChange = z
-  .strictObject({ name, ...access, ...timing, ...stock })
+  .strictObject({ name, ...access, ...timing, ...stock, delivery })
   .partial()
   .refine((body) => Object.keys(body).length > 0, 'name at least one field to change');
 

@@ -15,7 +15,13 @@ export class CartTypesController {
   @Get()
   @ApiOperation({ summary: 'What kinds of cart there are: the fields each needs and what it can do' })
   list() {
-    const data = cartTypes().map(({ type, label, fields, capabilities }) => ({ type, label, fields, capabilities }));
+    const data = cartTypes().map(({ type, label, fields, capabilities, deliveryWays }) => ({
+      type,
+      label,
+      fields,
+      capabilities,
+      deliveryWays,
+    }));
     return { data, nextCursor: null };
   }
 

@@ -14,7 +14,7 @@ import { idempotencyHeader } from '../http/open-api.js';
 import { pageFields } from '../http/paging.js';
 import { Problem } from '../http/problem.js';
 import { ENCRYPTION_KEY } from '../tokens.js';
-import { cartChange, checkFields, connectorOf, idFromName, newCart } from './cart-fields.js';
+import { cartChange, checkDelivery, checkFields, connectorOf, idFromName, newCart } from './cart-fields.js';
 import { CartReads } from './cart-reads.js';
 
 const onOff = z.strictObject({ on: z.boolean() });
@@ -39,6 +39,7 @@ export class CartsController {
   async add(@Body({ schema: newCart }) body: z.infer<typeof newCart>, @Asks() asking: Asking) {
     const connector = connectorOf(body.type);
     checkFields(connector, body);
+    checkDelivery(connector, body.delivery);
     const { id: wished, secret, type, ...settings } = body;
     const id = wished ?? idFromName(body.name);
     const orderLocation = body.orderLocation ?? body.locations[0]!;
@@ -84,6 +85,7 @@ export class CartsController {
   ) {
     const before = await this.shown(id);
     const { secret, ...settings } = body;
+    checkDelivery(connectorOf(before.type), settings.delivery);
     checkOrderLocation(settings.locations ?? before.locations, settings.orderLocation ?? before.orderLocation);
     const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
     if (Object.keys(given).length > 0) {
