@@ -197,6 +197,29 @@ CREATE TABLE "imports" (
 	CONSTRAINT "imports_end" CHECK ((state in ('done','refused','cancelled')) = (ended_at is not null))
 );
 --> statement-breakpoint
+CREATE TABLE "item_tags" (
+	"tag" text COLLATE "C" NOT NULL,
+	"sku" text COLLATE "C" NOT NULL,
+	CONSTRAINT "item_tags_tag_sku_pk" PRIMARY KEY("tag","sku")
+);
+--> statement-breakpoint
+CREATE TABLE "item_words" (
+	"word" text COLLATE "C" NOT NULL,
+	"sku" text COLLATE "C" NOT NULL,
+	CONSTRAINT "item_words_word_sku_pk" PRIMARY KEY("word","sku")
+);
+--> statement-breakpoint
+CREATE TABLE "items" (
+	"sku" text COLLATE "C" PRIMARY KEY NOT NULL,
+	"title" text NOT NULL,
+	"barcode" text COLLATE "C",
+	"tags" text[] NOT NULL,
+	"active" boolean NOT NULL,
+	"folded_sku" text COLLATE "C" NOT NULL,
+	"words" text[] NOT NULL,
+	"version" bigint NOT NULL
+);
+--> statement-breakpoint
 CREATE TABLE "echoes" (
 	"id" bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (sequence name "echoes_id_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
 	"cart_id" text COLLATE "C" NOT NULL,
@@ -266,14 +289,6 @@ CREATE TABLE "carts" (
 	"switch_version" bigint DEFAULT 0 NOT NULL
 );
 --> statement-breakpoint
-CREATE TABLE "items" (
-	"sku" text COLLATE "C" PRIMARY KEY NOT NULL,
-	"title" text NOT NULL,
-	"barcode" text,
-	"active" boolean NOT NULL,
-	"version" bigint NOT NULL
-);
---> statement-breakpoint
 CREATE TABLE "locations" (
 	"location" text COLLATE "C" PRIMARY KEY NOT NULL,
 	"name" text NOT NULL
@@ -335,6 +350,10 @@ CREATE INDEX "import_rows_refused" ON "import_rows" USING btree ("import_id","ro
 CREATE UNIQUE INDEX "imports_key" ON "imports" USING btree ("client","idempotency_key");--> statement-breakpoint
 CREATE INDEX "imports_created_at" ON "imports" USING btree ("created_at","id");--> statement-breakpoint
 CREATE INDEX "imports_under_way" ON "imports" USING btree ("id") WHERE state in ('receiving', 'validating', 'applying');--> statement-breakpoint
+CREATE INDEX "items_folded_sku" ON "items" USING btree ("folded_sku","sku");--> statement-breakpoint
+CREATE INDEX "items_barcode" ON "items" USING btree (lower("barcode"),"sku") WHERE barcode is not null;--> statement-breakpoint
+CREATE INDEX "items_active" ON "items" USING btree ("sku") WHERE active;--> statement-breakpoint
+CREATE INDEX "items_inactive" ON "items" USING btree ("sku") WHERE not active;--> statement-breakpoint
 CREATE INDEX "echoes_listing" ON "echoes" USING btree ("cart_id","key","seen_by");--> statement-breakpoint
 CREATE INDEX "listings_sku" ON "listings" USING btree ("sku");--> statement-breakpoint
 CREATE INDEX "web_stack_waiting" ON "web_stack" USING btree ("cart_id","key","id") WHERE state in ('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held');--> statement-breakpoint

@@ -1,13 +1,16 @@
 import type { Command } from 'commander';
 import type { ItemReads } from '../modules/inventory/item-reads.js';
 import type { LedgerReads } from '../modules/inventory/ledger-reads.js';
+import type { SharedBarcodes } from '../modules/inventory/shared-barcodes.js';
 import { formatDelta, formatNumber, formatTime, parseTime } from './format.js';
-import { changes, choice, examples, moreHint, pageQuery, pages, segment, type PageOptions } from './options.js';
-import { action, change, type ChangeOptions, type Runtime, type Session } from './session.js';
-import { showFacts, type Accepted, type Item } from './stock.js';
+import { addItemChanges } from './item-changes.js';
+import { choice, examples, moreHint, pageQuery, pages, segment, type PageOptions } from './options.js';
+import { action, type Runtime, type Session } from './session.js';
+import type { Item } from './stock.js';
 import { factLines } from './table.js';
 
 type ItemPage = Awaited<ReturnType<ItemReads['list']>>;
+type SharedPage = Awaited<ReturnType<SharedBarcodes['shared']>>;
 type LedgerPage = Awaited<ReturnType<LedgerReads['movements']>>;
 type AsOf = Awaited<ReturnType<LedgerReads['onHandAt']>>;
 
@@ -88,7 +91,8 @@ function showItem({ terminal }: Session, item: Item): void {
     ...factLines([
       ['SKU', item.sku],
       ['Title', item.title],
-      ...(item.barcode === null ? [] : ([['Barcode', item.barcode]] as const)),
+      ...(item.barcode === null ? [] : ([['Barcode', barcodeText(item)]] as const)),
+      ...(item.tags.length === 0 ? [] : ([['Tags', item.tags.join(' ')]] as const)),
       ...(item.active ? [] : ([['State', 'inactive']] as const)),
       ['On hand', formatNumber(item.onHand)],
       ['Open orders', formatNumber(item.open)],
@@ -120,6 +124,9 @@ function showItem({ terminal }: Session, item: Item): void {
   );
 }
 
+const barcodeText = ({ barcode, sharesBarcodeWith }: Item) =>
+  sharesBarcodeWith.length === 0 ? barcode : `${barcode}, which ${sharesBarcodeWith.join(', ')} has, too`;
+
 export const number = (value: number | null) => (value === null ? null : formatNumber(value));
 
 function showLedger(session: Session, page: LedgerPage): void {
@@ -149,50 +156,77 @@ function whyOf({ reason, reference, ...row }: LedgerPage['data'][number]): strin
   return parts.length === 0 ? null : parts.join('; ');
 }
 
+interface ListOptions extends PageOptions {
+  readonly prefix?: string;
+  readonly barcode?: string;
+  readonly tag?: string;
+  readonly active: string;
+}
+
 function addItems(program: Command, runtime: Runtime): void {
-  const items = program.command('items').description('Items: list, search by the beginning of the SKU, create');
-  examples(items, 'items list --prefix MUG', 'items create MUG "Mug, blue"');
+  const items = program.command('items').description('Items: list, search, create, change, shared barcodes');
+  examples(items, 'items search "blue mug"', 'items list --tag sale', 'items create MUG "Mug, blue"');
+  const lists = (command: Command) =>
+    pages(command).addOption(
+      choice('--active <which>', 'inactive items are left out: yes, no, all', ['yes', 'no', 'all'], 'yes'),
+    );
   examples(
-    pages(
+    lists(
       items
         .command('list')
         .description('Items by SKU, with what is on hand in total')
-        .option('--prefix <text>', 'only SKUs that begin so'),
+        .option('--prefix <text>', 'only SKUs that begin so, letter by letter')
+        .option('--barcode <code>', 'only items with this barcode')
+        .option('--tag <tag>', 'only items with this tag'),
     ),
     'items list --prefix MUG',
+    'items list --tag sale --active all',
   ).action(
-    action<PageOptions & { prefix?: string }>(runtime, async (session, options) => {
-      const answer = await session.hub.get<ItemPage>('/v1/items', { prefix: options.prefix, ...pageQuery(options) });
-      session.answer(answer, (page) => showItems(session, page));
+    action<ListOptions>(runtime, async (session, { prefix, barcode, tag, active, ...options }) => {
+      const query = { prefix, barcode, tag, active, ...pageQuery(options) };
+      session.answer(await session.hub.get<ItemPage>('/v1/items', query), (page) => showItems(session, page));
     }),
   );
   examples(
-    pages(items.command('search').description('The same as list --prefix').argument('<prefix>')),
-    'items search MUG',
-  ).action(
-    action<PageOptions, [string]>(runtime, async (session, options, prefix) => {
-      const answer = await session.hub.get<ItemPage>('/v1/items', { prefix, ...pageQuery(options) });
-      session.answer(answer, (page) => showItems(session, page));
-    }),
-  );
-  examples(
-    changes(
+    lists(
       items
-        .command('create')
-        .description('Create an item')
-        .argument('<sku>')
-        .argument('<title>')
-        .option('--barcode <code>', 'its barcode'),
+        .command('search')
+        .description('Items whose SKU, barcode or words of the title begin so; SKUs come first')
+        .argument('<text...>'),
     ),
-    'items create MUG "Mug, blue" --barcode 4006381333931',
+    'items search MUG',
+    'items search blue mu',
   ).action(
-    action<ChangeOptions & { barcode?: string }, [string, string]>(runtime, async (session, options, sku, title) => {
-      const body = { sku, title, ...(options.barcode !== undefined && { barcode: options.barcode }) };
-      const answer = await change<Accepted>(session, options, { method: 'POST', path: '/v1/items', body });
-      if (answer !== null) session.answer(answer, (accepted) => showFacts(session, accepted));
+    action<ListOptions, [string[]]>(runtime, async (session, { active, ...options }, words) => {
+      const query = { q: words.join(' '), active, ...pageQuery(options) };
+      session.answer(await session.hub.get<ItemPage>('/v1/items', query), (page) => showItems(session, page));
     }),
   );
+  examples(
+    pages(items.command('shared-barcodes').description('Items that share their barcode with another one')),
+    'items shared-barcodes',
+  ).action(
+    action<PageOptions>(runtime, async (session, options) => {
+      const answer = await session.hub.get<SharedPage>('/v1/items/shared-barcodes', pageQuery(options));
+      session.answer(answer, (page) => {
+        session.terminal.table(
+          [
+            { title: 'BARCODE', of: (row) => row.barcode },
+            { title: 'SKU', of: (row) => row.sku },
+            { title: 'TITLE', of: (row) => titleOf(row) },
+          ],
+          page.data,
+          'No barcode is shared.',
+        );
+        moreHint(session, page.nextCursor);
+      });
+    }),
+  );
+  addItemChanges(items, runtime);
 }
+
+const titleOf = ({ title, active }: { readonly title: string; readonly active: boolean }) =>
+  active ? title : `${title} (inactive)`;
 
 function showItems(session: Session, page: ItemPage): void {
   session.terminal.table(
@@ -200,7 +234,8 @@ function showItems(session: Session, page: ItemPage): void {
       { title: 'SKU', of: (row) => row.sku },
       { title: 'ON HAND', of: (row) => formatNumber(row.onHand), right: true },
       { title: 'OPEN', of: (row) => formatNumber(row.open), right: true },
-      { title: 'TITLE', of: (row) => (row.active ? row.title : `${row.title} (inactive)`) },
+      { title: 'TITLE', of: (row) => titleOf(row) },
+      { title: 'TAGS', of: (row) => row.tags.join(' ') },
     ],
     page.data,
     'No item.',

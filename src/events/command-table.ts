@@ -17,11 +17,13 @@ import {
 } from './cart.js';
 import {
   addLocationHandler,
+  changeItemHandler,
   createItemHandler,
   evolveItem,
   evolveLocation,
   initialItem,
   initialLocation,
+  saveItemHandler,
 } from './item.js';
 import { evolveOrder, finishOrderHandler, importOrderHandler, initialOrder } from './order.js';
 import { countHandler, evolveStock, initialStock, stockHandler } from './stock-item.js';
@@ -43,6 +45,8 @@ export const commandTable: CommandTable = {
   ShipOrder: finishOrderHandler,
   CloseOrder: finishOrderHandler,
   CreateItem: createItemHandler,
+  ChangeItem: changeItemHandler,
+  SaveItem: saveItemHandler,
   AddLocation: addLocationHandler,
   AddCart: addCartHandler,
   ChangeCart: changeCartHandler,

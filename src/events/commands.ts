@@ -14,6 +14,20 @@ interface StockCommand {
   readonly source?: Source | undefined;
 }
 
+interface ItemFields {
+  /** null: it has none any more. */
+  readonly barcode?: string | null | undefined;
+  readonly tags?: readonly string[] | undefined;
+  /** Default when created: true. */
+  readonly active?: boolean | undefined;
+}
+
+/** On top of what the item has, or of `tags` where given. */
+interface TagChanges {
+  readonly addTags?: readonly string[] | undefined;
+  readonly removeTags?: readonly string[] | undefined;
+}
+
 export type Command =
   | (StockCommand & { readonly type: 'ReceiveStock' | 'SellStock'; readonly quantity: number })
   | (StockCommand & { readonly type: 'ReturnStock'; readonly quantity: number; readonly resellable: boolean })
@@ -71,7 +85,12 @@ export type Command =
       readonly lines?: readonly { readonly line: string; readonly quantity: number }[] | undefined;
       readonly occurredAt?: string | undefined;
     }
-  | { readonly type: 'CreateItem'; readonly sku: string; readonly title: string; readonly barcode?: string | undefined }
+  | ({ readonly type: 'CreateItem'; readonly sku: string; readonly title: string } & ItemFields)
+  /** Fields left out stay as they are. */
+  | ({ readonly type: 'ChangeItem'; readonly sku: string; readonly title?: string | undefined } & ItemFields &
+      TagChanges)
+  /** Creates the item, or changes it where there is one: what a row of a file asks for. A new item needs a title. */
+  | ({ readonly type: 'SaveItem'; readonly sku: string; readonly title?: string | undefined } & ItemFields)
   | { readonly type: 'AddLocation'; readonly location: string; readonly name: string }
   /** `connector` becomes the `type` of the cart's settings, a name that the command needs for itself. */
   | ({ readonly type: 'AddCart'; readonly connector: string } & Omit<CartSettings, 'type' | 'delivery'> &

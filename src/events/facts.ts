@@ -153,12 +153,17 @@ export type OrderFact =
       };
     };
 
+/** Both tell the whole item. */
 export type ItemFact = {
   readonly type: 'ItemCreated' | 'ItemChanged';
   readonly data: {
     readonly sku: string;
     readonly title: string;
+    /** As printed on the item; several items may share one, as in real shops. */
     readonly barcode: string | null;
+    /** Sorted, each once, in small letters. */
+    readonly tags: readonly string[];
+    /** Inactive is out of sight, not out of stock: movements and orders go on as before. */
     readonly active: boolean;
   };
 };

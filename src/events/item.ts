@@ -1,13 +1,14 @@
 /** Items and locations: they are created once and never vanish, so others may check that they exist without a lock. */
 import type { Command } from './commands.js';
 import { accept, refuse } from './decision.js';
-import type { Handler } from './decision.js';
+import type { Decision, DecisionContext, Handler, Refused } from './decision.js';
 import type { Fact } from './facts.js';
 import { inTransit, itemStream, locationStream } from './streams.js';
 
 export interface ItemState {
   readonly title: string;
   readonly barcode: string | null;
+  readonly tags: readonly string[];
   readonly active: boolean;
 }
 
@@ -20,23 +21,92 @@ export const initialLocation: LocationState | null = null;
 
 export function evolveItem(state: ItemState | null, fact: Fact): ItemState | null {
   if (fact.type !== 'ItemCreated' && fact.type !== 'ItemChanged') return state;
-  const { title, barcode, active } = fact.data;
-  return { title, barcode, active };
+  const { title, barcode, tags, active } = fact.data;
+  return { title, barcode, tags, active };
 }
 
 export function evolveLocation(state: LocationState | null, fact: Fact): LocationState | null {
   return fact.type === 'LocationAdded' ? { name: fact.data.name } : state;
 }
 
-export const createItemHandler: Handler<Extract<Command, { type: 'CreateItem' }>> = {
+/** Enough for every way of grouping items that a shop has; rules look through all of them. */
+export const tagsMax = 50;
+
+type Of<T extends Command['type']> = Extract<Command, { type: T }>;
+
+export const createItemHandler: Handler<Of<'CreateItem'>> = {
   streams: (c) => [itemStream(c.sku)],
-  decide: ({ sku, title, barcode }, context) => {
-    const stream = itemStream(sku);
-    if (context.exists(stream)) return refuse('already-exists', `There is an item with the SKU ${sku} already.`, 'sku');
-    const data = { sku, title, barcode: barcode ?? null, active: true };
-    return accept([{ stream, fact: { type: 'ItemCreated', data }, occurredAt: null }]);
+  decide: (command, context) => {
+    if (itemState(command.sku, context) === null) return create(command.title, command);
+    return refuse('already-exists', `There is an item with the SKU ${command.sku} already.`, 'sku');
   },
 };
+
+export const changeItemHandler: Handler<Of<'ChangeItem'>> = {
+  streams: (c) => [itemStream(c.sku)],
+  decide: (command, context) => {
+    const item = itemState(command.sku, context);
+    if (item !== null) return change(item, command);
+    return refuse('unknown-item', `There is no item with the SKU ${command.sku}; create it first.`, 'sku');
+  },
+};
+
+export const saveItemHandler: Handler<Of<'SaveItem'>> = {
+  streams: (c) => [itemStream(c.sku)],
+  decide: (command, context) => {
+    const item = itemState(command.sku, context);
+    if (item !== null) return change(item, command);
+    if (command.title !== undefined) return create(command.title, command);
+    return refuse(
+      'unknown-item',
+      `There is no item with the SKU ${command.sku}, and a new one needs a title.`,
+      'title',
+    );
+  },
+};
+
+function create(title: string, { sku, barcode, tags, active }: Of<'CreateItem'> | Of<'SaveItem'>): Decision {
+  const item: ItemState = { title, barcode: barcode ?? null, tags: tagList(tags ?? []), active: active ?? true };
+  const refused = refuseTags(item.tags);
+  if (refused) return refused;
+  const fact: Fact = { type: 'ItemCreated', data: { sku, ...item } };
+  return accept([{ stream: itemStream(sku), fact, occurredAt: null }]);
+}
+
+function change(before: ItemState, command: Of<'ChangeItem'> | Of<'SaveItem'>): Decision {
+  const { sku, title, barcode, tags, active } = command;
+  const { addTags = [], removeTags = [] } = command.type === 'ChangeItem' ? command : {};
+  const removed = new Set(tagList(removeTags));
+  const after: ItemState = {
+    title: title ?? before.title,
+    barcode: barcode === undefined ? before.barcode : barcode,
+    tags: tagList([...(tags ?? before.tags), ...addTags]).filter((tag) => !removed.has(tag)),
+    active: active ?? before.active,
+  };
+  const refused = refuseTags(after.tags);
+  if (refused) return refused;
+  if (isSameItem(before, after)) return accept([], 'Nothing to do: the item is like this already.');
+  const fact: Fact = { type: 'ItemChanged', data: { sku, ...after } };
+  return accept([{ stream: itemStream(sku), fact, occurredAt: null }]);
+}
+
+/** One spelling for every list of tags, so that two lists compare as text. */
+export const tagList = (tags: readonly string[]): string[] =>
+  [...new Set(tags.map((tag) => tag.toLowerCase()))].sort((a, b) => (a < b ? -1 : 1));
+
+function refuseTags(tags: readonly string[]): Refused | undefined {
+  if (tags.length <= tagsMax) return undefined;
+  return refuse('not-allowed-now', `An item has at most ${tagsMax} tags; this would make ${tags.length}.`, 'tags');
+}
+
+const isSameItem = (a: ItemState, b: ItemState) =>
+  a.title === b.title &&
+  a.barcode === b.barcode &&
+  a.active === b.active &&
+  a.tags.length === b.tags.length &&
+  a.tags.every((tag, at) => tag === b.tags[at]);
+
+const itemState = (sku: string, context: DecisionContext) => context.stateOf(itemStream(sku)) as ItemState | null;
 
 export const addLocationHandler: Handler<Extract<Command, { type: 'AddLocation' }>> = {
   streams: (c) => [locationStream(c.location)],

@@ -36,15 +36,7 @@ export const quantityOnHand = pgTable(
   (t) => [primaryKey({ columns: [t.sku, t.location] })],
 );
 
-/** Items, locations, carts and the system switch as the projector has reached them. Written by settings.ts only. */
-export const items = pgTable('items', {
-  sku: code().primaryKey(),
-  title: text().notNull(),
-  barcode: text(),
-  active: boolean().notNull(),
-  version: bigint({ mode: 'bigint' }).notNull(),
-});
-
+/** Locations, carts and the system switch as the projector has reached them. Written by settings.ts only. */
 export const locations = pgTable('locations', {
   location: code().primaryKey(),
   name: text().notNull(),

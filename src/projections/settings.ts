@@ -1,6 +1,7 @@
 import type { PoolClient } from 'pg';
 import type { RecordedFact } from '../events/event-reader.js';
 import type { Fact } from '../events/facts.js';
+import { describeItems } from './items.js';
 
 /** Facts that only describe (items, locations, orders): they change no listing, so a whole batch of them goes at once. */
 export async function describe(client: PoolClient, facts: readonly RecordedFact[]): Promise<void> {
@@ -45,22 +46,6 @@ export async function applyCartSetting(client: PoolClient, recorded: RecordedFac
     default:
       throw new Error(`${fact.type} is not a cart setting`);
   }
-}
-
-async function describeItems(client: PoolClient, facts: readonly RecordedFact[]): Promise<void> {
-  const latest = latestBy(facts, 'ItemCreated', 'ItemChanged');
-  if (latest.length === 0) return;
-  await client.query({
-    name: 'describe-items',
-    text: `INSERT INTO items AS i (sku, title, barcode, active, version)
-           SELECT r.sku, r.title, r.barcode, r.active, r.version
-             FROM jsonb_to_recordset($1::jsonb) AS r (sku text, title text, barcode text, active boolean, version bigint)
-            ORDER BY r.sku COLLATE "C"
-           ON CONFLICT (sku) DO UPDATE
-              SET title = excluded.title, barcode = excluded.barcode, active = excluded.active, version = excluded.version
-            WHERE i.version < excluded.version`,
-    values: [JSON.stringify(latest)],
-  });
 }
 
 async function describeLocations(client: PoolClient, facts: readonly RecordedFact[]): Promise<void> {

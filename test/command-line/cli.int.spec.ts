@@ -66,6 +66,24 @@ describe('stock', () => {
     expect((await onhand('item', 'as-of', 'MUG', '--at', '2020-01-01', '--by', 'business')).out).toContain('0 on hand');
   });
 
+  it('an item is changed by what is named, and a dry run shows it beforehand', async () => {
+    await onhand('items', 'create', 'BOWL', 'Bowl', '--tag', 'new');
+    const dry = await onhand('items', 'change', 'BOWL', '--tag', '+sale', '--tag', '-new', '--inactive', '--dry-run');
+    expect(dry.out).toContain('Tags: new → sale\nState: active → inactive\n');
+    expect((await onhand('item', 'BOWL')).out).toMatch(/Tags +new\n/);
+    expect((await onhand('items', 'change', 'BOWL')).code).toBe(2);
+    expect((await onhand('items', 'change', 'BOWL', '--active', '--inactive')).code).toBe(2);
+    const edit = ['--tag', '+sale', '--tag', '-new', '--inactive', '--barcode', '77', '--if-version', '1'];
+    expect((await onhand('items', 'change', 'BOWL', ...edit)).out).toContain('ItemChanged');
+    expect(await onhand('items', 'change', 'BOWL', '--title', 'X', '--if-version', '1')).toMatchObject({ code: 1 });
+    expect((await onhand('item', 'BOWL')).out).toMatch(/Barcode +77\nTags +sale\nState +inactive\n/);
+    expect((await onhand('items', 'list', '--tag', 'sale')).out).toBe('No item.\n');
+    expect((await onhand('items', 'list', '--tag', 'sale', '--active', 'all')).out).toContain('Bowl (inactive)');
+    await onhand('items', 'create', 'BASIN', 'Basin', '--barcode', '77');
+    expect((await onhand('items', 'shared-barcodes')).out).toMatch(/77 +BASIN +Basin\n77 +BOWL/);
+    expect(await onhand('items', 'change', 'BASIN', '--inactive')).toMatchObject({ code: 0 });
+  });
+
   it('a transfer takes pieces away and brings them', async () => {
     await onhand('locations', 'add', 'shop', 'Shop');
     expect((await onhand('receive', 'MUG', '1')).err).toContain('Say where with --location: main, shop');

@@ -81,7 +81,7 @@ describe('reading the log', () => {
       await late.query('BEGIN');
       await late.query(
         `INSERT INTO events (generation, stream, version, type, data, occurred_at, recorded_at, causation_id)
-         VALUES (1, 'item:LATE', 1, 'ItemCreated', '{"sku": "LATE", "title": "", "barcode": null, "active": true}', now(), now(), 'late')`,
+         VALUES (1, 'item:LATE', 1, 'ItemCreated', '{"sku": "LATE", "title": "", "barcode": null, "tags": [], "active": true}', now(), now(), 'late')`,
       );
       await create('EARLY');
       naive = await readByPosition(naive);

@@ -119,12 +119,17 @@ describe('an import that was cut off', () => {
   });
 
   it('a row that meanwhile became impossible is refused by itself, and the rest goes to its end', async () => {
-    const id = await sent('kind=items&preview=true', 'sku,title\nA,One\nB,Two\n');
+    const id = await sent(
+      'kind=movements&preview=true',
+      'kind,sku,location,quantity,key\nreceived,MUG,main,1,k1\nreceived,MUG,main,1,k2\n',
+    );
     await workOn(hub.database).run(id, never);
-    await hub.call('POST', '/v1/items', { sku: 'A', title: 'Somebody was quicker' });
+    const quicker = { kind: 'received', sku: 'MUG', location: 'main', quantity: 5, idempotencyKey: 'k1' };
+    await hub.call('POST', '/v1/movements/batch', { movements: [quicker] });
     await hub.call('POST', `/v1/imports/${id}/apply`);
     expect(await workOn(hub.database).run(id, never)).toBe('done');
-    expect(await status(id)).toMatchObject({ rows: { applied: 1, refused: 1 }, problems: [{ row: 2, column: 'sku' }] });
+    expect(await status(id)).toMatchObject({ rows: { applied: 1, refused: 1 }, problems: [{ row: 2 }] });
+    expect(await onHand(hub, 'MUG')).toBe(6);
   });
 });
 

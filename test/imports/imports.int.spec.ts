@@ -50,9 +50,27 @@ describe('each kind of file', () => {
     );
     expect(done).toMatchObject({ state: 'done', rows: { applied: 1, unchanged: 2 } });
     expect((await hub.call('GET', '/v1/items/NEW-1')).body).toMatchObject({ title: 'Jug', barcode: '4006381333931' });
-    const other = await run(hub, 'kind=items', 'sku,title\nMUG,Another title\nX,One\nX,Two\n');
-    expect(other).toMatchObject({ state: 'refused', rows: { refused: 2 } });
-    expect(other.problems).toMatchObject([{ row: 2, column: 'sku' }, { row: 4 }]);
+    const other = await run(hub, 'kind=items', 'sku,title\nX,One\nX,Two\n');
+    expect(other).toMatchObject({ state: 'refused', rows: { refused: 1 }, problems: [{ row: 3 }] });
+  });
+
+  it('items are changed by the fields that a row has, and an unknown one without a title is refused', async () => {
+    const file = 'sku,title,tags,active\nJUG,Jug,"Kitchen, blue",\nMUG,,sale,no\n';
+    expect(await run(hub, 'kind=items', file)).toMatchObject({ state: 'done', rows: { applied: 2 } });
+    expect(await run(hub, 'kind=items', file)).toMatchObject({ state: 'done', rows: { applied: 0, unchanged: 2 } });
+    expect((await hub.call('GET', '/v1/items/JUG')).body).toMatchObject({ tags: ['blue', 'kitchen'], active: true });
+    expect((await hub.call('GET', '/v1/items/MUG')).body).toMatchObject({
+      title: 'MUG',
+      tags: ['sale'],
+      active: false,
+    });
+    const unknown = await run(hub, 'kind=items', 'sku,active\nMUG,yes\nNOBODY,yes\n');
+    expect(unknown).toMatchObject({ state: 'refused', problems: [{ row: 3, column: 'title' }] });
+    expect(await run(hub, 'kind=items', 'sku,active\nMUG,yes\n')).toMatchObject({
+      state: 'done',
+      rows: { applied: 1 },
+    });
+    expect((await hub.call('GET', '/v1/items/MUG')).body).toMatchObject({ active: true });
   });
 
   it('orders are told whole: rows of one number are one order', async () => {
@@ -210,7 +228,7 @@ describe('looking before', () => {
   it('there is a preview of every kind', async () => {
     const files = {
       'kind=movements': 'kind,sku,location,quantity\nsold,MUG,main,2\nsold,MUG,main,3\n',
-      'kind=items': 'sku,title\nPREVIEWED,Title\n',
+      'kind=items': 'sku,title,tags\nPREVIEWED,Title,\nCUP,,new\n',
       'kind=orders': 'number,sku,location,quantity\nPRE-1,MUG,main,2\n',
       'kind=mappings&cart=shop': 'key,sku\nK1,CUP\n',
     };
@@ -223,7 +241,16 @@ describe('looking before', () => {
     }
     expect(seen).toMatchObject([
       [[{ kind: 'sold', rows: 2, pieces: -5 }], [{ sku: 'MUG', rows: 2, before: 50, after: 45 }]],
-      [[{ kind: 'new', rows: 1 }], [{ sku: 'PREVIEWED' }]],
+      [
+        [
+          { kind: 'changed', rows: 1 },
+          { kind: 'new', rows: 1 },
+        ],
+        [
+          { sku: 'PREVIEWED', before: null, after: 'Title' },
+          { sku: 'CUP', before: 'CUP', after: 'CUP (tags new)' },
+        ],
+      ],
       [[{ kind: 'open', orders: 1, pieces: -2 }], [{ number: 'PRE-1', before: null, after: 'open' }]],
       [[{ kind: 'changed', rows: 1 }], [{ key: 'K1', before: 'MUG', after: 'CUP' }]],
     ]);

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { CartDirectory } from '../../cart-workers/cart-directory.js';
 import { readQuantities } from '../../cart-workers/read-cart.js';
 import type { Database } from '../../database.js';
-import { items } from '../../projections/projections.table.js';
+import { items } from '../../projections/items.table.js';
 import { Needs } from '../access/access.guard.js';
 import type { Asking } from '../http/asking.js';
 import { Asks } from '../http/asking.js';

@@ -1,18 +1,18 @@
 import { Module } from '@nestjs/common';
 import { ImportQueueModule } from '../imports/imports.module.js';
+import { InventoryModule } from '../inventory/inventory.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
 import { WebStackModule } from '../web-stack/web-stack.module.js';
 import { BoardQueues } from './board-queues.js';
-import { ItemSearch } from './item-search.js';
 import { LaneFeed } from './lane-feed.js';
 import { RoadController } from './road.controller.js';
 import { SearchController } from './search.controller.js';
 import { StreamController } from './stream.controller.js';
 
 @Module({
-  imports: [JobsModule, ImportQueueModule, WebStackModule],
+  imports: [JobsModule, ImportQueueModule, InventoryModule, WebStackModule],
   controllers: [RoadController, StreamController, SearchController],
-  providers: [BoardQueues, LaneFeed, ItemSearch],
+  providers: [BoardQueues, LaneFeed],
   exports: [BoardQueues],
 })
 export class DashboardModule {}

@@ -1,16 +1,11 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
-import { ItemSearch } from './item-search.js';
+import { searchText } from '../http/fields.js';
+import { ItemSearch } from '../inventory/item-search.js';
 
 const searchQuery = z.strictObject({
-  q: z
-    .string()
-    .trim()
-    .min(1, 'must not be empty')
-    .max(255)
-    .regex(/^\P{Cc}*$/u, 'must be printable text')
-    .describe('What a SKU or a title begins with, or a barcode'),
+  q: searchText.describe('What a SKU, a barcode or words of a title begin with'),
 });
 
 @ApiTags('Items')
@@ -20,8 +15,11 @@ export class SearchController {
   constructor(private readonly items: ItemSearch) {}
 
   @Get('search')
-  @ApiOperation({ summary: 'A dozen items whose SKU or title begins so, for a search box' })
+  @ApiOperation({ summary: 'A dozen items, the most likely first, for a search box; GET /v1/items?q= has all of them' })
   async search(@Query({ schema: searchQuery }) { q }: z.infer<typeof searchQuery>) {
-    return { data: await this.items.find(q), nextCursor: null };
+    const { data } = await this.items.find({ q, active: 'yes', limit: SHOWN_MAX });
+    return { data: data.map(({ sku, title, foundBy }) => ({ sku, title, foundBy })), nextCursor: null };
   }
 }
+
+const SHOWN_MAX = 12;

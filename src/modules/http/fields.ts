@@ -31,6 +31,20 @@ export const paperNumber = text(100)
   .regex(/^[^/]+$/, 'must not contain "/"')
   .describe('Number of an order or a transfer');
 export const title = text(500);
+export const barcode = text(100).describe('As printed on the item; several items may share one');
+/** A word without spaces: lists of tags are written with them in files and on the command line. */
+export const tag = z
+  .string()
+  .max(64, 'must have at most 64 characters')
+  .regex(/^[\p{L}\p{N}][\p{L}\p{N}._:/-]*$/u, 'must be letters, digits and . _ : / -, without spaces')
+  .transform((value) => value.toLowerCase());
+/** What somebody types to find something. */
+export const searchText = z
+  .string()
+  .trim()
+  .min(1, 'must not be empty')
+  .max(255)
+  .regex(/^\P{Cc}*$/u, 'must be printable text');
 export const name = text(200);
 export const reason = text(500);
 

@@ -30,7 +30,8 @@ export function pageOf<R, T>(
   return { data: shown.map(show), nextCursor: more ? encodeCursor(positionOf(last)) : null };
 }
 
-function encodeCursor(position: readonly (string | number)[]): string {
+/** Only for pages that end elsewhere than at their last row; others are cut by {@link pageOf}. */
+export function encodeCursor(position: readonly (string | number)[]): string {
   return Buffer.from(JSON.stringify(position)).toString('base64url');
 }
 

@@ -33,6 +33,13 @@ const mapped = `
     FROM imports f, import_rows r LEFT JOIN listings l ON l.cart_id = (SELECT cart_id FROM imports WHERE id = $1) AND l.key = r.fields->>'key'
    WHERE f.id = $1 AND r.import_id = f.id AND r.outcome IS NULL`;
 
+/** An item in one line: its title, and in brackets what else there is to say. */
+const itemText = (title: string, code: string, tags: string, active: string) => `
+  ${title} || coalesce(' (' || nullif(concat_ws('; ', 'barcode ' || ${code}, 'tags ' || nullif(array_to_string(${tags}, ' '), ''),
+                                                CASE WHEN NOT ${active} THEN 'inactive' END), '') || ')', '')`;
+const tagsAfter = `
+  CASE WHEN r.fields->'tags' IS NULL THEN i.tags ELSE ARRAY(SELECT jsonb_array_elements_text(r.fields->'tags')) END`;
+
 const queries: Readonly<Record<ImportKind, PreviewQueries>> = {
   movements: {
     totals: `SELECT r.fields->>'kind' AS kind, count(*)::integer AS rows, sum(${delta})::float8 AS pieces
@@ -49,8 +56,12 @@ const queries: Readonly<Record<ImportKind, PreviewQueries>> = {
     differences: `SELECT sku, location, 1 AS rows, before::float8, after::float8 FROM (${counted}) c WHERE before <> after ORDER BY row LIMIT $2`,
   },
   items: {
-    totals: `SELECT 'new' AS kind, count(*)::integer AS rows, NULL AS pieces FROM ${valid}`,
-    differences: `SELECT r.sku, NULL AS before, r.fields->>'title' AS after FROM ${valid} ORDER BY r.row LIMIT $2`,
+    totals: `SELECT CASE WHEN i.sku IS NULL THEN 'new' ELSE 'changed' END AS kind, count(*)::integer AS rows, NULL AS pieces
+               FROM import_rows r LEFT JOIN items i ON i.sku = r.sku WHERE r.import_id = $1 AND r.outcome IS NULL GROUP BY 1 ORDER BY 1`,
+    differences: `SELECT r.sku, CASE WHEN i.sku IS NOT NULL THEN ${itemText('i.title', 'i.barcode', 'i.tags', 'i.active')} END AS before,
+                         ${itemText(`coalesce(r.fields->>'title', i.title)`, `coalesce(r.fields->>'barcode', i.barcode)`, tagsAfter, `coalesce((r.fields->>'active')::boolean, i.active, true)`)} AS after
+                    FROM import_rows r LEFT JOIN items i ON i.sku = r.sku
+                   WHERE r.import_id = $1 AND r.outcome IS NULL ORDER BY r.row LIMIT $2`,
   },
   orders: {
     totals: `SELECT coalesce(r.fields->>'state', 'open') AS kind, count(*)::integer AS rows,

@@ -67,7 +67,7 @@ function commandOf(file: ImportedFile, group: readonly StagedRow[]): Command {
       return { type: 'CountStock', ...count, asOf: asOf ?? file.createdAt.toISOString() };
     }
     case 'items':
-      return { type: 'CreateItem', ...(fields as ItemRow) };
+      return { type: 'SaveItem', ...(fields as ItemRow) };
     case 'orders':
       return orderCommand(
         file,

@@ -4,7 +4,9 @@
  */
 import { z } from 'zod';
 import { refuseTime } from '../../events/decision.js';
+import { tagList, tagsMax } from '../../events/item.js';
 import {
+  barcode,
   countedQuantity,
   delta,
   itemKey,
@@ -15,6 +17,7 @@ import {
   reference,
   sku,
   source,
+  tag,
   time,
   title,
 } from '../http/fields.js';
@@ -28,7 +31,7 @@ export interface FieldProblem {
 export type RowFields = Record<string, unknown>;
 
 /** How a cell is read before its field's rules are asked. */
-type Cell = 'text' | 'whole' | 'yes-no' | 'reference';
+type Cell = 'text' | 'whole' | 'yes-no' | 'reference' | 'words';
 
 export interface RowKind {
   /** Columns a file may have, by the name of their field. */
@@ -66,7 +69,13 @@ const count = z.strictObject({
   includesOpenOrders: z.boolean().optional(),
   reason: reason.optional(),
 });
-const item = z.strictObject({ sku, title, barcode: z.string().min(1).max(100).optional() });
+const item = z.strictObject({
+  sku,
+  title: title.optional(),
+  barcode: barcode.optional(),
+  tags: z.array(tag).max(tagsMax).transform(tagList).optional(),
+  active: z.boolean().optional(),
+});
 const orderLine = z.strictObject({
   number: paperNumber,
   line: z.string().min(1).max(100).optional(),
@@ -120,8 +129,8 @@ export const rowKinds: Readonly<Record<ImportKind, RowKind>> = {
     identity: null,
   },
   items: {
-    columns: { sku: 'text', title: 'text', barcode: 'text' },
-    required: ['sku', 'title'],
+    columns: { sku: 'text', title: 'text', barcode: 'text', tags: 'words', active: 'yes-no' },
+    required: ['sku', ['title', 'barcode', 'tags', 'active']],
     schema: item,
     identity: 'sku',
   },
@@ -192,6 +201,8 @@ function readCell(type: Cell, cell: string): { value: unknown } | { wrong: strin
     case 'yes-no':
       if (/^(yes|true|1)$/i.test(cell)) return { value: true };
       return /^(no|false|0)$/i.test(cell) ? { value: false } : { wrong: `must be yes or no, not "${short(cell)}"` };
+    case 'words':
+      return { value: cell.split(/[\s,;]+/).filter((word) => word !== '') };
     case 'reference': {
       const [kind = '', number = '', ...line] = cell.split(':');
       if (reference.shape.kind.safeParse(kind).success && number !== '')

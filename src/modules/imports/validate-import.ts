@@ -64,15 +64,16 @@ const checks: readonly Check[] = [
     kinds: ['items'],
     outcome: 'unchanged',
     column: '',
-    detail: `'The item exists already, just like this'`,
+    detail: `'The item is like this already'`,
     where: `EXISTS (SELECT FROM stream_heads h WHERE h.stream = 'item:' || r.sku AND h.version > 0
-              AND h.state->>'title' = r.fields->>'title' AND h.state->>'barcode' IS NOT DISTINCT FROM r.fields->>'barcode')`,
+              AND h.state @> (r.fields - 'sku' - 'tags')
+              AND (r.fields->'tags' IS NULL OR h.state->'tags' = r.fields->'tags'))`,
   },
   {
     kinds: ['items'],
-    column: 'sku',
-    detail: `format('There is an item "%s" already, with another title or barcode; remove the row, or change the item itself', r.sku)`,
-    where: `EXISTS (SELECT FROM stream_heads h WHERE h.stream = 'item:' || r.sku AND h.version > 0)`,
+    column: 'title',
+    detail: `format('There is no item "%s", and a new one needs a title', r.sku)`,
+    where: `r.fields->>'title' IS NULL AND NOT EXISTS (SELECT FROM stream_heads h WHERE h.stream = 'item:' || r.sku AND h.version > 0)`,
   },
   {
     kinds: ['orders'],

@@ -1,40 +1,75 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, gt, gte, inArray, like, sql } from 'drizzle-orm';
+import { and, eq, gt, gte, inArray, lt, ne, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import type { Database } from '../../database.js';
 import { listings, waitStates, webStack } from '../../projections/listings.table.js';
-import { carts, items, quantityOnHand } from '../../projections/projections.table.js';
+import { items, itemTags } from '../../projections/items.table.js';
+import { carts, quantityOnHand } from '../../projections/projections.table.js';
+import { afterPrefix } from '../../projections/search-words.js';
 import { decodeCursor, pageOf } from '../http/paging.js';
 import { DATABASE } from '../tokens.js';
+import type { Activity } from './item-search.js';
 
 /** Items as the projector has reached them. */
 @Injectable()
 export class ItemReads {
   constructor(@Inject(DATABASE) private readonly database: Database) {}
 
-  async list(query: { prefix?: string | undefined; cursor?: string | undefined; limit: number }) {
+  async list(query: {
+    readonly prefix?: string | undefined;
+    readonly barcode?: string | undefined;
+    readonly tag?: string | undefined;
+    readonly active: Activity;
+    readonly cursor?: string | undefined;
+    readonly limit: number;
+  }) {
     const after = decodeCursor(query.cursor, z.tuple([z.string()]));
-    const rows = await this.database.orm
-      .select({ ...itemColumns, onHand: total(quantityOnHand.onHand), open: total(quantityOnHand.open) })
-      .from(items)
-      .leftJoin(quantityOnHand, eq(quantityOnHand.sku, items.sku))
+    const { prefix, barcode, tag } = query;
+    // By tag the page is a range of the tags' own index; otherwise a range of the items'.
+    const sku = tag === undefined ? items.sku : itemTags.sku;
+    const all = this.database.orm.select(itemColumns).from(items).$dynamic();
+    const rows = await (tag === undefined ? all : all.innerJoin(itemTags, eq(itemTags.sku, items.sku)))
       .where(
         and(
-          after === null ? undefined : gt(items.sku, after[0]),
-          query.prefix === undefined
+          tag === undefined ? undefined : eq(itemTags.tag, tag),
+          after === null ? undefined : gt(sku, after[0]),
+          prefix === undefined ? undefined : and(gte(items.sku, prefix), lt(items.sku, afterPrefix(prefix))),
+          barcode === undefined
             ? undefined
-            : and(gte(items.sku, query.prefix), like(items.sku, likePrefix(query.prefix))),
+            : sql`${items.barcode} is not null and lower(${items.barcode}) = lower(${barcode})`,
+          query.active === 'all' ? undefined : sql`${query.active === 'no' ? sql`not ` : sql``}${items.active}`,
         ),
       )
-      .groupBy(items.sku)
-      .orderBy(items.sku)
+      .orderBy(sku)
       .limit(query.limit + 1);
-    return pageOf(
+    const page = pageOf(
       rows,
       query.limit,
       (row) => [row.sku],
       (row) => row,
     );
+    return { ...page, data: await this.withOnHand(page.data) };
+  }
+
+  /** Of one page: totals are looked up once it is known which items are on it. */
+  async withOnHand<T extends { readonly sku: string }>(page: readonly T[]) {
+    if (page.length === 0) return [];
+    const totals = await this.database.orm
+      .select({ sku: quantityOnHand.sku, onHand: total(quantityOnHand.onHand), open: total(quantityOnHand.open) })
+      .from(quantityOnHand)
+      .where(
+        inArray(
+          quantityOnHand.sku,
+          page.map(({ sku }) => sku),
+        ),
+      )
+      .groupBy(quantityOnHand.sku);
+    const bySku = new Map(totals.map((row) => [row.sku, row]));
+    return page.map((row) => ({
+      ...row,
+      onHand: bySku.get(row.sku)?.onHand ?? 0,
+      open: bySku.get(row.sku)?.open ?? 0,
+    }));
   }
 
   async exists(sku: string): Promise<boolean> {
@@ -60,6 +95,7 @@ export class ItemReads {
     return {
       ...item,
       version: String(item.version),
+      sharesBarcodeWith: await this.sharingBarcode(sku, item.barcode),
       onHand: locations.reduce((sum, row) => sum + row.onHand, 0),
       open: locations.reduce((sum, row) => sum + row.open, 0),
       locations: locations.map(({ location, onHand, open, updatedAt }) => ({
@@ -70,6 +106,18 @@ export class ItemReads {
       })),
       listings: shownAt,
     };
+  }
+
+  /** The first other items with the same barcode: whoever scans it must be told that it does not say which one it is. */
+  private async sharingBarcode(sku: string, barcode: string | null): Promise<string[]> {
+    if (barcode === null) return [];
+    const rows = await this.database.orm
+      .select({ sku: items.sku })
+      .from(items)
+      .where(and(sql`${items.barcode} is not null and lower(${items.barcode}) = lower(${barcode})`, ne(items.sku, sku)))
+      .orderBy(items.sku)
+      .limit(SHARING_SHOWN_MAX);
+    return rows.map((row) => row.sku);
   }
 
   /** What each cart shows of the item, or would show once all that is owed has arrived. */
@@ -100,9 +148,15 @@ export class ItemReads {
   }
 }
 
-const itemColumns = { sku: items.sku, title: items.title, barcode: items.barcode, active: items.active };
+const SHARING_SHOWN_MAX = 20;
+
+const itemColumns = {
+  sku: items.sku,
+  title: items.title,
+  barcode: items.barcode,
+  tags: items.tags,
+  active: items.active,
+};
 
 const total = (column: typeof quantityOnHand.onHand | typeof quantityOnHand.open | typeof webStack.delta) =>
   sql<number>`coalesce(sum(${column}), 0)`.mapWith(Number);
-
-export const likePrefix = (prefix: string) => `${prefix.replace(/[\\%_]/g, '\\$&')}%`;

@@ -1,22 +1,57 @@
-import { Body, Controller, Get, Param, Post, Query } from '@nestjs/common';
+import { Body, Controller, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiHeader, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
+import { tagsMax } from '../../events/item.js';
 import type { Asking } from '../http/asking.js';
 import { Asks } from '../http/asking.js';
 import { CommandRunner } from '../http/command-runner.js';
-import { location, sku, time, title } from '../http/fields.js';
+import { barcode, location, searchText, sku, tag, time, title } from '../http/fields.js';
 import { idempotencyHeader } from '../http/open-api.js';
-import { pageFields } from '../http/paging.js';
+import { digits, pageFields } from '../http/paging.js';
 import { Problem } from '../http/problem.js';
 import { ItemReads } from './item-reads.js';
+import { ItemSearch } from './item-search.js';
 import { LedgerReads } from './ledger-reads.js';
+import { SharedBarcodes } from './shared-barcodes.js';
 
-const newItem = z.strictObject({ sku, title, barcode: z.string().min(1).max(100).optional() });
-const newItems = z.strictObject({ items: z.array(newItem).min(1).max(1000) });
-const listQuery = z.strictObject({
-  prefix: z.string().min(1).max(255).optional().describe('Only SKUs that begin so'),
-  ...pageFields,
+const newItem = z.strictObject({
+  sku,
+  title,
+  barcode: barcode.optional(),
+  tags: z.array(tag).max(tagsMax).optional(),
+  active: z.boolean().optional(),
 });
+const newItems = z.strictObject({ items: z.array(newItem).min(1).max(1000) });
+const itemChange = z
+  .strictObject({
+    title: title.optional(),
+    barcode: barcode.nullable().optional().describe('null: it has none any more'),
+    tags: z.array(tag).max(tagsMax).optional().describe('All of its tags; addTags and removeTags change single ones'),
+    addTags: z.array(tag).max(tagsMax).optional(),
+    removeTags: z.array(tag).max(tagsMax).optional(),
+    active: z.boolean().optional(),
+    expectedVersion: digits.optional().describe('The version it was read at; the same as the header If-Match'),
+  })
+  .refine(
+    ({ expectedVersion: _expectedVersion, ...fields }) => Object.values(fields).some((value) => value !== undefined),
+    {
+      message: 'must name at least one field to change',
+    },
+  );
+const filters = ['q', 'prefix', 'barcode', 'tag'] as const;
+const listQuery = z
+  .strictObject({
+    q: searchText.optional().describe('What a SKU, a barcode or words of a title begin with; SKUs come first'),
+    prefix: z.string().min(1).max(255).optional().describe('Only SKUs that begin so, letter by letter'),
+    barcode: barcode.optional().describe('Only items with this barcode'),
+    tag: tag.optional().describe('Only items with this tag'),
+    active: z.enum(['yes', 'no', 'all']).default('yes').describe('Inactive items are left out unless asked for'),
+    ...pageFields,
+  })
+  .refine((query) => filters.filter((name) => query[name] !== undefined).length < 2, {
+    message: `must name one of ${filters.join(', ')} at most`,
+  });
+const pageQuery = z.strictObject(pageFields);
 const ledgerQuery = z.strictObject({ location: location.optional(), ...pageFields });
 const asOfQuery = z.strictObject({
   at: time.optional().describe('Left out: now'),
@@ -33,6 +68,8 @@ export class ItemsController {
   constructor(
     private readonly commands: CommandRunner,
     private readonly items: ItemReads,
+    private readonly search: ItemSearch,
+    private readonly barcodes: SharedBarcodes,
     private readonly ledger: LedgerReads,
   ) {}
 
@@ -57,9 +94,45 @@ export class ItemsController {
   }
 
   @Get()
-  @ApiOperation({ summary: 'Items by SKU, with what is on hand in total' })
-  list(@Query({ schema: listQuery }) query: z.infer<typeof listQuery>) {
-    return this.items.list(query);
+  @ApiOperation({
+    summary: 'Items with what is on hand in total: by SKU, or, with q, as a search finds them',
+    description:
+      'A page of a search may be short, or empty, and still have a next one: go on until nextCursor is null.',
+  })
+  async list(@Query({ schema: listQuery }) { q, ...query }: z.infer<typeof listQuery>) {
+    if (q === undefined) return this.items.list(query);
+    const found = await this.search.find({ q, ...query });
+    return { ...found, data: await this.items.withOnHand(found.data) };
+  }
+
+  @Get('shared-barcodes')
+  @ApiOperation({
+    summary: 'Items that share their barcode with another one, inactive ones too',
+    description: 'Allowed, because shops do it; listed, because nobody can tell by the barcode which one is meant.',
+  })
+  sharedBarcodes(@Query({ schema: pageQuery }) query: z.infer<typeof pageQuery>) {
+    return this.barcodes.shared(query);
+  }
+
+  @Patch(':sku')
+  @HttpCode(200)
+  @ApiHeader(idempotencyHeader)
+  @ApiOperation({ summary: 'Change an item; fields left out stay as they are' })
+  async change(
+    @Param('sku', { schema: sku }) code: string,
+    @Body({ schema: itemChange }) { expectedVersion, ...changes }: z.infer<typeof itemChange>,
+    @Asks() asking: Asking,
+  ) {
+    if (
+      expectedVersion !== undefined &&
+      asking.expectedVersion !== undefined &&
+      expectedVersion !== asking.expectedVersion
+    )
+      throw new Problem('invalid-request', 'If-Match and expectedVersion name different versions; name one.', [
+        { field: 'expectedVersion', detail: 'must be the same as If-Match' },
+      ]);
+    const expecting = { ...asking, expectedVersion: asking.expectedVersion ?? expectedVersion };
+    return this.commands.run(expecting, { type: 'ChangeItem', sku: code, ...changes });
   }
 
   @Get(':sku')
