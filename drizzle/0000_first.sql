@@ -98,6 +98,7 @@ CREATE TABLE "commands" (
 	"client" text COLLATE "C" NOT NULL,
 	"idempotency_key" text COLLATE "C" NOT NULL,
 	"body_hash" "bytea" NOT NULL,
+	"transaction_id" "xid8" DEFAULT pg_current_xact_id() NOT NULL,
 	"answer" jsonb,
 	"recorded_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "commands_client_idempotency_key_pk" PRIMARY KEY("client","idempotency_key")
@@ -342,7 +343,6 @@ CREATE INDEX "delivery_lines_reopened" ON "delivery_lines" USING btree ("cart_id
 CREATE INDEX "delivery_lines_settled" ON "delivery_lines" USING btree ("cart_id","key") WHERE outcome in ('settled as applied', 'settled as not applied') and reopened_at is null;--> statement-breakpoint
 CREATE UNIQUE INDEX "events_stream_version" ON "events" USING btree ("stream","version");--> statement-breakpoint
 CREATE INDEX "events_stream_occurred_at" ON "events" USING btree ("stream","occurred_at") WHERE delta is not null;--> statement-breakpoint
-CREATE INDEX "events_stream_recorded_at" ON "events" USING btree ("stream","recorded_at","version") WHERE delta is not null;--> statement-breakpoint
 CREATE INDEX "events_sku_ledger" ON "events" USING btree ("sku","generation","transaction_id","position") WHERE delta is not null;--> statement-breakpoint
 CREATE INDEX "api_keys_prefix" ON "api_keys" USING btree ("prefix");--> statement-breakpoint
 CREATE INDEX "import_rows_identity" ON "import_rows" USING btree ("import_id","identity","row") WHERE identity is not null;--> statement-breakpoint

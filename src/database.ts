@@ -37,7 +37,8 @@ const LOCK_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 
 export function createDatabase(options: DatabaseOptions): Database {
-  const pool = createPool(options);
+  // Statements that are sent without waiting for one another share a round trip. Each is answered by itself all the same.
+  const pool = createPool(options, { pipeline: true });
   let closing: Promise<void> | undefined;
   return {
     pool,

@@ -40,6 +40,10 @@ export class BatchDecision {
     this.#now = later(this.#now, now.toISOString());
   }
 
+  locked(): Iterable<string> {
+    return this.#heads.keys();
+  }
+
   addExisting(streams: readonly string[]): void {
     for (const stream of streams) this.#existing.add(stream);
   }

@@ -55,9 +55,6 @@ export const events = pgTable(
     index('events_stream_occurred_at')
       .on(t.stream, t.occurredAt)
       .where(sql`delta is not null`),
-    index('events_stream_recorded_at')
-      .on(t.stream, t.recordedAt, t.version)
-      .where(sql`delta is not null`),
     index('events_sku_ledger')
       .on(t.sku, t.generation, t.transactionId, t.position)
       .where(sql`delta is not null`),
@@ -79,7 +76,11 @@ export const commands = pgTable(
     client: code().notNull(),
     idempotencyKey: code('idempotency_key').notNull(),
     bodyHash: bytea('body_hash').notNull(),
-    /** Null only inside the transaction that decides it. */
+    /** Who decided it; its events carry the same id. */
+    transactionId: xid8('transaction_id')
+      .notNull()
+      .default(sql`pg_current_xact_id()`),
+    /** Null where it says nothing but which events were appended: read-answers.ts finds them. */
     answer: jsonb(),
     recordedAt: timestamp('recorded_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
   },

@@ -14,6 +14,14 @@ export interface LockedHeads {
   readonly now: Date;
 }
 
+/** Heads that were taken to exist do not; heads are never deleted, so somebody exchanged the database. */
+export class HeadsMissingError extends Error {
+  override readonly name = 'HeadsMissingError';
+  constructor(locked: number, wanted: number) {
+    super(`Locked ${locked} of ${wanted} stream heads`);
+  }
+}
+
 /**
  * Creates the heads that do not exist yet. A command that is refused afterwards leaves its head behind at version 0,
  * which is the same as none: a stream exists once its version is above 0.
@@ -61,7 +69,7 @@ export async function lockHeads(client: PoolClient, streams: readonly string[]):
       FROM locked`,
     values: [streams],
   });
-  if (rows.length !== streams.length) throw new Error(`Locked ${rows.length} of ${streams.length} stream heads`);
+  if (rows.length !== streams.length) throw new HeadsMissingError(rows.length, streams.length);
   return {
     heads: rows.map((row) => ({
       stream: row.stream,

@@ -1,4 +1,4 @@
-import type { PoolClient } from 'pg';
+import type { QueryConfig } from 'pg';
 import type { CommandAnswer } from './commands.js';
 import { isMovement } from './facts.js';
 import type { Fact } from './facts.js';
@@ -28,20 +28,19 @@ export interface NewAnswer {
 }
 
 /**
- * Writes what a batch decided, in one round trip because the heads' locks are held until it is done.
+ * The statement that writes what a batch decided: one, because the heads' locks are held until it is done.
  *
- * In: heads as they stand after the batch, its events in the order of their decision, answers of claimed commands.
- * Effects: one update per head, one insert of all events, one update per claimed command. Positions follow the order of
+ * In: heads as they stand after the batch, its events in the order of their decision, answers that the events do not give.
+ * Effects: one update per head, one insert of all events, one update per such answer. Positions follow the order of
  * the input; the transaction id is the column's default, the generation the newest one.
  */
-export async function writeBatch(
-  client: PoolClient,
+export function writeBatch(
   heads: readonly NewHead[],
   events: readonly NewEvent[],
   answers: readonly NewAnswer[],
-): Promise<void> {
+): QueryConfig {
   const movements = events.map(({ fact }) => (isMovement(fact) ? fact.data : null));
-  await client.query({
+  return {
     name: 'write-batch',
     text: `
       WITH head AS (
@@ -86,5 +85,5 @@ export async function writeBatch(
       events.map((e) => e.recordedAt),
       events.map((e) => e.causationId),
     ],
-  });
+  };
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Pool, PoolClient } from 'pg';
 import { CommandBatcher, QueueFullError } from '../../src/events/command-batcher.js';
-import type { Command, CommandEnvelope } from '../../src/events/commands.js';
+import type { Command, CommandEnvelope, CommandOutcome } from '../../src/events/commands.js';
 import { EventStore } from '../../src/events/event-store.js';
 import { ledgerPage, onHandAsOf } from '../../src/events/ledger.js';
 import { ensureLogGeneration } from '../../src/events/log-generation.js';
@@ -80,6 +80,48 @@ describe('a command with an idempotency key', () => {
     const [again] = await store.append([sell]);
     expect(refused).toMatchObject({ kind: 'refused', refusal: { code: 'unknown-item' }, replayed: false });
     expect(again).toMatchObject({ kind: 'refused', refusal: { code: 'unknown-item' }, replayed: true });
+  });
+
+  it('gets its answer again word for word, whatever it was: one fact, several, none, or a refusal', async () => {
+    await createItem('AGAIN');
+    const hourAgo = new Date(Date.now() - 3_600_000).toISOString();
+    const lines = [{ sku: 'AGAIN', quantity: 2 }];
+    const sent = (
+      [
+        { type: 'ReceiveStock', sku: 'AGAIN', location: 'shop', quantity: 9, occurredAt: hourAgo },
+        { type: 'CountStock', sku: 'AGAIN', location: 'shop', quantity: 8 },
+        { type: 'SellStock', sku: 'AGAIN', location: 'shop', quantity: 1, occurredAt: hourAgo },
+        { type: 'ShipTransfer', transfer: 'AGAIN', from: 'shop', to: 'store', lines },
+        { type: 'SellStock', sku: 'NOWHERE', location: 'shop', quantity: 1 },
+        { type: 'SwitchSystem', on: true },
+      ] satisfies Command[]
+    ).map((command, i) => keyed(`again-${i}`, command));
+    const fresh = await store.append(sent);
+    const factsOf = (outcome?: CommandOutcome) => (outcome?.kind === 'accepted' ? outcome.facts.length : outcome?.kind);
+    expect(fresh.map(factsOf)).toEqual([1, 1, 2, 3, 'refused', expect.any(Number)]);
+    const again = await store.append([...sent.toReversed(), keyed('again-new', adjust('AGAIN', 1))]);
+    expect(again.slice(0, -1).toReversed()).toEqual(fresh.map((outcome) => ({ ...outcome, replayed: true })));
+    expect(again.at(-1)).toMatchObject({ kind: 'accepted', replayed: false });
+  });
+
+  it('is answered by its own transaction although an older generation of the log had one of the same id', async () => {
+    const old = { ...keyed('restored', adjust('NOT-THERE', 1)), client: 'old till' };
+    const [refused] = await store.append([old]);
+    await createItem('RESTORED');
+    await database.pool.query(
+      `CREATE FUNCTION same_id() RETURNS trigger LANGUAGE plpgsql AS $$
+       BEGIN
+         UPDATE commands SET transaction_id = pg_current_xact_id() WHERE client = 'old till';
+         RETURN NEW;
+       END $$;
+       CREATE TRIGGER same_id BEFORE INSERT ON commands FOR EACH ROW WHEN (NEW.client = 'new till') EXECUTE FUNCTION same_id()`,
+    );
+    const fresh = { ...keyed('restored', adjust('RESTORED', 1)), client: 'new till' };
+    expect(await store.append([fresh, old])).toMatchObject([
+      { kind: 'accepted', replayed: false },
+      { ...refused, replayed: true },
+    ]);
+    await database.pool.query('DROP FUNCTION same_id CASCADE');
   });
 
   it('belongs to its client', async () => {

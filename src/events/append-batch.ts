@@ -1,0 +1,147 @@
+/**
+ * One batch of commands in one transaction. Statements that do not need each other's results are sent together, without
+ * waiting in between (the pool's connections are pipelined): the server runs them one after the other all the same, each
+ * on a snapshot of its own. So a batch of movements is two round trips, and its locks are held during one.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Client, PoolClient, QueryConfig } from 'pg';
+import { BatchDecision } from './batch-decision.js';
+import { Claims } from './claims.js';
+import { handlerOf } from './command-table.js';
+import type { CommandAnswer, CommandEnvelope, CommandOutcome } from './commands.js';
+import type { AsOfRead } from './decision.js';
+import { existingStreams } from './existing-streams.js';
+import type { KnownHeads } from './known-heads.js';
+import { createHeads, lockHeads } from './lock-heads.js';
+import { isTransient, sqlState } from './sql-state.js';
+import type { StreamName } from './streams.js';
+import { sumMovedAfter } from './sum-moved-after.js';
+import { writeBatch } from './write-batch.js';
+import type { NewAnswer } from './write-batch.js';
+
+/**
+ * The connection was lost while the transaction was being committed, so nobody knows whether it was. A command with an
+ * idempotency key may be sent again and learns it; one without a key must not be.
+ */
+export class CommitUnknownError extends Error {
+  override readonly name = 'CommitUnknownError';
+}
+
+interface AppendedBatch {
+  readonly outcomes: CommandOutcome[];
+  readonly appended: boolean;
+}
+
+/**
+ * Every statement of the transaction finds its rows by an index, one look-up per row, however many rows there are. Plans are
+ * made once per connection and kept: planning anew for each number of rows costs as much as a small batch itself, and a
+ * plan made while the tables were small would read them whole long after they have grown.
+ */
+const begin =
+  'BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off';
+
+/** @throws what the database threw; the transaction is then to be rolled back, unless it is a CommitUnknownError */
+export async function appendBatch(
+  client: PoolClient,
+  known: KnownHeads,
+  submitted: readonly CommandEnvelope[],
+): Promise<AppendedBatch> {
+  // Envelopes are told apart by identity below, and a caller may well send the same object twice.
+  const envelopes = submitted.map((envelope) => ({ ...envelope }));
+  const claims = new Claims(envelopes);
+  const batch = new BatchDecision();
+  const lock = (streams: readonly StreamName[]) => lockStreams(client, batch, known, streams);
+  const papers = envelopes.flatMap(({ command }) => handlerOf(command).streams(command));
+  // Without papers nothing has to be known before the stock can be locked.
+  const lockedFirst = papers.length > 0 ? papers : stockOf(envelopes, batch);
+  const [, allFree] = await together(client, () =>
+    Promise.all([client.query(begin), claims.claim(client), lock(lockedFirst)]),
+  );
+  if (!allFree) await claims.readEarlier(client);
+  const decided = claims.decided();
+  if (papers.length > 0) await lock(stockOf(decided, batch));
+  await readAside(client, batch, decided);
+
+  const answers = new Map<CommandEnvelope, CommandAnswer>();
+  for (const envelope of decided) answers.set(envelope, batch.decide(envelope, causationIdOf(envelope)));
+  const { heads, events } = batch.written();
+  const stored = answersToStore(answers);
+  const nothing = events.length === 0 && stored.length === 0;
+  await writeAndCommit(client, nothing ? null : writeBatch(heads, events, stored));
+  known.add(batch.locked());
+  return { outcomes: claims.outcomes(answers), appended: events.length > 0 };
+}
+
+/** Sends the queries that `send` makes in one packet, not one packet each: both sides are woken up once. */
+function together<T>(client: PoolClient, send: () => T): T {
+  const { stream } = (client as Client).connection;
+  stream.cork();
+  try {
+    return send();
+  } finally {
+    stream.uncork();
+  }
+}
+
+/** An answer that only names the appended facts can be read from them, and is not stored again. */
+function answersToStore(answers: ReadonlyMap<CommandEnvelope, CommandAnswer>): NewAnswer[] {
+  return [...answers].flatMap(([{ client, idempotencyKey }, answer]) => {
+    const facts = answer.kind === 'accepted' && answer.note === undefined ? answer.facts.length : 0;
+    return idempotencyKey === null || facts > 0 ? [] : [{ client, idempotencyKey, answer }];
+  });
+}
+
+/**
+ * Writes and commits in one round trip: where the write fails, the server makes a roll-back of the commit.
+ * @param write made before, because a fault in making it must not leave the commit alone on its way
+ */
+async function writeAndCommit(client: PoolClient, write: QueryConfig | null): Promise<void> {
+  const [written, committed] = await together(client, () =>
+    Promise.allSettled([write === null ? undefined : client.query(write), client.query('COMMIT')]),
+  );
+  if (written.status === 'rejected' && sqlState(written.reason) !== undefined) throw written.reason;
+  if (written.status === 'fulfilled' && committed.status === 'fulfilled') return;
+  const cause: unknown = committed.status === 'rejected' ? committed.reason : (written as PromiseRejectedResult).reason;
+  if (isTransient(cause)) throw cause;
+  throw new CommitUnknownError('The connection failed during a commit; whether it happened is unknown', { cause });
+}
+
+/**
+ * Papers and settings are locked before stock, because which stock an order or a transfer touches stands in its state.
+ * Every transaction locks in this order, and sorted by name within each half, so no two can wait for each other.
+ */
+async function lockStreams(
+  client: PoolClient,
+  batch: BatchDecision,
+  known: KnownHeads,
+  streams: readonly StreamName[],
+): Promise<void> {
+  const distinct = [...new Set(streams)];
+  if (distinct.length === 0) return;
+  // All or none are created first: locking those that exist before the others are created would break the order.
+  const creating = known.unknownOf(distinct).length > 0 ? createHeads(client, distinct) : undefined;
+  const [, { heads, now }] = await Promise.all([creating, lockHeads(client, distinct)]);
+  batch.lock(heads, now);
+}
+
+const stockOf = (envelopes: readonly CommandEnvelope[], batch: BatchDecision) =>
+  envelopes.flatMap(({ command }) => handlerOf(command).stockStreams?.(command, batch.stateOf) ?? []);
+
+/** Reads what some commands need besides their streams: that an item exists, what moved since a count. */
+async function readAside(
+  client: PoolClient,
+  batch: BatchDecision,
+  envelopes: readonly CommandEnvelope[],
+): Promise<void> {
+  const checks = envelopes
+    .flatMap(({ command }) => handlerOf(command).checks?.(command, batch.exists) ?? [])
+    .filter((stream) => !batch.exists(stream));
+  if (checks.length > 0) batch.addExisting(await existingStreams(client, [...new Set(checks)]));
+
+  const reads: AsOfRead[] = envelopes.flatMap(
+    ({ command }) => handlerOf(command).asOfReads?.(command, batch.stateOf) ?? [],
+  );
+  if (reads.length > 0) batch.addMovedAfter(reads, await sumMovedAfter(client, reads));
+}
+
+const causationIdOf = ({ client, idempotencyKey }: CommandEnvelope) => `${client}/${idempotencyKey ?? randomUUID()}`;
