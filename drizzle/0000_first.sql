@@ -295,8 +295,19 @@ CREATE TABLE "locations" (
 	"name" text NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE "open_order_lines" (
+	"source" text COLLATE "C" NOT NULL,
+	"number" text COLLATE "C" NOT NULL,
+	"line" text COLLATE "C" NOT NULL,
+	"sku" text COLLATE "C" NOT NULL,
+	"location" text COLLATE "C" NOT NULL,
+	"open" bigint NOT NULL,
+	"back_ordered" bigint NOT NULL,
+	CONSTRAINT "open_order_lines_source_number_line_sku_location_pk" PRIMARY KEY("source","number","line","sku","location")
+);
+--> statement-breakpoint
 CREATE TABLE "orders" (
-	"cart_id" text COLLATE "C" NOT NULL,
+	"source" text COLLATE "C" NOT NULL,
 	"number" text COLLATE "C" NOT NULL,
 	"revision" bigint NOT NULL,
 	"state" text NOT NULL,
@@ -304,7 +315,7 @@ CREATE TABLE "orders" (
 	"lines" jsonb NOT NULL,
 	"version" bigint NOT NULL,
 	"imported_at" timestamp (3) with time zone NOT NULL,
-	CONSTRAINT "orders_cart_id_number_pk" PRIMARY KEY("cart_id","number")
+	CONSTRAINT "orders_source_number_pk" PRIMARY KEY("source","number")
 );
 --> statement-breakpoint
 CREATE TABLE "projection_checkpoints" (
@@ -344,6 +355,7 @@ CREATE INDEX "delivery_lines_settled" ON "delivery_lines" USING btree ("cart_id"
 CREATE UNIQUE INDEX "events_stream_version" ON "events" USING btree ("stream","version");--> statement-breakpoint
 CREATE INDEX "events_stream_occurred_at" ON "events" USING btree ("stream","occurred_at") WHERE delta is not null;--> statement-breakpoint
 CREATE INDEX "events_sku_ledger" ON "events" USING btree ("sku","generation","transaction_id","position") WHERE delta is not null;--> statement-breakpoint
+CREATE INDEX "events_reference" ON "events" USING btree ((data -> 'reference' ->> 'kind'),(data -> 'reference' ->> 'number'),"generation","transaction_id","position") WHERE delta is not null and (data -> 'reference' ->> 'number') is not null;--> statement-breakpoint
 CREATE INDEX "api_keys_prefix" ON "api_keys" USING btree ("prefix");--> statement-breakpoint
 CREATE INDEX "import_rows_identity" ON "import_rows" USING btree ("import_id","identity","row") WHERE identity is not null;--> statement-breakpoint
 CREATE INDEX "import_rows_refused" ON "import_rows" USING btree ("import_id","row") WHERE outcome = 'refused';--> statement-breakpoint
@@ -362,4 +374,5 @@ CREATE INDEX "web_stack_cart_state" ON "web_stack" USING btree ("cart_id","state
 CREATE INDEX "web_stack_delivery" ON "web_stack" USING btree ("delivery_id");--> statement-breakpoint
 CREATE INDEX "web_stack_sku" ON "web_stack" USING btree ("sku","id");--> statement-breakpoint
 CREATE INDEX "cart_locations_location" ON "cart_locations" USING btree ("location");--> statement-breakpoint
-CREATE INDEX "orders_placed_at" ON "orders" USING btree ("placed_at","cart_id","number");
+CREATE INDEX "open_order_lines_stock" ON "open_order_lines" USING btree ("sku","location");--> statement-breakpoint
+CREATE INDEX "orders_placed_at" ON "orders" USING btree ("placed_at","source","number");

@@ -165,7 +165,7 @@ export class OrderImport {
       bodyHash: idempotencyKey === null ? null : createHash('sha256').update(JSON.stringify(order)).digest(),
       command: {
         type: 'ImportOrder',
-        cartId: settings.cartId,
+        source: `cart:${settings.cartId}`,
         number: order.number,
         revision: order.revision,
         ...(order.placedAt === null ? {} : { placedAt: order.placedAt }),

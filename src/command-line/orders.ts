@@ -1,26 +1,29 @@
 import type { Command } from 'commander';
 import type { OrderReads } from '../modules/orders/order-reads.js';
 import { CommandLineError, exitCodes, UsageError } from './exit-codes.js';
-import { formatNumber, formatTime, parseTime, parseWhole, splitLast } from './format.js';
+import { formatNumber, formatTime, parseSkuQuantity, parseTime, parseWhole } from './format.js';
 import { HubRefusedError, newIdempotencyKey } from './hub-client.js';
 import { changes, choice, examples, moreHint, pageQuery, pages, segment, type PageOptions } from './options.js';
+import { addOrderLineCommands, ofSource, otherOrigins, type SourceOptions } from './order-lines.js';
 import { startProgress } from './progress.js';
 import { readAll, readText } from './prompt.js';
 import { action, change, type ChangeOptions, type Runtime, type Session } from './session.js';
-import { factLine, showFacts, type Accepted } from './stock.js';
+import { factLine, onHandAt, onHandPreview, onlyLocation, showFacts, type Accepted } from './stock.js';
 import { factLines } from './table.js';
 
-type Order = NonNullable<Awaited<ReturnType<OrderReads['get']>>>;
+export type Order = NonNullable<Awaited<ReturnType<OrderReads['get']>>>;
 type OrderPage = Awaited<ReturnType<OrderReads['list']>>;
 
 export function addOrderCommands(program: Command, runtime: Runtime): void {
-  const orders = program.command('orders').description('Orders: list, show, import, ship, close');
-  examples(orders, 'orders list --cart main-shop --state open', 'orders import orders.json');
+  const orders = program
+    .command('orders')
+    .description('Orders: list, show, place, import, and what becomes of their lines');
+  examples(orders, 'orders list --cart main-shop --state open', 'orders place P-17 MUG=2 --location main');
   addList(orders, runtime);
   addShow(orders, runtime);
+  addPlace(orders, runtime);
   addImport(orders, runtime);
-  addProgress(orders, runtime, 'ship', 'Lines have left the building: they are no longer open');
-  addProgress(orders, runtime, 'close', 'Lines will not be shipped any more; nothing comes back on hand');
+  addOrderLineCommands(orders, runtime);
 }
 
 function addList(orders: Command, runtime: Runtime): void {
@@ -30,17 +33,18 @@ function addList(orders: Command, runtime: Runtime): void {
         .command('list')
         .description('Orders, the last placed first')
         .option('--cart <id>', 'only this cart’s')
+        .addOption(choice('--origin <origin>', 'only from there', ['cart', ...otherOrigins]))
         .addOption(choice('--state <state>', 'only in this state', ['open', 'shipped', 'closed', 'cancelled'])),
     ),
     'orders list --cart main-shop --state open',
   ).action(
-    action<PageOptions & { cart?: string; state?: string }>(runtime, async (session, options) => {
-      const query = { cart: options.cart, state: options.state, ...pageQuery(options) };
+    action<PageOptions & { cart?: string; origin?: string; state?: string }>(runtime, async (session, options) => {
+      const query = { cart: options.cart, origin: options.origin, state: options.state, ...pageQuery(options) };
       session.answer(await session.hub.get<OrderPage>('/v1/orders', query), (page) => {
         session.terminal.table(
           [
             { title: 'NUMBER', of: (row) => row.number },
-            { title: 'CART', of: (row) => row.cartId ?? '(phone)' },
+            { title: 'CART', of: (row) => row.cartId ?? `(${row.origin})` },
             { title: 'STATE', of: (row) => row.state },
             { title: 'PLACED', of: (row) => formatTime(row.placedAt) },
             { title: 'LINES', of: (row) => row.lines.length, right: true },
@@ -56,20 +60,16 @@ function addList(orders: Command, runtime: Runtime): void {
 
 function addShow(orders: Command, runtime: Runtime): void {
   examples(
-    orders
-      .command('show')
-      .description('One order with its lines')
-      .argument('<number>')
-      .option('--cart <id>', 'the cart it belongs to; left out: an order by phone'),
+    ofSource(orders.command('show').description('One order with its lines').argument('<number>')),
     'orders show 1001 --cart main-shop',
   ).action(
-    action<{ cart?: string }, [string]>(runtime, async (session, { cart }, number) => {
-      const answer = await session.hub.get<Order>(`/v1/orders/${segment(number)}`, { cart });
+    action<SourceOptions, [string]>(runtime, async (session, { cart, origin }, number) => {
+      const answer = await session.hub.get<Order>(`/v1/orders/${segment(number)}`, { cart, origin });
       session.answer(answer, (order) => {
         session.terminal.out(
           ...factLines([
             ['Order', order.number],
-            ['Cart', order.cartId ?? '(phone)'],
+            ['Cart', order.cartId ?? `(${order.origin})`],
             ['State', order.state],
             ['Placed', formatTime(order.placedAt)],
             ['Imported', formatTime(order.importedAt)],
@@ -82,6 +82,7 @@ function addShow(orders: Command, runtime: Runtime): void {
             { title: 'KEY', of: (row) => row.key },
             { title: 'SKU', of: (row) => row.sku },
             { title: 'QUANTITY', of: (row) => formatNumber(row.quantity), right: true },
+            { title: 'OPEN', of: (row) => formatNumber(row.open), right: true },
           ],
           order.lines,
           'It has no lines.',
@@ -91,41 +92,50 @@ function addShow(orders: Command, runtime: Runtime): void {
   );
 }
 
-function addProgress(orders: Command, runtime: Runtime, name: 'ship' | 'close', description: string): void {
+interface PlaceOptions extends ChangeOptions {
+  readonly location?: string;
+  readonly origin: string;
+  readonly placedAt?: string;
+  readonly revision?: string;
+}
+
+function addPlace(orders: Command, runtime: Runtime): void {
   examples(
     changes(
       orders
-        .command(name)
-        .description(description)
+        .command('place')
+        .description('Tell an order that no cart took: by phone, over the counter, at a marketplace')
         .argument('<number>')
-        .argument('[line=quantity...]', 'which lines and how many pieces; left out: every open line')
-        .option('--cart <id>', 'the cart it belongs to; left out: an order by phone')
-        .option('--occurred-at <time>', 'business time; left out: now'),
+        .argument('<sku=quantity...>', 'the whole order as it is now; told again it is an edit')
+        .option('-l, --location <code>', 'whose stock it takes; may be left out while there is only one')
+        .addOption(choice('--origin <origin>', 'who took it', otherOrigins, 'phone'))
+        .option('--revision <number>', 'rises with every edit; older ones are ignored')
+        .option('--placed-at <time>', 'left out: now'),
     ),
-    `orders ${name} 1001 --cart main-shop`,
-    `orders ${name} 1001 1=2 --cart main-shop`,
+    'orders place P-17 MUG=2 CUP=1 --location main',
+    'orders place P-17 MUG=3 --location main --revision 2',
   ).action(
-    action<ChangeOptions & { cart?: string; occurredAt?: string }, [string, string[]]>(
-      runtime,
-      async (session, options, number, rows) => {
-        const lines = rows.map((row) => {
-          const [line, quantity] = splitLast(row, '1=2');
-          return { line, quantity: parseWhole(quantity, `The quantity of line ${line}`) };
-        });
-        const body = {
-          ...(lines.length > 0 && { lines }),
-          ...(options.occurredAt !== undefined && { occurredAt: parseTime(options.occurredAt, '--occurred-at') }),
-        };
-        const query = options.cart === undefined ? '' : `?cart=${segment(options.cart)}`;
-        const path = `/v1/orders/${segment(number)}/${name}${query}`;
-        const answer = await change<Accepted>(session, options, { method: 'POST', path, body }, async () => {
-          const { body: order } = await session.hub.get<Order>(`/v1/orders/${segment(number)}`, { cart: options.cart });
-          const after = lines.length > 0 ? 'some lines moved on' : name === 'ship' ? 'shipped' : 'closed';
-          return [{ what: `Order ${order.number}`, before: order.state, after }];
-        });
-        if (answer !== null) session.answer(answer, (accepted) => showFacts(session, accepted));
-      },
-    ),
+    action<PlaceOptions, [string, string[]]>(runtime, async (session, options, number, rows) => {
+      const location = options.location ?? (await onlyLocation(session));
+      const lines = rows.map((row) => ({ ...parseSkuQuantity(row), location }));
+      const body = {
+        number,
+        origin: options.origin,
+        ...(options.revision !== undefined && { revision: parseWhole(options.revision, '--revision') }),
+        ...(options.placedAt !== undefined && { placedAt: parseTime(options.placedAt, '--placed-at') }),
+        lines,
+      };
+      const request = { method: 'POST', path: '/v1/orders', body } as const;
+      const answer = await change<Accepted>(session, options, request, async () =>
+        Promise.all(
+          lines.map(async ({ sku, quantity }) => {
+            const before = await onHandAt(session, sku, location);
+            return onHandPreview(sku, location, before, (before ?? 0) - quantity, 'if the order is new');
+          }),
+        ),
+      );
+      if (answer !== null) session.answer(answer, (accepted) => showFacts(session, accepted));
+    }),
   );
 }
 

@@ -71,7 +71,7 @@ function movement(program: Command, name: string, description: string, ...args: 
       .option('--reason <text>', 'why')
       .option('--reference <kind:number[:line]>', 'the paper behind it, such as purchase-order:PO-7')
       .option('--occurred-at <time>', 'business time; left out: now')
-      .option('--source <source>', 'who tells it: direct, phone, cart:<id> or file:<name>'),
+      .option('--source <source>', 'who tells it: direct, phone, store, marketplace, cart:<id> or file:<name>'),
   );
 }
 

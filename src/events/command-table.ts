@@ -25,7 +25,8 @@ import {
   initialLocation,
   saveItemHandler,
 } from './item.js';
-import { evolveOrder, finishOrderHandler, importOrderHandler, initialOrder } from './order.js';
+import { evolveOrder, importOrderHandler, initialOrder } from './order.js';
+import { finishOrderHandler } from './order-progress.js';
 import { countHandler, evolveStock, initialStock, stockHandler } from './stock-item.js';
 import type { StreamName } from './streams.js';
 import { evolveTransfer, initialTransfer, receiveTransferHandler, shipTransferHandler } from './transfer.js';
@@ -43,6 +44,7 @@ export const commandTable: CommandTable = {
   ReceiveTransfer: receiveTransferHandler,
   ImportOrder: importOrderHandler,
   ShipOrder: finishOrderHandler,
+  FillOrder: finishOrderHandler,
   CloseOrder: finishOrderHandler,
   CreateItem: createItemHandler,
   ChangeItem: changeItemHandler,

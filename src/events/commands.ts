@@ -2,7 +2,16 @@
  * What can be asked for. Imperative names; a command is decided whole, in one transaction, or refused whole.
  * `occurredAt` is business time and may be left out: then it is the moment of recording.
  */
-import type { BaselineRow, CartSettings, OrderSighting, OrderState, Reference, Source, TransferLine } from './facts.js';
+import type {
+  BaselineRow,
+  CartSettings,
+  OrderSighting,
+  OrderSource,
+  OrderState,
+  Reference,
+  Source,
+  TransferLine,
+} from './facts.js';
 
 interface StockCommand {
   readonly sku: string;
@@ -58,7 +67,7 @@ export type Command =
     }
   | {
       readonly type: 'ImportOrder';
-      readonly cartId: string | null;
+      readonly source: OrderSource;
       readonly number: string;
       readonly revision: number;
       readonly placedAt?: string | undefined;
@@ -77,10 +86,10 @@ export type Command =
         readonly restocksOnCancel: boolean;
       };
     }
-  /** Without `lines`: every open line. */
+  /** Without `lines`: every open line; a fill: as many of its pieces as are there. */
   | {
-      readonly type: 'ShipOrder' | 'CloseOrder';
-      readonly cartId: string | null;
+      readonly type: 'ShipOrder' | 'FillOrder' | 'CloseOrder';
+      readonly source: OrderSource;
       readonly number: string;
       readonly lines?: readonly { readonly line: string; readonly quantity: number }[] | undefined;
       readonly occurredAt?: string | undefined;
@@ -146,6 +155,7 @@ export type RefusalCode =
   | 'already-exists'
   | 'version-conflict'
   | 'not-enough-in-transit'
+  | 'not-enough-there'
   | 'transfer-closed'
   | 'time-in-future'
   | 'quantity-out-of-range'

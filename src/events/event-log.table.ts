@@ -13,6 +13,10 @@ import {
 } from 'drizzle-orm/pg-core';
 import { bytea, code, xid8 } from '../columns.js';
 
+/** The paper behind a movement, as the index of the log has it; a query must use these very words to be served by it. */
+export const referenceKind = sql`(data -> 'reference' ->> 'kind')`;
+export const referenceNumber = sql`(data -> 'reference' ->> 'number')`;
+
 /**
  * The log. Written by event-store.ts only.
  *
@@ -58,6 +62,10 @@ export const events = pgTable(
     index('events_sku_ledger')
       .on(t.sku, t.generation, t.transactionId, t.position)
       .where(sql`delta is not null`),
+    /** Movements of one paper. Most have none, and are not in it. */
+    index('events_reference')
+      .on(referenceKind, referenceNumber, t.generation, t.transactionId, t.position)
+      .where(sql`delta is not null and ${referenceNumber} is not null`),
   ],
 );
 

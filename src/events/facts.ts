@@ -14,11 +14,27 @@ export interface Reference {
 }
 
 /**
+ * Who took an order. Order numbers are unique within it: phone order 7 and order 7 of a cart are two orders. Only a cart
+ * moves stock of its own, so only its orders echo; of any other order every cart is told.
+ */
+export type OrderSource = `cart:${string}` | OtherOrigin;
+/** Orders that no cart of ours took: by phone (or mail), over a counter, or at a marketplace that is not connected. */
+export type OtherOrigin = 'phone' | 'store' | 'marketplace';
+export type OrderOrigin = 'cart' | OtherOrigin;
+
+/** The cart that took an order; null: no cart did. */
+export const cartOf = (source: OrderSource): string | null =>
+  source.startsWith('cart:') ? source.slice('cart:'.length) : null;
+
+export const originOf = (source: OrderSource): OrderOrigin =>
+  (source.startsWith('cart:') ? 'cart' : source) as OrderOrigin;
+
+/**
  * Who told us. A count or a file states which sources it already knew of (`knows`); what such a source tells later about
  * the time before is "already in the count". `direct` is whatever people and points of sale post to us themselves,
- * `cart:<id>` the orders of one cart, `phone` phone orders, `file:<name>` a daily reset.
+ * `file:<name>` a daily reset, the others the orders of one cart or one other origin.
  */
-export type Source = 'direct' | 'phone' | `cart:${string}` | `file:${string}`;
+export type Source = 'direct' | OrderSource | `file:${string}`;
 
 /** What every movement carries. `delta` was computed under the stream's lock, so projections only ever add. */
 export interface Movement {
@@ -61,7 +77,7 @@ export type MovementFact =
     }
   /** One leg of a transfer: out of a shop or into transit, out of transit or into the next shop. */
   | { readonly type: 'StockTransferred'; readonly data: Movement }
-  /** An open order line was shipped, closed or cancelled: delta 0, openDelta negative. */
+  /** An open order line was shipped, filled or closed: delta 0, openDelta negative. */
   | { readonly type: 'OrderLineClosed'; readonly data: Movement };
 
 export interface TransferLine {
@@ -95,7 +111,7 @@ export type OrderState = 'open' | 'shipped' | 'closed' | 'cancelled';
 export interface OrderLine {
   readonly line: string;
   readonly sku: string;
-  /** The cart's own key of what was sold; the same as `sku` for phone orders. */
+  /** The cart's own key of what was sold; the same as `sku` where no cart sold it. */
   readonly key: string;
   readonly location: string;
   readonly quantity: number;
@@ -125,8 +141,7 @@ export type OrderFact =
   | {
       readonly type: 'OrderImported';
       readonly data: {
-        /** null: not from a cart (phone). */
-        readonly cartId: string | null;
+        readonly source: OrderSource;
         readonly number: string;
         readonly revision: number;
         readonly placedAt: string;
@@ -140,12 +155,13 @@ export type OrderFact =
   /** A cancel that came before the order it cancels. */
   | {
       readonly type: 'OrderCancelKept';
-      readonly data: { readonly cartId: string | null; readonly number: string; readonly revision: number };
+      readonly data: { readonly source: OrderSource; readonly number: string; readonly revision: number };
     }
   | {
-      readonly type: 'OrderShipped' | 'OrderClosed';
+      /** Filled: pieces that are there were given to the line. Closed: it will get none. */
+      readonly type: 'OrderShipped' | 'OrderFilled' | 'OrderClosed';
       readonly data: {
-        readonly cartId: string | null;
+        readonly source: OrderSource;
         readonly number: string;
         readonly lines: readonly { readonly line: string; readonly quantity: number }[];
         /** Whether no piece of the order is open any more. */

@@ -1,8 +1,8 @@
 /**
- * One order, from a cart or by phone. A cart tells the whole order as it is now, any number of times and in any order;
+ * One order, from a cart, by phone or from elsewhere. A cart tells the whole order as it is now, any number of times and in any order;
  * each line is compared with what we hold for it, and only the difference moves stock. What a line holds:
  *
- *     first seen ──take──▶ held and open ──shipped or closed──▶ held
+ *     first seen ──take──▶ held and open ──shipped, filled or closed──▶ held
  *                              │
  *                              └──decreased, removed or cancelled──▶ given back
  *
@@ -11,7 +11,8 @@
 import type { Command } from './commands.js';
 import { accept, isoTime, refuse, refuseQuantity, refuseRowCount, refuseTime } from './decision.js';
 import type { DecidedFact, Decision, DecisionContext, Handler, Refused } from './decision.js';
-import type { Fact, Movement, MovementFact, OrderDifference, OrderLine, OrderState, Source } from './facts.js';
+import { cartOf } from './facts.js';
+import type { Fact, Movement, MovementFact, OrderDifference, OrderLine, OrderSource, OrderState } from './facts.js';
 import { movementFacts, newStockChecks, refuseUnknownStock } from './stock-item.js';
 import { cartStream, itemStream, orderStream, stockStream } from './streams.js';
 import type { StreamName } from './streams.js';
@@ -62,6 +63,7 @@ export function evolveOrder(state: OrderHead | null, fact: Fact): OrderHead | nu
     case 'OrderCancelKept':
       return { ...head, cancelKept: fact.data.revision };
     case 'OrderShipped':
+    case 'OrderFilled':
     case 'OrderClosed':
       return {
         ...head,
@@ -87,34 +89,31 @@ const sameThing = (a: Omit<OrderLine, 'quantity'>, b: Omit<OrderLine, 'quantity'
   a.line === b.line && a.sku === b.sku && a.key === b.key && a.location === b.location;
 
 type Import = Extract<Command, { type: 'ImportOrder' }>;
-type Finish = Extract<Command, { type: 'ShipOrder' | 'CloseOrder' }>;
 
 export const importOrderHandler: Handler<Import> = {
-  streams: (c) => [orderStream(c.cartId, c.number)],
+  streams: (c) => [orderStream(c.source, c.number)],
   stockStreams: (c, stateOf) => [...stockOf(heldLines(stateOf, c)), ...stockOf(c.lines)],
   checks: (c, exists) => [
-    ...(c.cartId === null ? [] : [cartStream(c.cartId)]),
+    ...cartStreams(c.source),
     ...c.lines.flatMap((line) => newStockChecks(line.location, line.sku, exists)),
   ],
   decide: decideImport,
 };
 
-export const finishOrderHandler: Handler<Finish> = {
-  streams: (c) => [orderStream(c.cartId, c.number)],
-  stockStreams: (c, stateOf) => stockOf(heldLines(stateOf, c)),
-  decide: decideFinish,
-};
+function cartStreams(source: OrderSource): StreamName[] {
+  const cartId = cartOf(source);
+  return cartId === null ? [] : [cartStream(cartId)];
+}
 
-const heldLines = (
-  stateOf: (stream: StreamName) => unknown,
-  { cartId, number }: { cartId: string | null; number: string },
-) => (stateOf(orderStream(cartId, number)) as OrderHead | null)?.lines ?? [];
+/** What the order holds, as far as it is known. */
+export const heldLines = (stateOf: (stream: StreamName) => unknown, { source, number }: OrderName) =>
+  (stateOf(orderStream(source, number)) as OrderHead | null)?.lines ?? [];
 
-const stockOf = (lines: readonly { location: string; sku: string }[]) =>
+export const stockOf = (lines: readonly { location: string; sku: string }[]) =>
   lines.map(({ location, sku }) => stockStream(location, sku));
 
 function decideImport(command: Import, context: DecisionContext): Decision {
-  const stream = orderStream(command.cartId, command.number);
+  const stream = orderStream(command.source, command.number);
   const head = (context.stateOf(stream) as OrderHead | null) ?? unseen;
   const refused = refuseImport(command, head, context);
   if (refused) return refused;
@@ -138,7 +137,7 @@ function decideImport(command: Import, context: DecisionContext): Decision {
     fact: {
       type: 'OrderImported',
       data: {
-        cartId: command.cartId,
+        source: command.source,
         number: command.number,
         revision: Math.max(revision, head.cancelKept ?? revision),
         placedAt: timing.placedAt ?? context.recordedAt(stream),
@@ -165,9 +164,10 @@ function refuseImport(command: Import, head: OrderHead, context: DecisionContext
   if (new Set(command.lines.map(({ line }) => line)).size < command.lines.length) {
     return refuse('not-allowed-now', 'Two lines of the order have the same name; a line is recognised by it.', 'lines');
   }
-  if (command.cartId !== null) {
-    if (head.revision !== null || context.exists(cartStream(command.cartId))) return undefined;
-    return refuse('unknown-cart', `There is no cart ${command.cartId}; add it first.`, 'cartId');
+  const cartId = cartOf(command.source);
+  if (cartId !== null) {
+    if (head.revision !== null || context.exists(cartStream(cartId))) return undefined;
+    return refuse('unknown-cart', `There is no cart ${cartId}; add it first.`, 'cartId');
   }
   const wrongTime = refuseTime(command.placedAt, context.now, 'placedAt');
   if (wrongTime) return wrongTime;
@@ -189,10 +189,10 @@ function isSameAsKnown(command: Import, head: OrderHead): boolean {
 function keepCancel(command: Import, head: OrderHead): Decision {
   if (head.cancelKept !== null && command.revision <= head.cancelKept)
     return accept([], 'Nothing to do: the cancel is kept already.');
-  const { cartId, number, revision } = command;
-  const fact: Fact = { type: 'OrderCancelKept', data: { cartId, number, revision } };
+  const { source, number, revision } = command;
+  const fact: Fact = { type: 'OrderCancelKept', data: { source, number, revision } };
   return accept(
-    [{ stream: orderStream(cartId, number), fact, occurredAt: null }],
+    [{ stream: orderStream(source, number), fact, occurredAt: null }],
     'The order has not been seen yet; the cancel is kept and applied when it arrives.',
   );
 }
@@ -327,65 +327,21 @@ function noteOf(
   return notes.length === 0 ? undefined : notes.join(' ');
 }
 
-interface OrderName {
-  readonly cartId: string | null;
+export interface OrderName {
+  readonly source: OrderSource;
   readonly number: string;
 }
 
-function movementOf(
+export function movementOf(
   order: OrderName,
   line: Omit<OrderLine, 'quantity'>,
   delta: number,
   openDelta: number,
   reason: string | null,
 ): Movement {
-  const source: Source = order.cartId === null ? 'phone' : `cart:${order.cartId}`;
   const reference = { kind: 'order' as const, number: order.number, line: line.line };
-  return { sku: line.sku, location: line.location, delta, openDelta, reason, reference, source };
+  return { sku: line.sku, location: line.location, delta, openDelta, reason, reference, source: order.source };
 }
 
-function decideFinish(command: Finish, context: DecisionContext): Decision {
-  const { cartId, number } = command;
-  const stream = orderStream(cartId, number);
-  const head = context.stateOf(stream) as OrderHead | null;
-  if (head === null || head.revision === null)
-    return refuse('unknown-order', `There is no order ${number}; import it first.`, 'number');
-  const wrongTime = refuseTime(command.occurredAt, context.now, 'occurredAt');
-  if (wrongTime) return wrongTime;
-
-  const lines =
-    command.lines ?? head.lines.filter(({ open }) => open > 0).map(({ line, open }) => ({ line, quantity: open }));
-  const refused = refuseFinish(lines, head);
-  if (refused) return refused;
-  if (lines.length === 0) return accept([], 'Nothing to do: no line of the order is open.');
-
-  const type = command.type === 'ShipOrder' ? 'OrderShipped' : 'OrderClosed';
-  const reason = command.type === 'ShipOrder' ? 'order shipped' : 'order closed';
-  const occurredAt = command.occurredAt === undefined ? null : isoTime(command.occurredAt);
-  const complete = head.lines.every(({ line, open }) => open <= quantityOf(lines, line));
-  const finished: DecidedFact = { stream, fact: { type, data: { cartId, number, lines, complete } }, occurredAt };
-  const closings = lines.flatMap(({ line: name, quantity }) => {
-    const line = head.lines.find(({ line }) => line === name);
-    if (line === undefined) return [];
-    const fact: MovementFact = { type: 'OrderLineClosed', data: movementOf(command, line, 0, -quantity, reason) };
-    return movementFacts(fact, command.occurredAt, context);
-  });
-  return accept([finished, ...closings]);
-}
-
-function refuseFinish(lines: readonly { line: string; quantity: number }[], head: OrderHead): Refused | undefined {
-  for (const { line, quantity } of lines) {
-    const known = head.lines.find((other) => other.line === line);
-    if (known === undefined) return refuse('not-allowed-now', `The order has no line ${line}.`, 'lines');
-    const refused = refuseQuantity(quantity, 1, 'quantity');
-    if (refused) return refused;
-    const total = quantityOf(lines, line);
-    if (total > known.open) {
-      return refuse('not-allowed-now', `Line ${line} has ${known.open} open pieces, not ${total}.`, 'lines');
-    }
-  }
-  return undefined;
-}
-
-const quantityOf = (lines: readonly { line: string; quantity: number }[], name: string) =>
+export const quantityOf = (lines: readonly { line: string; quantity: number }[], name: string) =>
   lines.reduce((sum, { line, quantity }) => (line === name ? sum + quantity : sum), 0);

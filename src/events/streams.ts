@@ -1,3 +1,5 @@
+import type { OrderSource } from './facts.js';
+
 /**
  * A stream is what is decided on as one: the stock of one SKU at one location, one order, one transfer, one cart, one
  * item, one location, the system. Its name is its identity and its place in the lock order.
@@ -9,8 +11,8 @@ export const inTransit = 'in-transit';
 
 /** SKUs may hold any printable character, `/` too; a location may not, so the first `/` separates. */
 export const stockStream = (location: string, sku: string) => `stock:${location}/${sku}` as StreamName;
-/** @param cartId null for orders that no cart told us (phone) */
-export const orderStream = (cartId: string | null, number: string) => `order:${cartId ?? ''}/${number}` as StreamName;
+/** `order:cart:<id>/7`, `order:phone/7`: a number is unique within its source only. */
+export const orderStream = (source: OrderSource, number: string) => `order:${source}/${number}` as StreamName;
 export const transferStream = (transfer: string) => `transfer:${transfer}` as StreamName;
 export const itemStream = (sku: string) => `item:${sku}` as StreamName;
 export const locationStream = (location: string) => `location:${location}` as StreamName;

@@ -1,9 +1,10 @@
 import type { PoolClient } from 'pg';
 import type { RecordedFact } from '../events/event-reader.js';
-import type { Fact } from '../events/facts.js';
+import { cartOf, type Fact } from '../events/facts.js';
 import { baselineListings, discardRecords, mapListings, supersedeWaiting } from './baselines.js';
 import { fanOut, type Echo, type Touched } from './fan-out.js';
 import type { RecordCause } from './listings.table.js';
+import { addToOpenOrderLines } from './open-order-lines.js';
 import { addToQuantityOnHand } from './quantity-on-hand.js';
 import { applyCartSetting, describe } from './settings.js';
 
@@ -51,6 +52,7 @@ async function applyRun(client: PoolClient, run: readonly RecordedFact[]): Promi
   if (run.length === 0) return 0;
   await describe(client, run);
   await addToQuantityOnHand(client, run);
+  await addToOpenOrderLines(client, run);
   const echoes = run.flatMap(echoesOf);
   const skus = causesBySku(run);
   if (skus.size === 0 && echoes.length === 0) return 0;
@@ -120,8 +122,10 @@ async function fanOutCart(
 }
 
 function echoesOf({ fact, version }: RecordedFact): Echo[] {
-  if (fact.type !== 'OrderImported' || fact.data.cartId === null) return [];
-  const { cartId, number, placedAt, sighting, differences } = fact.data;
+  if (fact.type !== 'OrderImported') return [];
+  const { source, number, placedAt, sighting, differences } = fact.data;
+  const cartId = cartOf(source);
+  if (cartId === null) return [];
   return differences
     .filter((difference) => difference.echoDelta !== 0)
     .map((difference) => ({

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { bigint, boolean, index, integer, jsonb, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
 import { code, time, xid8 } from '../columns.js';
-import type { CartSettings, OrderLine, OrderState } from '../events/facts.js';
+import type { CartSettings, OrderLine, OrderSource, OrderState } from '../events/facts.js';
 
 /**
  * How far each projection has read. Compare-and-set: two projectors may run, one of them commits.
@@ -77,8 +77,7 @@ export const systemSwitch = pgTable('system_switch', {
 export const orders = pgTable(
   'orders',
   {
-    /** Empty for orders no cart told us (phone). */
-    cartId: code('cart_id').notNull(),
+    source: code().$type<OrderSource>().notNull(),
     number: code().notNull(),
     revision: bigint({ mode: 'number' }).notNull(),
     state: text().$type<OrderState>().notNull(),
@@ -87,5 +86,27 @@ export const orders = pgTable(
     version: bigint({ mode: 'bigint' }).notNull(),
     importedAt: time('imported_at').notNull(),
   },
-  (t) => [primaryKey({ columns: [t.cartId, t.number] }), index('orders_placed_at').on(t.placedAt, t.cartId, t.number)],
+  (t) => [primaryKey({ columns: [t.source, t.number] }), index('orders_placed_at').on(t.placedAt, t.source, t.number)],
+);
+
+/**
+ * Lines of orders with pieces that are sold and not yet shipped, filled or closed. Written by open-order-lines.ts only.
+ * The sum of `open` per SKU and location is that of quantity_on_hand.
+ */
+export const openOrderLines = pgTable(
+  'open_order_lines',
+  {
+    source: code().$type<OrderSource>().notNull(),
+    number: code().notNull(),
+    line: code().notNull(),
+    sku: code().notNull(),
+    location: code().notNull(),
+    open: bigint({ mode: 'number' }).notNull(),
+    /** Pieces that were not there when they were sold. */
+    backOrdered: bigint('back_ordered', { mode: 'number' }).notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.source, t.number, t.line, t.sku, t.location] }),
+    index('open_order_lines_stock').on(t.sku, t.location),
+  ],
 );

@@ -62,17 +62,17 @@ async function describeLocations(client: PoolClient, facts: readonly RecordedFac
 }
 
 async function describeOrders(client: PoolClient, facts: readonly RecordedFact[]): Promise<void> {
-  const latest = latestBy(facts, 'OrderImported').map((row) => ({ ...row, cartId: row['cartId'] ?? '' }));
+  const latest = latestBy(facts, 'OrderImported');
   if (latest.length === 0) return;
   await client.query({
     name: 'describe-orders',
-    text: `INSERT INTO orders AS o (cart_id, number, revision, state, placed_at, lines, version, imported_at)
-           SELECT r."cartId", r.number, r.revision, r.state, r."placedAt", r.lines, r.version, r."recordedAt"
+    text: `INSERT INTO orders AS o (source, number, revision, state, placed_at, lines, version, imported_at)
+           SELECT r.source, r.number, r.revision, r.state, r."placedAt", r.lines, r.version, r."recordedAt"
              FROM jsonb_to_recordset($1::jsonb)
-                  AS r ("cartId" text, number text, revision bigint, state text, "placedAt" timestamptz, lines jsonb,
+                  AS r (source text, number text, revision bigint, state text, "placedAt" timestamptz, lines jsonb,
                         version bigint, "recordedAt" timestamptz)
-            ORDER BY r."cartId" COLLATE "C", r.number COLLATE "C"
-           ON CONFLICT (cart_id, number) DO UPDATE
+            ORDER BY r.source COLLATE "C", r.number COLLATE "C"
+           ON CONFLICT (source, number) DO UPDATE
               SET revision = excluded.revision, state = excluded.state, placed_at = excluded.placed_at,
                   lines = excluded.lines, version = excluded.version, imported_at = excluded.imported_at
             WHERE o.version < excluded.version`,
@@ -80,17 +80,18 @@ async function describeOrders(client: PoolClient, facts: readonly RecordedFact[]
   });
 }
 
-/** Orders that the API shipped or closed to the last piece; the order's lines stay as the cart told them. */
+/** Orders that the API shipped, filled or closed to the last piece; the order's lines stay as the cart told them. */
 async function closeOrders(client: PoolClient, facts: readonly RecordedFact[]): Promise<void> {
-  const complete = latestBy(facts, 'OrderShipped', 'OrderClosed').filter((row) => row['complete'] === true);
+  const complete = latestBy(facts, 'OrderShipped', 'OrderFilled', 'OrderClosed').filter(
+    (row) => row['complete'] === true,
+  );
   if (complete.length === 0) return;
-  const rows = complete.map((row) => ({ ...row, cartId: row['cartId'] ?? '' }));
   await client.query({
     name: 'close-orders',
-    text: `UPDATE orders o SET state = CASE r.type WHEN 'OrderShipped' THEN 'shipped' ELSE 'closed' END, version = r.version
-             FROM jsonb_to_recordset($1::jsonb) AS r ("cartId" text, number text, type text, version bigint)
-            WHERE o.cart_id = r."cartId" AND o.number = r.number AND o.state = 'open' AND o.version < r.version`,
-    values: [JSON.stringify(rows)],
+    text: `UPDATE orders o SET state = CASE r.type WHEN 'OrderClosed' THEN 'closed' ELSE 'shipped' END, version = r.version
+             FROM jsonb_to_recordset($1::jsonb) AS r (source text, number text, type text, version bigint)
+            WHERE o.source = r.source AND o.number = r.number AND o.state = 'open' AND o.version < r.version`,
+    values: [JSON.stringify(complete)],
   });
 }
 

@@ -11,7 +11,7 @@ type Line = Import['lines'][number];
 const mug = (quantity: number, line = '1'): Line => ({ line, sku: 'MUG', key: 'k-mug', location: 'shop', quantity });
 const order = (revision: number, lines: readonly Line[], more: Partial<Import> = {}): Import => ({
   type: 'ImportOrder',
-  cartId: 'web',
+  source: 'cart:web',
   number: '1001',
   revision,
   state: 'open',
@@ -114,8 +114,8 @@ describe('an imported order', () => {
       note: expect.stringContaining('CUP') as string,
     });
     expect(world.stock('shop', 'CUP').onHand).toBe(-1);
-    expect(refusalOf(world.send(order(1, [{ ...cup, sku: 'BOWL' }], { cartId: null })))).toBe('unknown-item');
-    expect(refusalOf(world.send(order(1, [cup], { cartId: 'nowhere' })))).toBe('unknown-cart');
+    expect(refusalOf(world.send(order(1, [{ ...cup, sku: 'BOWL' }], { source: 'phone' })))).toBe('unknown-item');
+    expect(refusalOf(world.send(order(1, [cup], { source: 'cart:nowhere' })))).toBe('unknown-cart');
   });
 
   it('placed in the future by its cart is recorded as of now', () => {
@@ -132,7 +132,7 @@ describe('a cancelled order', () => {
   it('gives back what was not shipped', () => {
     const world = shopWorld();
     world.given(order(1, [mug(5)]));
-    world.given({ type: 'ShipOrder', cartId: 'web', number: '1001', lines: [{ line: '1', quantity: 2 }] });
+    world.given({ type: 'ShipOrder', source: 'cart:web', number: '1001', lines: [{ line: '1', quantity: 2 }] });
     const decision = world.send(order(2, [mug(5)], { state: 'cancelled' }));
     expect(movementsOf(decision)).toEqual([['StockReturned', 3, -3]]);
     expect(decision).toMatchObject({
@@ -159,7 +159,7 @@ describe('a cancelled order', () => {
     ]);
     expect(arrived).toMatchObject({ facts: [{ fact: { data: { state: 'cancelled', revision: 5 } } }, {}, {}] });
     expect(echoesOf(arrived)).toEqual([-2, 0]);
-    expect(world.state(orderStream('web', '1001'))).toMatchObject({
+    expect(world.state(orderStream('cart:web', '1001'))).toMatchObject({
       cancelKept: null,
       revision: 5,
     } satisfies Partial<OrderHead>);
@@ -215,13 +215,13 @@ describe('shipping and closing', () => {
     world.given(order(1, [mug(5), mug(1, '2')]));
     expect(
       movementsOf(
-        world.send({ type: 'ShipOrder', cartId: 'web', number: '1001', lines: [{ line: '1', quantity: 2 }] }),
+        world.send({ type: 'ShipOrder', source: 'cart:web', number: '1001', lines: [{ line: '1', quantity: 2 }] }),
       ),
     ).toEqual([['OrderLineClosed', 0, -2]]);
-    const closed = world.send({ type: 'CloseOrder', cartId: 'web', number: '1001' });
+    const closed = world.send({ type: 'CloseOrder', source: 'cart:web', number: '1001' });
     expect(typesOf(closed)).toEqual(['OrderClosed', 'OrderLineClosed', 'OrderLineClosed']);
     expect(stockOf(world)).toEqual({ onHand: -6, open: 0 });
-    expect(world.send({ type: 'ShipOrder', cartId: 'web', number: '1001' })).toMatchObject({
+    expect(world.send({ type: 'ShipOrder', source: 'cart:web', number: '1001' })).toMatchObject({
       kind: 'accepted',
       facts: [],
     });
@@ -229,10 +229,10 @@ describe('shipping and closing', () => {
 
   it('refuse an unknown order, an unknown line and more than is open', () => {
     const world = shopWorld();
-    expect(refusalOf(world.send({ type: 'ShipOrder', cartId: 'web', number: '7' }))).toBe('unknown-order');
+    expect(refusalOf(world.send({ type: 'ShipOrder', source: 'cart:web', number: '7' }))).toBe('unknown-order');
     world.given(order(1, [mug(2)]));
     const ship = (line: string, quantity: number) =>
-      world.send({ type: 'ShipOrder', cartId: 'web', number: '1001', lines: [{ line, quantity }] });
+      world.send({ type: 'ShipOrder', source: 'cart:web', number: '1001', lines: [{ line, quantity }] });
     expect([refusalOf(ship('9', 1)), refusalOf(ship('1', 3))]).toEqual(['not-allowed-now', 'not-allowed-now']);
   });
 });

@@ -45,7 +45,7 @@ describe('random histories', () => {
     }),
     fc.record({
       type: fc.constant('ImportOrder' as const),
-      cartId: fc.constant('web'),
+      source: fc.constantFrom('cart:web' as const, 'phone' as const),
       number,
       revision: fc.integer({ min: 1, max: 9 }),
       placedAt: when,
@@ -68,7 +68,7 @@ describe('random histories', () => {
     }),
     fc.record({
       type: fc.constantFrom('ShipOrder' as const, 'CloseOrder' as const),
-      cartId: fc.constant('web'),
+      source: fc.constantFrom('cart:web' as const, 'phone' as const),
       number,
     }),
     fc.record({

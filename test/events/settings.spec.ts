@@ -195,7 +195,7 @@ describe('a baseline', () => {
     world.given(baseline());
     world.given({
       type: 'ImportOrder',
-      cartId: 'web',
+      source: 'cart:web',
       number: '1',
       revision: 1,
       placedAt: '2026-03-01T09:00:00Z',

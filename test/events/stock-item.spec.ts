@@ -219,7 +219,7 @@ describe('as-of arithmetic', () => {
 function order(o: { quantity: number; revision: number; placedAt?: string; state?: 'open' | 'shipped' }) {
   return {
     type: 'ImportOrder' as const,
-    cartId: 'web',
+    source: 'cart:web' as const,
     number: '1001',
     revision: o.revision,
     placedAt: o.placedAt,

@@ -88,6 +88,21 @@ describe('each kind of file', () => {
     expect(await onHand(hub, 'MUG')).toBe(before - 3);
   });
 
+  it('orders may name their origin, and each row of one order the same', async () => {
+    await given(hub, 'ORIGIN');
+    const head = 'number,origin,sku,location,quantity\n';
+    const done = await run(hub, 'kind=orders', `${head}OR-1,store,ORIGIN,main,2\nOR-2,,ORIGIN,main,1\n`);
+    expect(done).toMatchObject({ state: 'done', rows: { applied: 2 } });
+    expect((await hub.call('GET', '/v1/orders/OR-1?origin=store')).body).toMatchObject({ origin: 'store' });
+    expect((await hub.call('GET', '/v1/orders/OR-2')).body).toMatchObject({ origin: 'phone' });
+    const mixed = await run(hub, 'kind=orders', `${head}OR-3,store,ORIGIN,main,2\nOR-3,phone,ORIGIN,main,1\n`);
+    expect(mixed).toMatchObject({
+      state: 'refused',
+      problems: expect.arrayContaining([expect.objectContaining({ row: 3, column: 'origin' })]),
+    });
+    expect((await run(hub, 'kind=orders', `${head}OR-4,web,ORIGIN,main,2\n`)).state).toBe('refused');
+  });
+
   it('an order with one wrong row, or in two places, is not taken at all, and its neighbours are', async () => {
     const file = [
       'number,line,sku,location,quantity',

@@ -19,6 +19,14 @@ const questions: readonly { readonly promise: string; readonly sql: string }[] =
            WHERE q.on_hand IS DISTINCT FROM e.delta OR q.open IS DISTINCT FROM e.open`,
   },
   {
+    promise: 'I1: open pieces are those of the open lines of orders',
+    sql: `SELECT coalesce(q.sku, l.sku) AS sku, coalesce(q.location, l.location) AS location, q.open, l.open AS of_lines
+            FROM (SELECT sku, location, open FROM quantity_on_hand WHERE open <> 0) q
+            FULL JOIN (SELECT sku, location, sum(open) AS open FROM open_order_lines GROUP BY sku, location) l
+              ON l.sku = q.sku AND l.location = q.location
+           WHERE q.open IS DISTINCT FROM l.open`,
+  },
+  {
     promise: 'I1: the last balance of the ledger is what is on hand',
     sql: `SELECT q.sku, q.location, q.on_hand, last.balance
             FROM quantity_on_hand q

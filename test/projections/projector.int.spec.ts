@@ -84,7 +84,7 @@ const receive = (n: number): Command => ({
 });
 const sale = (n: number): Command => ({
   type: 'ImportOrder',
-  cartId: 'a',
+  source: 'cart:a',
   number: String(n),
   revision: 1,
   state: 'open',

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { OtherOrigin, Reference, Source } from '../../events/facts.js';
 
 /** The words of requests, described once; every body and query is made of these. */
 
@@ -71,7 +72,31 @@ export const reference = z.strictObject({
   line: text(100).optional(),
 });
 
+const otherOrigins = ['phone', 'store', 'marketplace'] as const satisfies readonly OtherOrigin[];
+
+/** `purchase-order:PO-7`; a number may contain colons itself. */
+export const referenceName = z
+  .string()
+  .max(200)
+  .regex(
+    new RegExp(`^(${reference.shape.kind.options.join('|')}):.`, 's'),
+    `must look like purchase-order:PO-7, with one of ${reference.shape.kind.options.join(', ')}`,
+  )
+  .transform((value): Reference => {
+    const at = value.indexOf(':');
+    return { kind: value.slice(0, at) as Reference['kind'], number: value.slice(at + 1) };
+  })
+  .describe('The paper behind the movements, as kind:number, such as purchase-order:PO-7');
+
+/** Where an order comes from that no cart of ours took. */
+export const otherOrigin = z
+  .enum(otherOrigins, 'must be phone, store or marketplace')
+  .describe('Who took the order, where no cart of ours did; its number is unique there');
+
 export const source = z
   .string()
-  .regex(/^(direct|phone|cart:[a-z0-9-]{1,63}|file:[^/]{1,200})$/, 'must be direct, phone, cart:<id> or file:<name>')
-  .transform((value) => value as 'direct' | 'phone' | `cart:${string}` | `file:${string}`);
+  .regex(
+    /^(direct|phone|store|marketplace|cart:[a-z0-9-]{1,63}|file:[^/]{1,200})$/,
+    'must be direct, phone, store, marketplace, cart:<id> or file:<name>',
+  )
+  .transform((value) => value as Source);

@@ -82,6 +82,7 @@ export const problems = {
   'already-exists': { status: 409, title: 'It exists already' },
   'version-conflict': { status: 409, title: 'It has changed meanwhile' },
   'not-enough-in-transit': { status: 409, title: 'That many pieces are not in transit' },
+  'not-enough-there': { status: 409, title: 'That many pieces are not there' },
   'transfer-closed': { status: 409, title: 'The transfer is closed' },
   'not-allowed-now': { status: 409, title: 'Not possible in this state' },
   'time-in-future': { status: 422, title: 'The time lies in the future' },

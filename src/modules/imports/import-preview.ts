@@ -68,9 +68,10 @@ const queries: Readonly<Record<ImportKind, PreviewQueries>> = {
                     count(DISTINCT r.command_row)::integer AS orders, -sum((r.fields->>'quantity')::bigint)::float8 AS pieces
                FROM ${valid} GROUP BY 1 ORDER BY 1`,
     differences: `SELECT n.number, n.rows, o.state AS before, n.state AS after
-                    FROM (SELECT r.identity AS number, min(r.row) AS row, count(*)::integer AS rows, min(r.fields->>'state') AS state
+                    FROM (SELECT r.identity AS number, min(r.row) AS row, count(*)::integer AS rows, min(r.fields->>'state') AS state,
+                                 coalesce(min(r.fields->>'origin'), 'phone') AS origin
                             FROM ${valid} GROUP BY r.identity ORDER BY min(r.row) LIMIT $2) n
-                    LEFT JOIN orders o ON o.cart_id = '' AND o.number = n.number ORDER BY n.row`,
+                    LEFT JOIN orders o ON o.source = n.origin AND o.number = n.number ORDER BY n.row`,
   },
   mappings: {
     totals: `SELECT CASE WHEN before IS NULL THEN 'new' WHEN before <> after THEN 'changed' ELSE 'same' END AS kind,

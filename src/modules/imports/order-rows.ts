@@ -9,7 +9,7 @@ export interface PlacedRow {
 }
 
 /** What of an order stands in each of its rows, and must be the same in all of them. */
-const common = ['placedAt', 'state', 'revision'] as const;
+const common = ['origin', 'placedAt', 'state', 'revision'] as const;
 
 export class OrderRows {
   private number: unknown;

@@ -105,12 +105,12 @@ function movementCommand(row: MovementRow): Command {
   }
 }
 
-/** As an order told at POST /v1/orders: by no cart, so nothing echoes. */
+/** As an order told at POST /v1/orders that no cart took, so nothing echoes. */
 function orderCommand(file: ImportedFile, rows: readonly OrderRow[]): Command {
-  const { number, revision, placedAt, state } = rows[0]!;
+  const { origin, number, revision, placedAt, state } = rows[0]!;
   return {
     type: 'ImportOrder',
-    cartId: null,
+    source: origin,
     number,
     revision,
     placedAt,

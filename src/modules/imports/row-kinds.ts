@@ -11,6 +11,7 @@ import {
   delta,
   itemKey,
   location,
+  otherOrigin,
   paperNumber,
   quantity,
   reason,
@@ -77,6 +78,7 @@ const item = z.strictObject({
   active: z.boolean().optional(),
 });
 const orderLine = z.strictObject({
+  origin: otherOrigin.default('phone'),
   number: paperNumber,
   line: z.string().min(1).max(100).optional(),
   sku,
@@ -136,6 +138,7 @@ export const rowKinds: Readonly<Record<ImportKind, RowKind>> = {
   },
   orders: {
     columns: {
+      origin: 'text',
       number: 'text',
       line: 'text',
       sku: 'text',
