@@ -9,6 +9,7 @@ import { addImportCommand } from './imports.js';
 import { addItemCommands } from './items.js';
 import { addKeyCommands } from './keys.js';
 import { addLocationCommands } from './locations.js';
+import { addMovementsCommand } from './movements.js';
 import { examples } from './options.js';
 import { addOrderCommands } from './orders.js';
 import type { Runtime } from './session.js';
@@ -64,6 +65,7 @@ export function buildProgram(runtime: Runtime): Command {
     '\nExit codes: 0 done · 1 refused, or not well · 2 wrong command line · 3 hub not reachable · 4 key not valid or not\nenough · 5 no answer in time, or late · 130 interrupted',
   );
   addStockCommands(program, runtime);
+  addMovementsCommand(program, runtime);
   addTransferCommands(program, runtime);
   addItemCommands(program, runtime);
   addImportCommand(program, runtime);

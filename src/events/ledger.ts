@@ -1,9 +1,9 @@
 /** The log is the ledger: every movement carries the balance right after it, exact because its stream was locked. */
 import { and, asc, desc, eq, getTableColumns, isNotNull, lte, sql } from 'drizzle-orm';
 import type { NodePgDatabase } from 'drizzle-orm/node-postgres';
-import { events } from './event-log.table.js';
+import { events, referenceKind, referenceNumber } from './event-log.table.js';
 import type { Checkpoint } from './event-reader.js';
-import type { MovementFact } from './facts.js';
+import type { MovementFact, Reference } from './facts.js';
 import { upcast } from './upcasters.js';
 
 export interface LedgerEntry extends Checkpoint {
@@ -23,24 +23,25 @@ export interface LedgerEntry extends Checkpoint {
 }
 
 export interface LedgerQuery {
-  readonly sku: string;
+  /** One SKU's movements, or those of one paper; of a reference without a line, every line's. */
+  readonly of: { readonly sku: string } | { readonly reference: Reference };
   readonly location?: string | undefined;
   /** Only what is older: the last entry of the page before. */
   readonly before?: Checkpoint | undefined;
   readonly limit: number;
 }
 
-/** A page of a SKU's movements, the newest first, in the global order of the log. */
+/** A page of movements, the newest first, in the global order of the log. */
 export async function ledgerPage(
   orm: NodePgDatabase,
-  { sku, location, before, limit }: LedgerQuery,
+  { of, location, before, limit }: LedgerQuery,
 ): Promise<LedgerEntry[]> {
   const rows = await orm
     .select({ ...getTableColumns(events), transactionId: sql<string>`${events.transactionId}::text` })
     .from(events)
     .where(
       and(
-        eq(events.sku, sku),
+        'sku' in of ? eq(events.sku, of.sku) : isOfReference(of.reference),
         isNotNull(events.delta),
         location === undefined ? undefined : eq(events.location, location),
         before === undefined ? undefined : isBefore(before),
@@ -55,7 +56,7 @@ export async function ledgerPage(
     stream: row.stream,
     version: String(row.version),
     fact: upcast(row.type, row.shape, row.data) as MovementFact,
-    sku,
+    sku: row.sku ?? '',
     location: row.location ?? '',
     delta: row.delta ?? 0,
     openDelta: row.openDelta ?? 0,
@@ -69,6 +70,74 @@ export async function ledgerPage(
 const isBefore = ({ generation, transactionId, position }: Checkpoint) =>
   sql`(${events.generation}, ${events.transactionId}, ${events.position})
     < (${generation}::int, ${transactionId}::text::xid8, ${position}::bigint)`;
+
+const referenceLine = sql<string | null>`(data -> 'reference' ->> 'line')`;
+
+const isOfReference = ({ kind, number, line }: Reference) =>
+  and(
+    sql`${referenceKind} = ${kind} AND ${referenceNumber} = ${number}`,
+    line === undefined ? undefined : sql`${referenceLine} = ${line}`,
+  );
+
+export interface ReferenceTotal {
+  readonly line: string | null;
+  readonly sku: string;
+  readonly location: string;
+  readonly type: MovementFact['type'];
+  /** Only of what was returned: whether it can be sold again. */
+  readonly resellable: boolean | null;
+  readonly movements: number;
+  /** Pieces that were moved, or returned and not put on hand. */
+  readonly quantity: number;
+  /** What that changed on hand. */
+  readonly delta: number;
+}
+
+/** Where a page of totals ended: line, SKU, location, type, resellable, an absent one empty. */
+export type TotalPosition = readonly [string, string, string, string, string];
+
+/** What was moved in all under a paper: per line, SKU, location and kind of movement, in their order. */
+export async function referenceTotals(
+  orm: NodePgDatabase,
+  { reference, after, limit }: { reference: Reference; after: TotalPosition | null; limit: number },
+): Promise<ReferenceTotal[]> {
+  const resellable = sql<boolean | null>`(data ->> 'resellable')::boolean`;
+  const pieces = sql`CASE WHEN type = 'StockReturned' THEN (data ->> 'quantity')::bigint ELSE abs(delta) END`;
+  const position = [
+    sql`coalesce(${referenceLine}, '') COLLATE "C"`,
+    sql`sku`,
+    sql`location`,
+    sql`type COLLATE "C"`,
+    sql`coalesce(data ->> 'resellable', '') COLLATE "C"`,
+  ];
+  return orm
+    .select({
+      line: referenceLine,
+      sku: sql<string>`sku`,
+      location: sql<string>`location`,
+      type: sql<MovementFact['type']>`type`,
+      resellable,
+      movements: sql<number>`count(*)`.mapWith(Number),
+      quantity: sql<number>`sum(${pieces})`.mapWith(Number),
+      delta: sql<number>`sum(delta)`.mapWith(Number),
+    })
+    .from(events)
+    .where(
+      and(
+        isOfReference(reference),
+        isNotNull(events.delta),
+        after === null
+          ? undefined
+          : sql`(${sql.join(position, sql`, `)}) > (${sql.join(
+              after.map((part) => sql`${part}::text`),
+              sql`, `,
+            )})`,
+      ),
+    )
+    .groupBy(sql`${referenceLine}, sku, location, type, data ->> 'resellable'`)
+    .orderBy(...position)
+    .limit(limit);
+}
 
 export interface OnHandQuery {
   readonly sku: string;

@@ -96,6 +96,109 @@ describe('movements', () => {
   });
 });
 
+describe('movements of one paper', () => {
+  const under = (number: string, query = '') => `/v1/movements?reference=purchase-order:${number}${query}`;
+  const purchase = (number: string, line: string) => ({ reference: { kind: 'purchase-order', number, line } });
+
+  it('are found by it: one line of a purchase order comes in several receipts, and too much of it is seen', async () => {
+    const [sku, other] = [await newItem(), await newItem()];
+    await post({ kind: 'received', sku, quantity: 6, ...purchase('PO:1', '1') });
+    await post({ kind: 'received', sku, quantity: 3, ...purchase('PO:1', '1') });
+    await post({ kind: 'received', sku: other, location: 'shop', quantity: 4, ...purchase('PO:1', '2') });
+    // Ten were ordered, twelve came: nobody is turned away at the door, and the total tells.
+    await post({ kind: 'received', sku, quantity: 3, ...purchase('PO:1', '1') });
+    await post({ kind: 'received', sku, quantity: 5, ...purchase('PO:2', '1') });
+
+    const { body } = await hub.call('GET', under('PO:1'));
+    expect(body.data.map((row: { sku: string; delta: number }) => [row.sku, row.delta])).toEqual([
+      [sku, 3],
+      [other, 4],
+      [sku, 3],
+      [sku, 6],
+    ]);
+    expect(body.data[0]).toMatchObject({
+      type: 'StockReceived',
+      location: 'main',
+      ...purchase('PO:1', '1'),
+      balance: 12,
+    });
+    const totals = await hub.call('GET', '/v1/movements/totals?reference=purchase-order:PO:1');
+    expect(totals.body.data).toEqual([
+      { line: '1', sku, location: 'main', type: 'StockReceived', movements: 3, quantity: 12, delta: 12 },
+      { line: '2', sku: other, location: 'shop', type: 'StockReceived', movements: 1, quantity: 4, delta: 4 },
+    ]);
+    expect((await hub.call('GET', under('PO:1', '&line=2'))).body.data).toHaveLength(1);
+    expect((await hub.call('GET', under('nobody'))).body).toEqual({ data: [], nextCursor: null });
+  });
+
+  it('are read page by page without gap or repetition, and their totals too', async () => {
+    const sku = await newItem();
+    for (let line = 1; line <= 5; line += 1)
+      await post({ kind: 'received', sku, quantity: line, ...purchase('PAGES', String(line)) });
+    for (const [list, expected] of [
+      ['/v1/movements', [5, 4, 3, 2, 1]],
+      ['/v1/movements/totals', [1, 2, 3, 4, 5]],
+    ] as const) {
+      const seen: number[] = [];
+      for (let cursor = ''; ;) {
+        const { body } = await hub.call('GET', `${list}?reference=purchase-order:PAGES&limit=2${cursor}`);
+        seen.push(...body.data.map((row: { delta: number }) => row.delta));
+        if (body.nextCursor === null) break;
+        cursor = `&cursor=${body.nextCursor}`;
+      }
+      expect(seen).toEqual(expected);
+    }
+  });
+
+  it('keep a return that cannot be sold again: on record and in the ledger, and not on hand', async () => {
+    const sku = await newItem();
+    const order = { reference: { kind: 'order', number: '1001', line: '1' } };
+    await post({ kind: 'received', sku, quantity: 5 });
+    await post({ kind: 'returned', sku, quantity: 2, ...order });
+    await post({ kind: 'returned', sku, quantity: 3, resellable: false, reason: 'torn', ...order });
+    expect(await onHand(sku)).toEqual({ main: 7 });
+    const torn = {
+      type: 'StockReturned',
+      delta: 0,
+      returned: 3,
+      resellable: false,
+      reason: 'torn',
+      balance: 7,
+      ...order,
+    };
+    expect((await hub.call('GET', `${pathOf(sku)}/ledger?limit=1`)).body.data).toMatchObject([torn]);
+    expect((await hub.call('GET', '/v1/movements?reference=order:1001')).body.data).toMatchObject([
+      torn,
+      { delta: 2, returned: 2, resellable: true },
+    ]);
+    expect((await hub.call('GET', '/v1/movements/totals?reference=order:1001&line=1')).body.data).toMatchObject([
+      { quantity: 3, delta: 0, resellable: false },
+      { quantity: 2, delta: 2, resellable: true },
+    ]);
+  });
+
+  it('are looked up in an index of their own, and a wrong name says how it looks', async () => {
+    const client = await hub.database.pool.connect();
+    try {
+      await client.query('BEGIN');
+      await client.query('SET LOCAL enable_seqscan = off');
+      const { rows } = await client.query<{ 'QUERY PLAN': string }>(
+        `EXPLAIN SELECT * FROM events WHERE (data -> 'reference' ->> 'kind') = 'order' AND (data -> 'reference' ->> 'number') = '1'
+            AND delta IS NOT NULL ORDER BY generation DESC, transaction_id DESC, position DESC LIMIT 50`,
+      );
+      const plan = rows.map((row) => row['QUERY PLAN']).join('\n');
+      expect(plan).toContain('Index Scan Backward using events_reference');
+      expect(plan).not.toContain('Sort');
+    } finally {
+      await client.query('ROLLBACK');
+      client.release();
+    }
+    const wrong = await hub.call('GET', '/v1/movements?reference=PO-7');
+    expect([wrong.status, wrong.body.fields[0].field]).toEqual([400, 'reference']);
+    expect(wrong.body.fields[0].detail).toContain('purchase-order:PO-7');
+  });
+});
+
 describe('counts and transfers', () => {
   it('a count as of a moment keeps what moved since', async () => {
     const sku = await newItem();

@@ -341,8 +341,8 @@ describe('the ledger', () => {
   it('pages a SKU from the newest movement back, with the balance after each', async () => {
     await createItem('PAGE');
     for (let i = 1; i <= 5; i++) await store.append([unkeyed(adjust('PAGE', i))]);
-    const first = await ledgerPage(database.orm, { sku: 'PAGE', limit: 3 });
-    const second = await ledgerPage(database.orm, { sku: 'PAGE', limit: 3, before: first[2] });
+    const first = await ledgerPage(database.orm, { of: { sku: 'PAGE' }, limit: 3 });
+    const second = await ledgerPage(database.orm, { of: { sku: 'PAGE' }, limit: 3, before: first[2] });
     expect([...first, ...second].map(({ delta, balance }) => [delta, balance])).toEqual([
       [5, 15],
       [4, 10],
@@ -350,7 +350,7 @@ describe('the ledger', () => {
       [2, 3],
       [1, 1],
     ]);
-    expect(await ledgerPage(database.orm, { sku: 'PAGE', location: 'store', limit: 3 })).toEqual([]);
+    expect(await ledgerPage(database.orm, { of: { sku: 'PAGE' }, location: 'store', limit: 3 })).toEqual([]);
   });
 
   it('tells what was so from what was known', async () => {

@@ -1,7 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { z } from 'zod';
 import type { Database } from '../../database.js';
-import { ledgerPage, onHandAsOf, type LedgerEntry } from '../../events/ledger.js';
+import type { Reference } from '../../events/facts.js';
+import { ledgerPage, onHandAsOf, referenceTotals, type LedgerEntry, type LedgerQuery } from '../../events/ledger.js';
 import { decodeCursor, digits, pageOf } from '../http/paging.js';
 import { DATABASE } from '../tokens.js';
 
@@ -10,12 +11,36 @@ import { DATABASE } from '../tokens.js';
 export class LedgerReads {
   constructor(@Inject(DATABASE) private readonly database: Database) {}
 
-  /** The newest first, in the order of the log. */
-  async movements(sku: string, query: { location?: string | undefined; cursor?: string | undefined; limit: number }) {
+  /** One item's, the newest first, in the order of the log. */
+  movements(sku: string, query: { location?: string | undefined; cursor?: string | undefined; limit: number }) {
+    return this.page({ sku }, query);
+  }
+
+  /** Those of one paper, of whatever item. */
+  async ofReference(reference: Reference, query: { cursor?: string | undefined; limit: number }) {
+    return this.page({ reference }, query);
+  }
+
+  async totalsOf(reference: Reference, query: { cursor?: string | undefined; limit: number }) {
+    const text = z.string();
+    const after = decodeCursor(query.cursor, z.tuple([text, text, text, text, text]));
+    const rows = await referenceTotals(this.database.orm, { reference, after, limit: query.limit + 1 });
+    return pageOf(
+      rows,
+      query.limit,
+      (row) => [row.line ?? '', row.sku, row.location, row.type, String(row.resellable ?? '')],
+      ({ resellable, ...row }) => ({ ...row, ...(resellable !== null && { resellable }) }),
+    );
+  }
+
+  private async page(
+    of: LedgerQuery['of'],
+    query: { location?: string | undefined; cursor?: string | undefined; limit: number },
+  ) {
     const cursor = decodeCursor(query.cursor, z.tuple([z.int(), digits, digits]));
     const before =
       cursor === null ? undefined : { generation: cursor[0], transactionId: cursor[1], position: cursor[2] };
-    const rows = await ledgerPage(this.database.orm, { sku, location: query.location, before, limit: query.limit + 1 });
+    const rows = await ledgerPage(this.database.orm, { of, location: query.location, before, limit: query.limit + 1 });
     return pageOf(rows, query.limit, (row) => [row.generation, row.transactionId, row.position], shownEntry);
   }
 
@@ -26,10 +51,11 @@ export class LedgerReads {
 }
 
 function shownEntry(entry: LedgerEntry) {
-  const { fact, stream, version, location, delta, openDelta, balance } = entry;
+  const { fact, stream, version, sku, location, delta, openDelta, balance } = entry;
   const { reason, reference, source } = fact.data;
   return {
     type: fact.type,
+    sku,
     location,
     delta,
     openDelta,

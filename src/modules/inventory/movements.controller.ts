@@ -1,4 +1,4 @@
-import { Body, Controller, Post } from '@nestjs/common';
+import { Body, Controller, Get, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiHeader, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
 import type { Command } from '../../events/commands.js';
@@ -6,8 +6,21 @@ import type { Reference } from '../../events/facts.js';
 import type { Asking } from '../http/asking.js';
 import { Asks } from '../http/asking.js';
 import { CommandRunner } from '../http/command-runner.js';
-import { countedQuantity, delta, location, quantity, reason, reference, sku, source, time } from '../http/fields.js';
+import {
+  countedQuantity,
+  delta,
+  location,
+  quantity,
+  reason,
+  reference,
+  referenceName,
+  sku,
+  source,
+  time,
+} from '../http/fields.js';
 import { idempotencyHeader } from '../http/open-api.js';
+import { pageFields } from '../http/paging.js';
+import { LedgerReads } from './ledger-reads.js';
 
 const common = {
   sku,
@@ -51,20 +64,42 @@ const count = z.strictObject({
   ...common,
 });
 
+const ofReference = z.strictObject({
+  reference: referenceName,
+  line: reference.shape.line.describe('Only this line of the paper'),
+  ...pageFields,
+});
+
 @ApiTags('Stock')
 @ApiBearerAuth()
-@ApiHeader(idempotencyHeader)
 @Controller('v1')
 export class MovementsController {
-  constructor(private readonly commands: CommandRunner) {}
+  constructor(
+    private readonly commands: CommandRunner,
+    private readonly ledger: LedgerReads,
+  ) {}
+
+  @Get('movements')
+  @ApiOperation({ summary: 'Movements of one paper, such as all receipts of a purchase order, the newest first' })
+  list(@Query({ schema: ofReference }) { reference: paper, line, ...page }: z.infer<typeof ofReference>) {
+    return this.ledger.ofReference(referenceOf({ ...paper, line }), page);
+  }
+
+  @Get('movements/totals')
+  @ApiOperation({ summary: 'What was moved in all under one paper, per line, item, location and kind' })
+  totals(@Query({ schema: ofReference }) { reference: paper, line, ...page }: z.infer<typeof ofReference>) {
+    return this.ledger.totalsOf(referenceOf({ ...paper, line }), page);
+  }
 
   @Post('movements')
+  @ApiHeader(idempotencyHeader)
   @ApiOperation({ summary: 'Record one movement: pieces received, sold, returned or adjusted' })
   record(@Body({ schema: movement }) body: z.infer<typeof movement>, @Asks() asking: Asking) {
     return this.commands.run(asking, movementCommand(body));
   }
 
   @Post('movements/batch')
+  @ApiHeader(idempotencyHeader)
   @ApiOperation({
     summary: 'Record up to 1,000 movements; each is accepted or refused by itself, and answered by itself',
   })
@@ -81,6 +116,7 @@ export class MovementsController {
   }
 
   @Post('counts')
+  @ApiHeader(idempotencyHeader)
   @ApiOperation({ summary: 'Record what was counted on a shelf; the difference becomes the movement' })
   count(@Body({ schema: count }) body: z.infer<typeof count>, @Asks() asking: Asking) {
     const { reference: about, ...rest } = body;
