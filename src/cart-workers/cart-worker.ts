@@ -1,4 +1,5 @@
 import type { Database } from '../database.js';
+import { reached } from '../moments.js';
 import type { CartDirectory, ReachableCart } from './cart-directory.js';
 import { claim, type Claim, type ClaimTerms } from './claim.js';
 import { CartError } from './connectors/cart-error.js';
@@ -45,9 +46,11 @@ export async function workOn(
   const cart = await dependencies.directory.cart(cartId);
   const terms = termsOf(cart, dependencies.workerName);
   for (let reads = 0; ;) {
+    reached('worker:job-taken', cartId);
     const claimed = await claim(dependencies.database, job, terms);
     if (claimed.kind === 'gone') return { kind: 'done' };
     if (claimed.kind === 'busy') return { kind: 'busy', inMs: claimed.retryInMs };
+    reached('worker:attempt-written', cartId);
     switch (claimed.purpose) {
       case 'read':
         if (!(await readBefore(dependencies, cart, claimed, signal))) return { kind: 'done' };
@@ -104,7 +107,7 @@ async function send(
     const answers = await connector.sendDeltas(
       connection,
       { idempotencyKey: claimed.deliveryId, createdAtMs: claimed.createdAtMs, lines },
-      { deadlineMs: claimed.deadlineMs, signal },
+      { deadlineMs: claimed.deadlineMs, signal, onSent: () => reached('worker:request-sent', claimed.cartId) },
     );
     return await recordAnswers(dependencies.database, cart, claimed, answers);
   } catch (error) {

@@ -1,5 +1,6 @@
 import type { PoolClient } from 'pg';
 import type { Database } from '../database.js';
+import { reached } from '../moments.js';
 
 /** What a listing showed, and between which moments (by the database's clock); null: as long as the try lasted. */
 export interface SeenQuantity {
@@ -71,14 +72,18 @@ const recordPausesMs = [20, 100, 500, 2_000] as const;
  * Listings are locked first and in key order, as the projector does.
  */
 export async function recordOutcome(database: Database, end: AttemptEnd): Promise<void> {
+  reached('worker:answered', end.cartId);
   for (const pauseMs of recordPausesMs) {
     try {
-      return await recordOnce(database, end);
+      await recordOnce(database, end);
+      reached('worker:outcome-recorded', end.cartId);
+      return;
     } catch {
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   }
   await recordOnce(database, end);
+  reached('worker:outcome-recorded', end.cartId);
 }
 
 async function recordOnce(database: Database, end: AttemptEnd): Promise<void> {

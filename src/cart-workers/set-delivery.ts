@@ -1,4 +1,5 @@
 import type { Database } from '../database.js';
+import { reached } from '../moments.js';
 import type { ReachableCart } from './cart-directory.js';
 import type { Claim, ClaimedLine } from './claim.js';
 import { CartError } from './connectors/cart-error.js';
@@ -29,7 +30,7 @@ export async function sendQuantities(
     const answers = await cart.connector.setQuantities(
       cart.connection,
       { idempotencyKey: claimed.deliveryId, createdAtMs: claimed.createdAtMs, rows },
-      { deadlineMs: claimed.deadlineMs, signal },
+      { deadlineMs: claimed.deadlineMs, signal, onSent: () => reached('worker:request-sent', claimed.cartId) },
     );
     const answerOf = new Map(answers.map((answer) => [answer.key, answer]));
     const lines = open.map(({ key, attemptsCounted }) => endOfSet(cart, key, answerOf.get(key), attemptsCounted));

@@ -1,6 +1,7 @@
 import type { Database } from '../database.js';
 import { Doorbell, type Wakeups } from '../wakeups.js';
 import type { CartSettings, DeliveryWay } from '../events/facts.js';
+import { reached } from '../moments.js';
 import { capabilitiesOf } from './connectors/capabilities.js';
 import { connectorFor } from './connectors/index.js';
 import { dispatchLane, findUnattended, markQueued, takeUpAgain } from './dispatch.js';
@@ -82,6 +83,7 @@ export class StackController {
         if (work === undefined) return 0;
         const { linesPerDeliveryMax } = capabilitiesOf(connectorFor(work.type), work);
         const dispatched = await dispatchLane(database, cartId, linesPerDeliveryMax);
+        if (dispatched.length > 0) reached('dispatch:committed', cartId);
         await lanes.add(cartId, dispatched);
         return dispatched.length;
       }),

@@ -12,6 +12,7 @@
  * COMMITTED, so that each sees what was committed while it waited.
  */
 import type { Pool, PoolClient } from 'pg';
+import { reached } from '../moments.js';
 import { appendBatch, CommitUnknownError } from './append-batch.js';
 import type { CommandEnvelope, CommandOutcome } from './commands.js';
 import { KnownHeads } from './known-heads.js';
@@ -80,10 +81,14 @@ export class EventStore {
   async #appendWithRetries(envelopes: readonly CommandEnvelope[]): Promise<CommandOutcome[]> {
     for (let attempt = 1; ; attempt++) {
       try {
+        reached('append:begin');
         const { outcomes, appended } = await this.#inTransaction((client) =>
           appendBatch(client, this.#known, envelopes),
         );
-        if (appended) this.#onAppended();
+        if (appended) {
+          reached('append:committed');
+          this.#onAppended();
+        }
         return outcomes;
       } catch (error) {
         if (error instanceof HeadsMissingError) this.#known.forget();

@@ -1,6 +1,7 @@
 import type { PoolClient } from 'pg';
 import type { Database } from '../database.js';
 import { readAfter, type RecordedFact } from '../events/event-reader.js';
+import { reached } from '../moments.js';
 import { Doorbell, type Wakeups } from '../wakeups.js';
 import { applyBatch, type BatchResult } from './apply-batch.js';
 import { ensureCheckpoint, moveCheckpoint, readCheckpoint } from './checkpoint.js';
@@ -87,11 +88,13 @@ export class Projector {
       first = facts[0];
       const result =
         factsMax > 1 ? await applyBatch(client, facts) : await applyOneByOne(client, facts, (fact) => (first = fact));
+      reached('projector:applied');
       if (!(await moveCheckpoint(client, projection, from, last))) {
         await client.query('ROLLBACK');
         return null;
       }
       await client.query('COMMIT');
+      reached('projector:committed');
       return { facts: facts.length, ...result };
     } catch (error) {
       await client.query('ROLLBACK').catch(() => undefined);

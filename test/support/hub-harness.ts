@@ -26,6 +26,7 @@ import type { Shop } from './shops.js';
 export interface Harness {
   readonly database: TestDatabase;
   readonly backend: QueueBackend;
+  readonly encryptionKey: Buffer;
   readonly projector: Projector;
   readonly directory: CartDirectory;
   readonly orderImport: OrderImport;
@@ -125,6 +126,7 @@ export async function createHarness(options: {
   return {
     database,
     backend,
+    encryptionKey,
     projector,
     directory,
     orderImport,

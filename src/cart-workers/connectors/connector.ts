@@ -28,6 +28,8 @@ export interface CartConnection {
 export interface CallContext {
   /** After this moment (epoch ms) nothing may be written to the socket any more, and a call under way is aborted. */
   readonly deadlineMs: number;
+  /** Called when the whole request has left this process. */
+  readonly onSent?: (() => void) | undefined;
   /** Aborts the call on shutdown; what was sent by then is judged like any lost answer. */
   readonly signal?: AbortSignal;
 }

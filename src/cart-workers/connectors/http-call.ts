@@ -24,6 +24,7 @@ export interface HttpCallRequest {
   /** Longest time from the write to the last byte of the answer, in ms. */
   readonly answerTimeoutMs: number;
   readonly signal?: AbortSignal | undefined;
+  readonly onSent?: (() => void) | undefined;
   readonly allowPrivateAddress: boolean;
   /**
    * Reusing a connection saves a round trip, but an idle connection that the cart is just closing makes the outcome
@@ -148,7 +149,7 @@ class Exchange {
     }
     this.#failAt(nowMs + this.call.answerTimeoutMs, 'no complete answer in time');
     this.#written = true;
-    this.#request.end(this.#body);
+    this.#request.end(this.#body, this.call.onSent);
   }
 
   #onResponse(response: http.IncomingMessage): void {

@@ -237,6 +237,7 @@ async function ask(
     deadlineMs: call.deadlineMs,
     answerTimeoutMs: cart.requestTimeoutMs,
     signal: call.signal,
+    onSent: call.onSent,
     allowPrivateAddress: cart.allowPrivateAddress,
     // A doubt costs the cart's whole quiet time here, a new connection only a round trip.
     reuseConnection: kind === 'read',

@@ -171,6 +171,7 @@ async function post(
     deadlineMs: call.deadlineMs,
     answerTimeoutMs: cart.requestTimeoutMs,
     signal: call.signal,
+    onSent: call.onSent,
     allowPrivateAddress: cart.allowPrivateAddress,
     reuseConnection: true,
   });
