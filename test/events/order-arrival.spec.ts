@@ -130,5 +130,5 @@ function echoesOf(world: World): [string, number][] {
       sums.set(name, (sums.get(name) ?? 0) + echoDelta);
     }
   }
-  return [...sums].filter(([, sum]) => sum !== 0).sort();
+  return [...sums].filter(([, sum]) => sum !== 0).sort(([a], [b]) => (a < b ? -1 : 1));
 }
