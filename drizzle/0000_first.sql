@@ -344,6 +344,31 @@ CREATE TABLE "system_switch" (
 	"version" bigint NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE "unknown_order_lines" (
+	"cart_id" text COLLATE "C" NOT NULL,
+	"number" text COLLATE "C" NOT NULL,
+	"line" text COLLATE "C" NOT NULL,
+	"key" text COLLATE "C" NOT NULL,
+	"quantity" bigint NOT NULL,
+	"mapped_to" text COLLATE "C",
+	CONSTRAINT "unknown_order_lines_cart_id_number_line_pk" PRIMARY KEY("cart_id","number","line")
+);
+--> statement-breakpoint
+CREATE TABLE "unknown_skus" (
+	"cart_id" text COLLATE "C" NOT NULL,
+	"key" text COLLATE "C" NOT NULL,
+	"title" text,
+	"first_met_in" text NOT NULL,
+	"first_met_at" timestamp (3) with time zone NOT NULL,
+	"last_met_in" text NOT NULL,
+	"last_met_at" timestamp (3) with time zone NOT NULL,
+	"times_met" integer NOT NULL,
+	"ignored_reason" text,
+	"ignored_by" text,
+	"ignored_at" timestamp (3) with time zone,
+	CONSTRAINT "unknown_skus_cart_id_key_pk" PRIMARY KEY("cart_id","key")
+);
+--> statement-breakpoint
 CREATE UNIQUE INDEX "attempts_one_open_per_delivery" ON "attempts" USING btree ("delivery_id") WHERE ended_at is null;--> statement-breakpoint
 CREATE UNIQUE INDEX "attempts_one_open_per_serial_cart" ON "attempts" USING btree ("cart_id") WHERE ended_at is null and serial;--> statement-breakpoint
 CREATE INDEX "attempts_delivery" ON "attempts" USING btree ("delivery_id","started_at");--> statement-breakpoint
@@ -375,4 +400,9 @@ CREATE INDEX "web_stack_delivery" ON "web_stack" USING btree ("delivery_id");-->
 CREATE INDEX "web_stack_sku" ON "web_stack" USING btree ("sku","id");--> statement-breakpoint
 CREATE INDEX "cart_locations_location" ON "cart_locations" USING btree ("location");--> statement-breakpoint
 CREATE INDEX "open_order_lines_stock" ON "open_order_lines" USING btree ("sku","location");--> statement-breakpoint
-CREATE INDEX "orders_placed_at" ON "orders" USING btree ("placed_at","source","number");
+CREATE INDEX "orders_placed_at" ON "orders" USING btree ("placed_at","source","number");--> statement-breakpoint
+CREATE INDEX "unknown_order_lines_key" ON "unknown_order_lines" USING btree ("cart_id","key");--> statement-breakpoint
+CREATE INDEX "unknown_order_lines_sku" ON "unknown_order_lines" USING btree ("key");--> statement-breakpoint
+CREATE INDEX "unknown_order_lines_mapped" ON "unknown_order_lines" USING btree ("cart_id","number") WHERE mapped_to is not null;--> statement-breakpoint
+CREATE INDEX "unknown_skus_key" ON "unknown_skus" USING btree ("key");--> statement-breakpoint
+CREATE INDEX "unknown_skus_heeded" ON "unknown_skus" USING btree ("cart_id","key") WHERE ignored_at is null;

@@ -152,10 +152,11 @@ function coreModule({ config, database, backend, encryptionKey }: Surroundings):
     ),
     made(
       WorkerRuntime,
-      [CartDirectory, Wakeups, OrderImport, QohTransfer, Projector],
+      [CartDirectory, Wakeups, CommandBatcher, OrderImport, QohTransfer, Projector],
       (
         directory: CartDirectory,
         wakeups: Wakeups,
+        batcher: CommandBatcher,
         orderImport: OrderImport,
         qohTransfer: QohTransfer,
         projector: Projector,
@@ -165,6 +166,7 @@ function coreModule({ config, database, backend, encryptionKey }: Surroundings):
           backend,
           directory,
           wakeups,
+          batcher,
           orderImport,
           qohTransfer,
           caughtUp: (timeoutMs) => projector.caughtUp(timeoutMs),

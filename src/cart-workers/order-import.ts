@@ -176,6 +176,7 @@ export class OrderImport {
           sku: skus.get(line.key) ?? line.key,
           location: settings.orderLocation,
           quantity: line.quantity,
+          title: line.title,
         })),
         sighting,
         cartMovesStock: {

@@ -6,8 +6,10 @@ import type { BaselineRow } from '../events/facts.js';
 import type { CartDirectory, ReachableCart } from './cart-directory.js';
 import { databaseNow } from './database-clock.js';
 import { holdLane } from './lane-hold.js';
+import { NewKeys } from './new-keys.js';
 import type { OrderImport } from './order-import.js';
 import { readQuantities } from './read-cart.js';
+import { resolveOrders } from './resolve-orders.js';
 
 export interface TransferReport {
   /** Listings that are equal now, or will be once their deltas have arrived. */
@@ -16,18 +18,38 @@ export interface TransferReport {
   readonly differences: number;
   /** Mapped keys that the cart does not list. */
   readonly notListed: readonly string[];
-  /** Keys of the cart that no item is mapped to (the first hundred). */
+  /** Keys of the cart that no item is mapped to (the first hundred); all of them are on the list of unknown SKUs. */
   readonly unknownAtHub: readonly string[];
+  /** Items that were created for keys nobody knew (Get with `createNewProducts`). */
+  readonly created: number;
   /** Listings that were too busy to be read reliably; ask again. */
   readonly unsettled: readonly string[];
 }
 
+export interface NewKeysPreview {
+  readonly cartId: string;
+  /** Keys that are called like an item of ours. */
+  readonly wouldBeMapped: number;
+  readonly unknown: number;
+  /** What a Get with createNewProducts would create (the first thousand); keys that are ignored are left out. */
+  readonly newProducts: readonly {
+    readonly sku: string;
+    readonly title: string;
+    /** null: the cart does not track its stock. */
+    readonly quantity: number | null;
+  }[];
+}
+
+const previewMax = 1_000;
 const rowsPerFact = 500;
 /** Listings that sold while they were read are read again, this often. */
 const passesMax = 8;
 const quietWaitMs = 90_000;
 const quietPollMs = 50;
 const caughtUpMs = 30_000;
+/** Two hundred orders each. */
+const resolveRoundsMax = 1_000;
+const notFollowing = 'The projector does not follow; see its state before comparing';
 
 /**
  * Makes both sides equal: Send QOH (the cart follows us) and Get QOH (we follow the cart).
@@ -45,7 +67,11 @@ export class QohTransfer {
       readonly orderImport: OrderImport;
       readonly caughtUp: (timeoutMs: number) => Promise<boolean>;
     },
-  ) {}
+  ) {
+    this.newKeys = new NewKeys(dependencies.database, (command) => this.submit(command));
+  }
+
+  private readonly newKeys: NewKeys;
 
   /**
    * @throws CartError when the cart cannot be read; nothing has changed for the listings not yet baselined
@@ -53,6 +79,8 @@ export class QohTransfer {
   async run(request: {
     readonly cartId: string;
     readonly direction: 'send' | 'get';
+    /** With get: items are created for keys of the cart that nobody knows here; their stock is what the cart shows. */
+    readonly createNewProducts?: boolean;
     /** Only these; null: all. */
     readonly keys?: readonly string[] | null;
     /** Done once the lane is held and quiet, before the cart is read. */
@@ -65,10 +93,27 @@ export class QohTransfer {
     try {
       await this.untilQuiet(request.cartId, request.keys ?? null);
       await request.whileHeld?.();
+      await this.resolveUnknown(request.cartId);
       return await this.compare(cart, request);
     } finally {
       await hold.release();
     }
+  }
+
+  /** Which keys of the cart are not mapped yet, as it shows them now: what a comparison would map, create or keep in sight. */
+  async previewNewKeys(cartId: string, signal: AbortSignal): Promise<NewKeysPreview> {
+    const cart = await this.dependencies.directory.cart(cartId);
+    const read = await readQuantities(cart, null, Number.POSITIVE_INFINITY, signal);
+    const { known, unknown } = await this.newKeys.lookAt(cartId, [...read.keys()]);
+    return {
+      cartId,
+      wouldBeMapped: known.length,
+      unknown: unknown.length,
+      newProducts: unknown
+        .filter(({ ignored }) => !ignored)
+        .slice(0, previewMax)
+        .map(({ key, title }) => ({ sku: key, title: title ?? key, quantity: read.get(key) ?? null })),
+    };
   }
 
   /**
@@ -108,22 +153,32 @@ export class QohTransfer {
     {
       cartId,
       direction,
+      createNewProducts = false,
       keys = null,
       onProgress,
       signal = new AbortController().signal,
     }: Parameters<QohTransfer['run']>[0],
   ): Promise<TransferReport> {
     const { orderImport, caughtUp } = this.dependencies;
-    let report: TransferReport = { listings: 0, differences: 0, notListed: [], unknownAtHub: [], unsettled: [] };
+    let report: TransferReport = {
+      listings: 0,
+      differences: 0,
+      notListed: [],
+      unknownAtHub: [],
+      created: 0,
+      unsettled: [],
+    };
     let left: readonly string[] | null = keys;
     for (let pass = 0; pass < passesMax; pass += 1) {
       await orderImport.poll(cartId);
       const at = (await databaseNow(this.dependencies.database)).toISOString();
       const read = await readQuantities(cart, left, Number.POSITIVE_INFINITY, signal);
       const after = await orderImport.poll(cartId);
-      if (pass === 0) report = { ...report, unknownAtHub: await this.mapBySku(cartId, [...read.keys()]) };
-      if (!(await caughtUp(caughtUpMs)))
-        throw new Error('The projector does not follow; see its state before comparing');
+      if (pass === 0) {
+        const create = createNewProducts && direction === 'get';
+        report = { ...report, ...(await this.newKeys.meet(cartId, [...read.keys()], create)) };
+      }
+      if (!(await caughtUp(caughtUpMs))) throw new Error(notFollowing);
       const listings = await this.listingsOf(cartId, { keys: left, at });
       // Nobody knows what a quarantined listing should show, so nothing can be taken over from it.
       const isCertain = (listing: ListingRow) =>
@@ -131,8 +186,7 @@ export class QohTransfer {
       const certain = listings.filter(isCertain);
       const counts = await this.baseline(cart, { direction, at, mark: after.mark, listings: certain, read });
       // While the lane is held: a delta that left before the baseline is applied would be owed a second time.
-      if (!(await caughtUp(caughtUpMs)))
-        throw new Error('The projector does not follow; see its state before comparing');
+      if (!(await caughtUp(caughtUpMs))) throw new Error(notFollowing);
       const done = await this.baselinedAt(cartId, at);
       const made = certain.filter((listing) => done.has(listing.key));
       report = {
@@ -148,27 +202,21 @@ export class QohTransfer {
     return { ...report, unsettled: left ?? [] };
   }
 
+  /** What the cart sold under keys that are mapped by now is in what it shows: it has to be in our stock before that is read. */
+  private async resolveUnknown(cartId: string): Promise<void> {
+    for (let round = 0; round < resolveRoundsMax; round += 1) {
+      if (!(await this.dependencies.caughtUp(caughtUpMs))) throw new Error(notFollowing);
+      if ((await resolveOrders(this.dependencies, cartId)) === 0) return;
+    }
+    throw new Error('Orders of keys that were mapped a moment ago are still being taken; compare again');
+  }
+
   private async baselinedAt(cartId: string, at: string): Promise<Set<string>> {
     const found = await this.dependencies.database.pool.query<{ key: string }>(
       'SELECT key FROM listings WHERE cart_id = $1 AND baseline_at = $2',
       [cartId, at],
     );
     return new Set(found.rows.map((row) => row.key));
-  }
-
-  /** Items that the cart lists under our own SKU need no person to map them. @returns keys that match no item */
-  private async mapBySku(cartId: string, keys: readonly string[]): Promise<string[]> {
-    const found = await this.dependencies.database.pool.query<{ key: string; sku: string | null }>(
-      `SELECT t.key, i.sku FROM unnest($2::text[]) AS t (key) LEFT JOIN items i ON i.sku = t.key
-        WHERE NOT EXISTS (SELECT FROM listings l WHERE l.cart_id = $1 AND l.key = t.key)`,
-      [cartId, keys],
-    );
-    const rows = found.rows.flatMap(({ key, sku }) => (sku === null ? [] : [{ key, sku }]));
-    for (const chunk of chunksOf(rows)) await this.submit({ type: 'MapListings', cartId, rows: chunk });
-    return found.rows
-      .filter((row) => row.sku === null)
-      .map((row) => row.key)
-      .slice(0, 100);
   }
 
   private async listingsOf(

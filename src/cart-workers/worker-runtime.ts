@@ -1,5 +1,6 @@
 import type { Queue } from 'bullmq';
 import type { Database } from '../database.js';
+import type { CommandBatcher } from '../events/command-batcher.js';
 import type { Wakeups } from '../wakeups.js';
 import type { CartDirectory } from './cart-directory.js';
 import { workOn } from './cart-worker.js';
@@ -9,6 +10,7 @@ import type { OrderImport } from './order-import.js';
 import type { QohTransfer } from './qoh-transfer.js';
 import type { QueueBackend } from './queue-backend.js';
 import { ReopenedVerdicts } from './reopened-verdicts.js';
+import { ResolveOrders } from './resolve-orders.js';
 import { StackController } from './stack-controller.js';
 import { WorkerPresence } from './worker-presence.js';
 
@@ -20,6 +22,7 @@ export interface WorkerRuntimeOptions {
   readonly backend: QueueBackend;
   readonly directory: CartDirectory;
   readonly wakeups: Wakeups;
+  readonly batcher: CommandBatcher;
   readonly orderImport: OrderImport;
   readonly qohTransfer: QohTransfer;
   /** Resolves with true when the projector has applied everything appended so far. */
@@ -34,6 +37,7 @@ export class WorkerRuntime {
   private readonly controller: StackController;
   private readonly presence: WorkerPresence;
   private readonly reopened: ReopenedVerdicts;
+  private readonly resolveOrders: ResolveOrders;
 
   constructor(private readonly options: WorkerRuntimeOptions) {
     const { database, backend, directory, wakeups, log } = options;
@@ -63,6 +67,7 @@ export class WorkerRuntime {
       },
     });
     this.controller = new StackController({ database, wakeups, lanes: this.lanes, log });
+    this.resolveOrders = new ResolveOrders({ database, batcher: options.batcher, log });
     this.reopened = new ReopenedVerdicts({ database, qohTransfer: options.qohTransfer, log });
   }
 
@@ -71,12 +76,14 @@ export class WorkerRuntime {
     await this.lanes.keepInStep();
     this.controller.start();
     this.reopened.start();
+    this.resolveOrders.start();
   }
 
   /** Stops dispatching, lets calls under way finish, then closes the lanes. What is left stands in Postgres. */
   async stop(): Promise<void> {
     await this.controller.stop();
     await this.reopened.stop();
+    await this.resolveOrders.stop();
     await this.lanes.close(this.options.shutdownTimeoutMs / 2);
     await this.presence.stop();
   }

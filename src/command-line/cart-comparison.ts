@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
-import type { TransferReport } from '../cart-workers/qoh-transfer.js';
+import type { NewKeysPreview, TransferReport } from '../cart-workers/qoh-transfer.js';
 import type { Comparisons } from '../modules/jobs/comparisons.js';
 import type { Cart } from './cart-table.js';
 import { CommandLineError, exitCodes } from './exit-codes.js';
 import { formatDuration, formatNumber, parseSeconds } from './format.js';
 import { changes, examples, segment } from './options.js';
 import { startProgress } from './progress.js';
-import { action, change, refuse, type ChangeOptions, type Runtime, type Session } from './session.js';
+import { action, change, refuse, type ChangeOptions, type Preview, type Runtime, type Session } from './session.js';
 
 type Status = Awaited<ReturnType<Comparisons['start']>>;
 type Started = Status & { readonly statusUrl: string };
@@ -15,6 +15,7 @@ type Started = Status & { readonly statusUrl: string };
 interface CompareOptions extends ChangeOptions {
   readonly wait: boolean;
   readonly giveUpAfter: string;
+  readonly createNewProducts?: boolean;
 }
 
 const POLL_MS = 250;
@@ -26,10 +27,12 @@ export function addComparisonCommands(carts: Command, runtime: Runtime): void {
     ['get-qoh', 'get', 'Get QOH: we take over what the cart shows'],
   ] as const;
   for (const [name, direction, description] of commands) {
+    const command = carts.command(name);
+    if (direction === 'get')
+      command.option('--create-new-products', 'create items for what the cart has and nobody knows here');
     examples(
       changes(
-        carts
-          .command(name)
+        command
           .description(`${description}. Shows how far it is`)
           .argument('<cart>')
           .option('--no-wait', 'only start it')
@@ -38,12 +41,15 @@ export function addComparisonCommands(carts: Command, runtime: Runtime): void {
       `carts ${name} main-shop`,
     ).action(
       action<CompareOptions, [string]>(runtime, async (session, options, id) => {
-        const request = { method: 'POST', path: `/v1/carts/${segment(id)}/comparison`, body: { direction } } as const;
+        const create = options.createNewProducts === true;
+        const body = { direction, ...(create && { createNewProducts: true }) };
+        const request = { method: 'POST', path: `/v1/carts/${segment(id)}/comparison`, body } as const;
         const answer = await change<Started>(session, options, request, async () => {
           const { body: cart } = await session.hub.get<Cart>(`/v1/carts/${segment(id)}`);
           const after = `${direction === 'send' ? 'sent to' : 'taken from'} the cart`;
           return [
             { what: `Listings of ${id}`, before: `${cart.synchronised} of ${cart.listings} synchronised`, after },
+            ...(create ? await newProducts(session, id) : []),
           ];
         });
         if (answer === null) return;
@@ -53,6 +59,17 @@ export function addComparisonCommands(carts: Command, runtime: Runtime): void {
       }),
     );
   }
+}
+
+/** What would be created, one line each; the cart is asked for it now. */
+async function newProducts(session: Session, id: string): Promise<Preview[]> {
+  const { body } = await session.hub.get<NewKeysPreview>(`/v1/carts/${segment(id)}/comparison/new-products`);
+  return body.newProducts.map(({ sku, title, quantity }) => ({
+    what: `Item ${sku}`,
+    before: null,
+    after: title,
+    note: quantity === null ? 'the cart does not track its stock' : `with ${formatNumber(quantity)} on hand`,
+  }));
 }
 
 async function watch(session: Session, started: Started, giveUpAfterMs: number): Promise<number> {
@@ -91,9 +108,10 @@ function showEnd(session: Session, status: Status): void {
   session.terminal.out(
     `${formatNumber(report.listings)} listings compared, ${formatNumber(report.differences)} were different.`,
   );
+  if (report.created > 0) session.terminal.out(`${formatNumber(report.created)} items created.`);
   const lists = [
     ['The cart does not list', report.notListed, 'map them to other keys, or create them there'],
-    ['The hub does not know', report.unknownAtHub, 'create the items or map the keys: onhand carts map'],
+    ['The hub does not know', report.unknownAtHub, 'create the items or map the keys: onhand unknown'],
     ['Still moving, not compared', report.unsettled, 'compare again'],
   ] as const;
   for (const [what, keys, mend] of lists) {

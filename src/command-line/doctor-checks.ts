@@ -45,6 +45,13 @@ export function keyFinding(key: { name: string; scope: string; expiresAt: string
   return well('API key', detail);
 }
 
+export function unknownSkusFinding({ unknown: count, countedTo }: { unknown: number; countedTo: number }): Finding {
+  if (count === 0) return well('Unknown SKUs', 'none: everything that carts show and sell is known');
+  const many = count >= countedTo ? `${formatNumber(countedTo)} or more` : formatNumber(count);
+  const detail = `${many} that carts show or sell and nobody knows here; what was sold of them reaches no other cart`;
+  return wrong('Unknown SKUs', detail, 'See them and map, create or ignore each: onhand unknown');
+}
+
 export function versionFinding(own: string, hub: string): Finding {
   if (own === hub) return well('Versions', `${own}, here and at the hub`);
   return wrong('Versions', `${own} here, ${hub} at the hub`, 'Use the command line of the hub’s own version.');

@@ -18,6 +18,7 @@ import {
   nodeFinding,
   projectorFindings,
   transportFinding,
+  unknownSkusFinding,
   unknown,
   versionFinding,
   well,
@@ -96,6 +97,9 @@ async function examine(session: Session, cartTests: boolean, tell: Told): Promis
   tell(...projectorFindings(status.projector), queueFinding(status.backend));
   tell(...laneFindings(status.lanes, Date.now()));
   if (status.lanes.length === 0) tell(well('Carts', 'there is none yet; `onhand carts add --help` shows how'));
+  tell(
+    unknownSkusFinding((await session.hub.get<{ unknown: number; countedTo: number }>('/v1/unknown-skus/count')).body),
+  );
   await examineCarts(session, cartTests && scope !== 'read', tell);
   await examineDataDir(session, status, tell);
   return null;

@@ -17,6 +17,7 @@ import { addStackCommands } from './web-stack.js';
 import { addStockCommands } from './stock.js';
 import { plainText } from './table.js';
 import { addTransferCommands } from './transfers.js';
+import { addUnknownCommands } from './unknown-skus.js';
 
 /** Runs one command line. @returns the exit code; nothing is thrown and nothing ends the process here */
 export async function runCommandLine(args: readonly string[], runtime: Runtime): Promise<number> {
@@ -72,6 +73,7 @@ export function buildProgram(runtime: Runtime): Command {
   addLocationCommands(program, runtime);
   addOrderCommands(program, runtime);
   addCartCommands(program, runtime);
+  addUnknownCommands(program, runtime);
   addStackCommands(program, runtime);
   addDeadLetterCommands(program, runtime);
   addHubCommands(program, runtime);

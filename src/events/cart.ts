@@ -4,7 +4,7 @@ import { accept, isoTime, refuse, refuseQuantity, refuseRowCount, refuseTime, qu
 import type { DecidedFact, Decision, DecisionContext, Handler, Refused } from './decision.js';
 import type { CartSettings, Fact } from './facts.js';
 import { decideCount, refuseUnknownLocation } from './stock-item.js';
-import { cartStream, locationStream, stockStream, systemStream } from './streams.js';
+import { cartStream, itemStream, locationStream, stockStream, systemStream } from './streams.js';
 import type { StreamName } from './streams.js';
 
 export interface CartState {
@@ -84,11 +84,16 @@ export const switchCartHandler: Handler<Of<'SwitchCart'>> = {
 
 export const mapListingsHandler: Handler<Of<'MapListings'>> = {
   streams: (c) => [cartStream(c.cartId)],
+  checks: (c) => c.rows.map(({ sku }) => itemStream(sku)),
   decide: ({ cartId, rows }, context) => {
     if (cartState(cartId, context) === null) return unknownCart(cartId);
     const refused = refuseRowCount(rows.length, 'rows');
     if (refused) return refused;
     if (rows.length === 0) return accept([], 'Nothing to do: there are no rows.');
+    // A slip of the finger here would take the pieces of every later order from a SKU that nobody looks at.
+    const unknown = rows.find(({ sku }) => !context.exists(itemStream(sku)));
+    if (unknown)
+      return refuse('unknown-item', `There is no item with the SKU ${unknown.sku}; create it first.`, 'rows');
     return acceptOne(cartStream(cartId), { type: 'ListingsMapped', data: { cartId, rows } });
   },
 };
@@ -172,6 +177,34 @@ export const discardRecordsHandler: Handler<Of<'DiscardRecords'>> = {
       type: 'RecordsDiscarded',
       data: { cartId, key, recordIds, reason, by, quantity },
     });
+  },
+};
+
+/** What a cart shows or sells and nobody knows here; a fact each, beside the cart's settings. */
+export const meetUnknownSkusHandler: Handler<Of<'MeetUnknownSkus'>> = {
+  streams: (c) => [cartStream(c.cartId)],
+  decide: ({ cartId, rows }, context) => {
+    if (cartState(cartId, context) === null) return unknownCart(cartId);
+    const refused = refuseRowCount(rows.length, 'rows');
+    if (refused) return refused;
+    if (rows.length === 0) return accept([], 'Nothing to do: there are no rows.');
+    return acceptOne(cartStream(cartId), { type: 'UnknownSkusMet', data: { cartId, rows } });
+  },
+};
+
+export const ignoreUnknownSkuHandler: Handler<Of<'IgnoreUnknownSku'>> = {
+  streams: (c) => [cartStream(c.cartId)],
+  decide: ({ cartId, key, reason, by }, context) => {
+    if (cartState(cartId, context) === null) return unknownCart(cartId);
+    return acceptOne(cartStream(cartId), { type: 'UnknownSkuIgnored', data: { cartId, key, reason, by } });
+  },
+};
+
+export const heedUnknownSkuHandler: Handler<Of<'HeedUnknownSku'>> = {
+  streams: (c) => [cartStream(c.cartId)],
+  decide: ({ cartId, key, by }, context) => {
+    if (cartState(cartId, context) === null) return unknownCart(cartId);
+    return acceptOne(cartStream(cartId), { type: 'UnknownSkuHeeded', data: { cartId, key, by } });
   },
 };
 

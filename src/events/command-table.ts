@@ -9,9 +9,12 @@ import {
   discardRecordsHandler,
   evolveCart,
   evolveSystem,
+  heedUnknownSkuHandler,
+  ignoreUnknownSkuHandler,
   initialCart,
   initialSystem,
   mapListingsHandler,
+  meetUnknownSkusHandler,
   switchCartHandler,
   switchSystemHandler,
 } from './cart.js';
@@ -25,7 +28,7 @@ import {
   initialLocation,
   saveItemHandler,
 } from './item.js';
-import { evolveOrder, importOrderHandler, initialOrder } from './order.js';
+import { evolveOrder, importOrderHandler, initialOrder, resolveOrderLinesHandler } from './order.js';
 import { finishOrderHandler } from './order-progress.js';
 import { countHandler, evolveStock, initialStock, stockHandler } from './stock-item.js';
 import type { StreamName } from './streams.js';
@@ -43,6 +46,7 @@ export const commandTable: CommandTable = {
   ShipTransfer: shipTransferHandler,
   ReceiveTransfer: receiveTransferHandler,
   ImportOrder: importOrderHandler,
+  ResolveOrderLines: resolveOrderLinesHandler,
   ShipOrder: finishOrderHandler,
   FillOrder: finishOrderHandler,
   CloseOrder: finishOrderHandler,
@@ -56,6 +60,9 @@ export const commandTable: CommandTable = {
   MapListings: mapListingsHandler,
   BaselineListings: baselineListingsHandler,
   DiscardRecords: discardRecordsHandler,
+  MeetUnknownSkus: meetUnknownSkusHandler,
+  IgnoreUnknownSku: ignoreUnknownSkuHandler,
+  HeedUnknownSku: heedUnknownSkuHandler,
   SwitchSystem: switchSystemHandler,
 };
 

@@ -78,6 +78,7 @@ export type Command =
         readonly key: string;
         readonly location: string;
         readonly quantity: number;
+        readonly title?: string;
       }[];
       readonly sighting: OrderSighting;
       /** What the cart does to its own stock by itself; decides the echoes. */
@@ -85,6 +86,13 @@ export type Command =
         readonly at: 'order' | 'payment' | 'fulfilment' | 'never';
         readonly restocksOnCancel: boolean;
       };
+    }
+  /** Keys that were unknown when the order came are these items: its pieces are taken from them, and the cart did nothing. */
+  | {
+      readonly type: 'ResolveOrderLines';
+      readonly source: OrderSource;
+      readonly number: string;
+      readonly rows: readonly { readonly key: string; readonly sku: string }[];
     }
   /** Without `lines`: every open line; a fill: as many of its pieces as are there. */
   | {
@@ -131,6 +139,19 @@ export type Command =
       readonly by: string;
       readonly quantity: number | null;
     }
+  | {
+      readonly type: 'MeetUnknownSkus';
+      readonly cartId: string;
+      readonly rows: readonly { readonly key: string; readonly title: string | null }[];
+    }
+  | {
+      readonly type: 'IgnoreUnknownSku';
+      readonly cartId: string;
+      readonly key: string;
+      readonly reason: string;
+      readonly by: string;
+    }
+  | { readonly type: 'HeedUnknownSku'; readonly cartId: string; readonly key: string; readonly by: string }
   | { readonly type: 'SwitchSystem'; readonly on: boolean };
 
 /** A command with who asked and how often it may have been sent. */

@@ -115,6 +115,8 @@ export interface OrderLine {
   readonly key: string;
   readonly location: string;
   readonly quantity: number;
+  /** What the cart calls it; kept where its key was no item of ours and not mapped, so that somebody can tell what it is. */
+  readonly title?: string;
 }
 
 /** What one line changed against the revision before, and what of that the cart did to its own stock by itself. */
@@ -270,9 +272,36 @@ export type CartFact =
       };
     };
 
+/** Keys of a cart that are no item of ours and not mapped. Those that orders name are in the orders themselves. */
+export type UnknownSkuFact =
+  | {
+      readonly type: 'UnknownSkusMet';
+      readonly data: {
+        readonly cartId: string;
+        readonly rows: readonly { readonly key: string; readonly title: string | null }[];
+      };
+    }
+  /** A person wants it out of sight; meeting it again does not bring it back. */
+  | {
+      readonly type: 'UnknownSkuIgnored';
+      readonly data: { readonly cartId: string; readonly key: string; readonly reason: string; readonly by: string };
+    }
+  | {
+      readonly type: 'UnknownSkuHeeded';
+      readonly data: { readonly cartId: string; readonly key: string; readonly by: string };
+    };
+
 export type SystemFact = { readonly type: 'SystemSwitched'; readonly data: { readonly on: boolean } };
 
-export type Fact = MovementFact | TransferFact | OrderFact | ItemFact | LocationFact | CartFact | SystemFact;
+export type Fact =
+  | MovementFact
+  | TransferFact
+  | OrderFact
+  | ItemFact
+  | LocationFact
+  | CartFact
+  | UnknownSkuFact
+  | SystemFact;
 
 /** Facts that change on hand or open pieces; their columns in the log are filled (see event-log.table.ts). */
 export const movementTypes = [

@@ -9,8 +9,8 @@ import type { Command } from './commands.js';
 import { accept, isoTime, refuse, refuseQuantity, refuseTime } from './decision.js';
 import type { DecidedFact, Decision, DecisionContext, Handler, Refused } from './decision.js';
 import type { MovementFact } from './facts.js';
-import { heldLines, movementOf, quantityOf, stockOf } from './order.js';
-import type { HeldLine, OrderHead } from './order.js';
+import { heldLines, movementOf, quantityOf, stockOf } from './order-lines.js';
+import type { HeldLine, OrderHead } from './order-lines.js';
 import { movementFacts, stockState } from './stock-item.js';
 import { orderStream, stockStream } from './streams.js';
 

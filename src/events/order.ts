@@ -12,29 +12,24 @@ import type { Command } from './commands.js';
 import { accept, isoTime, refuse, refuseQuantity, refuseRowCount, refuseTime } from './decision.js';
 import type { DecidedFact, Decision, DecisionContext, Handler, Refused } from './decision.js';
 import { cartOf } from './facts.js';
-import type { Fact, Movement, MovementFact, OrderDifference, OrderLine, OrderSource, OrderState } from './facts.js';
+import type { Fact, MovementFact, OrderLine, OrderSource, OrderState } from './facts.js';
+import {
+  changesSomething,
+  differenceOf,
+  heldAfter,
+  heldLines,
+  movementOf,
+  quantityOf,
+  sameAtCart,
+  sameThing,
+  stockOf,
+} from './order-lines.js';
+import type { OrderHead, Step } from './order-lines.js';
 import { movementFacts, newStockChecks, refuseUnknownStock } from './stock-item.js';
 import { cartStream, itemStream, orderStream, stockStream } from './streams.js';
 import type { StreamName } from './streams.js';
-
-export interface OrderHead {
-  /** The last revision the cart told; null while only a cancel is known. */
-  readonly revision: number | null;
-  readonly placedAt: string | null;
-  readonly state: OrderState;
-  /** Whether the cart ever said shipped; at carts that move stock then, it stays moved when the order is closed later. */
-  readonly fulfilled: boolean;
-  readonly lines: readonly HeldLine[];
-  /** The revision of a cancel that came before its order. */
-  readonly cancelKept: number | null;
-}
-
-export interface HeldLine extends OrderLine {
-  /** Pieces taken from stock and not given back. */
-  readonly held: number;
-  /** Of those, neither shipped nor closed. */
-  readonly open: number;
-}
+import { isProvisional, knownSku, resolveLines } from './unknown-lines.js';
+import type { Resolved } from './unknown-lines.js';
 
 const unseen: OrderHead = {
   revision: null,
@@ -74,21 +69,8 @@ export function evolveOrder(state: OrderHead | null, fact: Fact): OrderHead | nu
   }
 }
 
-function heldAfter(line: OrderLine, before: readonly HeldLine[], differences: readonly OrderDifference[]): HeldLine {
-  const earlier = before.find((other) => sameThing(other, line));
-  const own = differences.filter((difference) => sameThing(difference, line));
-  return {
-    ...line,
-    held: own.reduce((held, difference) => held - difference.delta, earlier?.held ?? 0),
-    open: own.reduce((open, difference) => open + difference.openDelta, earlier?.open ?? 0),
-  };
-}
-
-/** A line that changed its SKU, key or location is another line: the old one is given back, the new one taken. */
-const sameThing = (a: Omit<OrderLine, 'quantity'>, b: Omit<OrderLine, 'quantity'>) =>
-  a.line === b.line && a.sku === b.sku && a.key === b.key && a.location === b.location;
-
 type Import = Extract<Command, { type: 'ImportOrder' }>;
+type Resolve = Extract<Command, { type: 'ResolveOrderLines' }>;
 
 export const importOrderHandler: Handler<Import> = {
   streams: (c) => [orderStream(c.source, c.number)],
@@ -96,6 +78,7 @@ export const importOrderHandler: Handler<Import> = {
   checks: (c, exists) => [
     ...cartStreams(c.source),
     ...c.lines.flatMap((line) => newStockChecks(line.location, line.sku, exists)),
+    ...c.lines.filter((line) => !isProvisional(line)).map((line) => itemStream(line.key)),
   ],
   decide: decideImport,
 };
@@ -105,31 +88,37 @@ function cartStreams(source: OrderSource): StreamName[] {
   return cartId === null ? [] : [cartStream(cartId)];
 }
 
-/** What the order holds, as far as it is known. */
-export const heldLines = (stateOf: (stream: StreamName) => unknown, { source, number }: OrderName) =>
-  (stateOf(orderStream(source, number)) as OrderHead | null)?.lines ?? [];
+export const resolveOrderLinesHandler: Handler<Resolve> = {
+  streams: (c) => [orderStream(c.source, c.number)],
+  stockStreams: (c, stateOf) => {
+    const lines = heldLines(stateOf, c);
+    const skus = skusByKey(c.rows);
+    return [...stockOf(lines), ...stockOf(lines.map((line) => ({ ...line, sku: skus(line.key) ?? line.sku })))];
+  },
+  checks: (c) => c.rows.flatMap(({ key, sku }) => [itemStream(key), itemStream(sku)]),
+  decide: decideResolve,
+};
 
-export const stockOf = (lines: readonly { location: string; sku: string }[]) =>
-  lines.map(({ location, sku }) => stockStream(location, sku));
-
-function decideImport(command: Import, context: DecisionContext): Decision {
-  const stream = orderStream(command.source, command.number);
-  const head = (context.stateOf(stream) as OrderHead | null) ?? unseen;
-  const refused = refuseImport(command, head, context);
+function decideImport(told: Import, context: DecisionContext): Decision {
+  const stream = orderStream(told.source, told.number);
+  const known = (context.stateOf(stream) as OrderHead | null) ?? unseen;
+  const command = { ...told, lines: told.lines.map((line) => knownSku(line, known)) };
+  const refused = refuseImport(command, known, context);
   if (refused) return refused;
   const { revision } = command;
-  const isFirst = head.revision === null;
+  const isFirst = known.revision === null;
 
-  if (head.revision !== null && revision < head.revision) {
-    return accept([], `Nothing to do: revision ${head.revision} of this order is known, which is newer.`);
+  if (known.revision !== null && revision < known.revision) {
+    return accept([], `Nothing to do: revision ${known.revision} of this order is known, which is newer.`);
   }
-  if (isSameAsKnown(command, head)) return accept([], 'Nothing to do: the order is known like this.');
+  if (isSameAsKnown(command, known)) return accept([], 'Nothing to do: the order is known like this.');
   // A cancelled order that names its lines has arrived: it is taken and given back at once, so that what the cart did is known.
   if (isFirst && command.state === 'cancelled' && !command.lines.some((line) => line.quantity > 0))
-    return keepCancel(command, head);
+    return keepCancel(command, known);
 
+  const resolved = resolveLines(command, known, skusByKey(command.lines), context);
+  const head = resolved?.head ?? known;
   const steps = stepsOf(command, head);
-  const differences = steps.flatMap((step) => step.differences);
   const timing = placedTime(command, head, context);
   const imported: DecidedFact = {
     stream,
@@ -142,8 +131,8 @@ function decideImport(command: Import, context: DecisionContext): Decision {
         revision: Math.max(revision, head.cancelKept ?? revision),
         placedAt: timing.placedAt ?? context.recordedAt(stream),
         state: head.cancelKept === null ? command.state : 'cancelled',
-        lines: command.lines.map(({ line, sku, key, location, quantity }) => ({ line, sku, key, location, quantity })),
-        differences,
+        lines: command.lines.map(orderLine),
+        differences: [...(resolved?.step.differences ?? []), ...steps.flatMap((step) => step.differences)],
         sighting: command.sighting,
       },
     },
@@ -151,7 +140,60 @@ function decideImport(command: Import, context: DecisionContext): Decision {
   const movements = steps
     .flatMap((step) => step.movements)
     .flatMap((fact) => movementFacts(fact, timing.imported ?? undefined, context));
-  return accept([imported, ...movements], noteOf(command, head, context, timing.note));
+  return accept(
+    [imported, ...resolvedMovements(resolved, context), ...movements],
+    noteOf(command, head, context, timing.note),
+  );
+}
+
+/** The title is kept for what is not mapped: somebody has to find out what it is. */
+const orderLine = ({ line, sku, key, location, quantity, title }: Import['lines'][number]): OrderLine => ({
+  line,
+  sku,
+  key,
+  location,
+  quantity,
+  ...(title !== undefined && title !== '' && isProvisional({ sku, key }) && { title }),
+});
+
+function decideResolve(command: Resolve, context: DecisionContext): Decision {
+  const { source, number, rows } = command;
+  const stream = orderStream(source, number);
+  const head = context.stateOf(stream) as OrderHead | null;
+  if (head === null || head.revision === null)
+    return refuse('unknown-order', `There is no order ${number}; import it first.`, 'number');
+  const tooMany = refuseRowCount(rows.length, 'rows');
+  if (tooMany) return tooMany;
+  const unknown = rows.find(({ sku }) => !context.exists(itemStream(sku)));
+  if (unknown) return refuse('unknown-item', `There is no item with the SKU ${unknown.sku}; create it first.`, 'rows');
+
+  const resolved = resolveLines(command, head, skusByKey(rows), context);
+  if (resolved === null) return accept([], 'Nothing to do: no line of the order was unknown by these keys.');
+  const imported: Fact = {
+    type: 'OrderImported',
+    data: {
+      source,
+      number,
+      revision: head.revision,
+      placedAt: head.placedAt ?? context.recordedAt(stream),
+      state: head.state,
+      lines: resolved.head.lines.map(({ held: _held, open: _open, ...line }) => line),
+      differences: resolved.step.differences,
+      sighting: { after: null, by: context.now },
+    },
+  };
+  return accept([{ stream, fact: imported, occurredAt: null }, ...resolvedMovements(resolved, context)]);
+}
+
+/** What becomes known was sold when the order was placed: a count taken since may have had it already. */
+const resolvedMovements = (resolved: Resolved | null, context: DecisionContext) =>
+  (resolved?.step.movements ?? []).flatMap((fact) =>
+    movementFacts(fact, resolved?.head.placedAt ?? undefined, context),
+  );
+
+function skusByKey(rows: readonly { readonly key: string; readonly sku: string }[]) {
+  const skus = new Map(rows.filter((row) => !isProvisional(row)).map(({ key, sku }) => [key, sku]));
+  return (key: string) => skus.get(key);
 }
 
 function refuseImport(command: Import, head: OrderHead, context: DecisionContext): Refused | undefined {
@@ -197,11 +239,6 @@ function keepCancel(command: Import, head: OrderHead): Decision {
   );
 }
 
-interface Step {
-  readonly differences: readonly OrderDifference[];
-  readonly movements: readonly MovementFact[];
-}
-
 /** One step, or two where a cancel belongs to an order that is only now seen: it was taken, and then given back. */
 function stepsOf(command: Import, head: OrderHead): Step[] {
   const cancelled = command.state === 'cancelled' || head.cancelKept !== null;
@@ -218,9 +255,7 @@ function stepTo(state: OrderState, command: Import, head: OrderHead): Step {
   const lines = [...gone.map((known) => ({ ...known, quantity: 0 })), ...command.lines];
   const changes = lines.map((line) => changeOf(line, state, command, head));
   return {
-    differences: changes
-      .map((change) => change.difference)
-      .filter(({ delta, openDelta, echoDelta }) => delta !== 0 || openDelta !== 0 || echoDelta !== 0),
+    differences: changes.map((change) => change.difference).filter(changesSomething),
     movements: changes.flatMap((change) => change.movements),
   };
 }
@@ -247,27 +282,27 @@ function changeOf(line: OrderLine, state: OrderState, command: Import, head: Ord
   }
   if (closing > 0) movements.push({ type: 'OrderLineClosed', data: move(0, -closing, `order ${state}`) });
 
-  const difference: OrderDifference = {
-    line: line.line,
-    sku: line.sku,
-    key: line.key,
-    location: line.location,
+  const difference = differenceOf(line, {
     delta: givenBack - taken,
     openDelta: taken - givenBack - closing,
-    echoDelta: echoOf(known?.quantity ?? 0, line.quantity, state, command, head),
-  };
+    echoDelta: echoOf(line, state, command, head),
+  });
   return { difference, movements };
 }
 
 /**
  * What the cart did to its own stock between two sights of a line: it takes when its moment has come (`payment` is
- * treated like `order` until connectors tell payments), and gives back only where it restocks.
+ * treated like `order` until connectors tell payments), and gives back only where it restocks. A line that only we call
+ * otherwise now, because its key was mapped or the cart's location changed, is the same to the cart.
  */
-function echoOf(before: number, after: number, state: OrderState, command: Import, head: OrderHead): number {
+function echoOf(line: OrderLine, state: OrderState, command: Import, head: OrderHead): number {
+  const isGone = !command.lines.some((told) => sameThing(told, line));
+  if (isGone && command.lines.some((told) => sameAtCart(told, line))) return 0;
+  const before = head.lines.find((known) => sameAtCart(known, line))?.quantity ?? 0;
   const { at, restocksOnCancel } = command.cartMovesStock;
   const fulfilled = head.fulfilled || state === 'shipped';
   const took = movedByCart(before, at, head.state, head.fulfilled);
-  const takes = movedByCart(after, at, state, fulfilled);
+  const takes = movedByCart(line.quantity, at, state, fulfilled);
   if (takes >= took) return 0 - (takes - took);
   return restocksOnCancel ? took - takes : 0;
 }
@@ -321,27 +356,8 @@ function noteOf(
     timing,
     unknown.length === 0
       ? undefined
-      : `Recorded for unknown SKUs: ${[...new Set(unknown)].join(', ')}. Create the items.`,
+      : `Recorded for unknown SKUs: ${[...new Set(unknown)].join(', ')}. Create the items, or map the cart's keys.`,
     head.cancelKept === null ? undefined : 'A cancel that came before the order was applied.',
   ].filter((note) => note !== undefined);
   return notes.length === 0 ? undefined : notes.join(' ');
 }
-
-export interface OrderName {
-  readonly source: OrderSource;
-  readonly number: string;
-}
-
-export function movementOf(
-  order: OrderName,
-  line: Omit<OrderLine, 'quantity'>,
-  delta: number,
-  openDelta: number,
-  reason: string | null,
-): Movement {
-  const reference = { kind: 'order' as const, number: order.number, line: line.line };
-  return { sku: line.sku, location: line.location, delta, openDelta, reason, reference, source: order.source };
-}
-
-export const quantityOf = (lines: readonly { line: string; quantity: number }[], name: string) =>
-  lines.reduce((sum, { line, quantity }) => (line === name ? sum + quantity : sum), 0);

@@ -7,6 +7,7 @@ import type { RecordCause } from './listings.table.js';
 import { addToOpenOrderLines } from './open-order-lines.js';
 import { addToQuantityOnHand } from './quantity-on-hand.js';
 import { applyCartSetting, describe } from './settings.js';
+import { forgetMapped } from './unknown-skus.js';
 
 export interface BatchResult {
   readonly records: number;
@@ -85,6 +86,7 @@ async function applySetting(client: PoolClient, recorded: RecordedFact): Promise
       return fact.data.on ? fanOutCart(client, null, touch) : 0;
     case 'ListingsMapped':
       await mapListings(client, fact.data.cartId, fact.data.rows);
+      await forgetMapped(client, fact.data.cartId, fact.data.rows);
       return 0;
     case 'ListingsBaselined': {
       const keys = await baselineListings(client, fact.data);

@@ -2,13 +2,15 @@ import type { PoolClient } from 'pg';
 import type { RecordedFact } from '../events/event-reader.js';
 import type { Fact } from '../events/facts.js';
 import { describeItems } from './items.js';
+import { keepUnknownSkus } from './unknown-skus.js';
 
 /** Facts that only describe (items, locations, orders): they change no listing, so a whole batch of them goes at once. */
 export async function describe(client: PoolClient, facts: readonly RecordedFact[]): Promise<void> {
-  await describeItems(client, facts);
+  const describedSkus = await describeItems(client, facts);
   await describeLocations(client, facts);
   await describeOrders(client, facts);
   await closeOrders(client, facts);
+  await keepUnknownSkus(client, facts, describedSkus);
 }
 
 /** Cart settings and switches, one at a time and in their place; the caller fans out what follows from them. */

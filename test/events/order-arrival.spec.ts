@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Command } from '../../src/events/commands.js';
-import type { OrderHead } from '../../src/events/order.js';
+import type { OrderHead } from '../../src/events/order-lines.js';
 import { orderStream } from '../../src/events/streams.js';
 import { shopWorld, type World } from './given.js';
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Command } from '../../src/events/commands.js';
 import type { Decision } from '../../src/events/decision.js';
-import type { OrderHead } from '../../src/events/order.js';
+import type { OrderHead } from '../../src/events/order-lines.js';
 import { orderStream } from '../../src/events/streams.js';
 import { movementsOf, refusalOf, shopWorld, typesOf } from './given.js';
 

@@ -4,7 +4,7 @@ import { evolveStream } from '../../src/events/command-table.js';
 import type { Command } from '../../src/events/commands.js';
 import { EventStore } from '../../src/events/event-store.js';
 import type { Fact } from '../../src/events/facts.js';
-import type { HeldLine } from '../../src/events/order.js';
+import type { HeldLine } from '../../src/events/order-lines.js';
 import { stockStream } from '../../src/events/streams.js';
 import { createTestDatabase } from '../support/database.js';
 import type { TestDatabase } from '../support/database.js';

@@ -96,6 +96,7 @@ export async function createHarness(options: {
       backend,
       directory,
       wakeups,
+      batcher,
       orderImport,
       qohTransfer,
       caughtUp,

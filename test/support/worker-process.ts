@@ -39,6 +39,7 @@ export async function startWorkerProcess(given: {
     backend,
     directory,
     wakeups,
+    batcher,
     orderImport,
     qohTransfer: new QohTransfer({ database, batcher, directory, orderImport, caughtUp }),
     caughtUp,

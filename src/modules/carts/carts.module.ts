@@ -6,6 +6,8 @@ import { CartsController } from './carts.controller.js';
 import { ComparisonController } from './comparison.controller.js';
 import { LanesController } from './lanes.controller.js';
 import { ListingsController } from './listings.controller.js';
+import { UnknownSkuReads } from './unknown-sku-reads.js';
+import { UnknownSkusController } from './unknown-skus.controller.js';
 import { WebhooksController } from './webhooks.controller.js';
 
 @Module({
@@ -16,8 +18,9 @@ import { WebhooksController } from './webhooks.controller.js';
     ListingsController,
     LanesController,
     ComparisonController,
+    UnknownSkusController,
     WebhooksController,
   ],
-  providers: [CartReads],
+  providers: [CartReads, UnknownSkuReads],
 })
 export class CartsModule {}

@@ -2,6 +2,8 @@ import { Body, Controller, Get, HttpCode, Param, Post, Res } from '@nestjs/commo
 import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
+import { QohTransfer } from '../../cart-workers/qoh-transfer.js';
+import { Needs } from '../access/access.guard.js';
 import { cartId } from '../http/fields.js';
 import { Problem } from '../http/problem.js';
 import type { Asking } from '../http/asking.js';
@@ -10,11 +12,20 @@ import { Comparisons } from '../jobs/comparisons.js';
 import { CartReads } from './cart-reads.js';
 import { unknownCart } from './carts.controller.js';
 
-const wish = z.strictObject({
-  direction: z
-    .enum(['send', 'get'])
-    .describe('send: the cart follows us (Send QOH). get: we follow the cart (Get QOH).'),
-});
+const wish = z
+  .strictObject({
+    direction: z
+      .enum(['send', 'get'])
+      .describe('send: the cart follows us (Send QOH). get: we follow the cart (Get QOH).'),
+    createNewProducts: z
+      .boolean()
+      .default(false)
+      .describe('With get: create items for what the cart has and nobody knows here, with the stock that it shows'),
+  })
+  .refine(({ direction, createNewProducts }) => direction === 'get' || !createNewProducts, {
+    path: ['createNewProducts'],
+    message: 'is only for direction "get": nothing can be taken over from a cart that follows',
+  });
 
 @ApiTags('Carts')
 @ApiBearerAuth()
@@ -22,6 +33,7 @@ const wish = z.strictObject({
 export class ComparisonController {
   constructor(
     private readonly comparisons: Comparisons,
+    private readonly transfer: QohTransfer,
     private readonly carts: CartReads,
   ) {}
 
@@ -38,10 +50,20 @@ export class ComparisonController {
   ) {
     if (!(await this.carts.exists(id))) unknownCart(id);
     const key = asking.idempotencyKey === null ? null : `${asking.client}/${asking.idempotencyKey}`;
-    const started = await this.comparisons.start(id, body.direction, asking.by, key);
+    const started = await this.comparisons.start({ cartId: id, ...body, by: asking.by }, key);
     const statusUrl = `/v1/carts/${id}/comparison/${started.id}`;
     reply.header('Location', statusUrl);
     return { ...started, statusUrl };
+  }
+
+  @Get('new-products')
+  @Needs('operate')
+  @ApiOperation({
+    summary: 'What a Get with createNewProducts would create; asks the cart now, which takes as long as it takes',
+  })
+  async newProducts(@Param('id', { schema: cartId }) id: string) {
+    if (!(await this.carts.exists(id))) unknownCart(id);
+    return this.transfer.previewNewKeys(id, AbortSignal.timeout(PREVIEW_TIMEOUT_MS));
   }
 
   @Get()
@@ -65,3 +87,6 @@ export class ComparisonController {
     );
   }
 }
+
+/** A large cart has many pages. */
+const PREVIEW_TIMEOUT_MS = 120_000;

@@ -15,11 +15,12 @@ export class ComparisonsProcessor extends WorkerHost {
   }
 
   async process(job: Job): Promise<unknown> {
-    const { cartId, direction } = comparisonData.parse(job.data);
+    const { cartId, direction, createNewProducts } = comparisonData.parse(job.data);
     let told = 0;
     return this.transfer.run({
       cartId,
       direction,
+      createNewProducts,
       onProgress: (done, total) => {
         if (done !== total && Date.now() - told < PROGRESS_EVERY_MS) return;
         told = Date.now();

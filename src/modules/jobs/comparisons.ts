@@ -8,6 +8,7 @@ import { COMPARISONS } from './queue-names.js';
 export const comparisonData = z.object({
   cartId: z.string(),
   direction: z.enum(['send', 'get']),
+  createNewProducts: z.boolean().default(false),
   by: z.string(),
 });
 export type ComparisonData = z.infer<typeof comparisonData>;
@@ -23,8 +24,8 @@ export class Comparisons {
    * Starts one; where one of the same cart waits or runs already, that one is answered and nothing is started.
    * @param repeatKey the same key names the same comparison, also when it is over; null: always another one
    */
-  async start(cartId: string, direction: 'send' | 'get', by: string, repeatKey: string | null) {
-    const wished: ComparisonData = { cartId, direction, by };
+  async start(wished: ComparisonData, repeatKey: string | null) {
+    const { cartId } = wished;
     const added = await this.queue.add('compare', wished, {
       jobId: `${cartId}-${repeatKey === null ? randomUUID() : nameOf(repeatKey)}`,
       deduplication: { id: cartId },
@@ -64,13 +65,14 @@ const KEPT_COUNT = 500;
 const SHOWN_MAX = 20;
 
 function shown(job: Job, jobState: string) {
-  const { cartId, direction, by } = comparisonData.parse(job.data);
+  const { cartId, direction, createNewProducts, by } = comparisonData.parse(job.data);
   const state = stateOf(jobState);
   const progress = comparisonProgress.safeParse(job.progress);
   return {
     id: job.id!,
     cartId,
     direction,
+    createNewProducts,
     by,
     state,
     progress: progress.success ? progress.data : { done: 0, total: null },
