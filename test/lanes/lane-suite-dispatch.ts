@@ -177,6 +177,20 @@ export function dispatchSuite(backendOf: () => LaneBackend): void {
       expect(await deltasOf(bench.a, sku)).toEqual([1]);
     });
 
+    it('the database itself refuses a second open line of a listing, and a second open call to a serial cart', async () => {
+      const sku = bench.sku();
+      await bench.a.faults({ delayBeforeMs: slowMs });
+      await bench.receive(sku, 1);
+      await until('an attempt is open', async () => (await openAttempts('a')).length > 0);
+      const line = `INSERT INTO delivery_lines (delivery_id, line_no, cart_id, key, delta)
+                    SELECT gen_random_uuid(), line_no, cart_id, key, delta FROM delivery_lines WHERE key = $1 AND cart_id = 'a' AND state = 'in-flight'`;
+      await expect(bench.hub.rows(line, sku)).rejects.toMatchObject({ constraint: 'delivery_lines_one_per_listing' });
+      const attempt = `INSERT INTO attempts (id, delivery_id, cart_id, take, kind, serial, worker, started_at, deadline)
+                       SELECT gen_random_uuid(), gen_random_uuid(), cart_id, 1, kind, serial, worker, started_at, deadline
+                         FROM attempts WHERE cart_id = 'a' AND ended_at IS NULL`;
+      await expect(bench.hub.rows(attempt)).rejects.toMatchObject({ constraint: 'attempts_one_open_per_serial_cart' });
+    });
+
     it('never makes two lines of one listing, however much is appended at once', async () => {
       const skus = [bench.sku(), bench.sku()];
       const moves = Array.from({ length: 60 }, (_, n) => bench.receive(skus[n % 2] as string, 1));
