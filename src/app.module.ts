@@ -108,12 +108,12 @@ class Loops implements OnApplicationBootstrap, OnApplicationShutdown {
 class CoreModule {}
 
 /** The classes of events, projections and cart-workers, which know nothing of Nest, under their own names. */
-function coreModule({ config, database, backend, encryptionKey }: Surroundings): DynamicModule {
+function coreModule({ config, database, backend, encryptionKeys }: Surroundings): DynamicModule {
   const values = [
     { provide: CONFIG, useValue: config },
     { provide: DATABASE, useValue: database },
     { provide: QUEUE_BACKEND, useValue: backend },
-    { provide: ENCRYPTION_KEY, useValue: encryptionKey },
+    { provide: ENCRYPTION_KEY, useValue: encryptionKeys.current },
   ];
   const classes = [
     made(Wakeups, [], () => new Wakeups(database)),
@@ -124,7 +124,7 @@ function coreModule({ config, database, backend, encryptionKey }: Surroundings):
     ),
     made(CommandBatcher, [EventStore], (store: EventStore) => new CommandBatcher(store)),
     made(Projector, [Wakeups], (wakeups: Wakeups) => new Projector({ database, wakeups, log: logOf('Projector') })),
-    made(CartSecrets, [], () => new CartSecrets(database, encryptionKey)),
+    made(CartSecrets, [], () => new CartSecrets(database, encryptionKeys)),
     made(CartDirectory, [CartSecrets], (secrets: CartSecrets) => new CartDirectory(database, secrets, config)),
     made(LaneControl, [Wakeups], (wakeups: Wakeups) => new LaneControl(database, wakeups)),
     made(

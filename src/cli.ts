@@ -1,11 +1,19 @@
 #!/usr/bin/env node
 import process from 'node:process';
+import { nodeProblem } from './node-version.js';
 
-// Checked before anything else is loaded: newer syntax below would end an old Node with a riddle.
-const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-if (major > 20 || (major === 20 && minor >= 19)) {
+const problem = nodeProblem(process.versions.node);
+if (problem === null) {
   // A reader that has seen enough (`onhand … | head`) is not a fault.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+  // Not awaited here: an old Node would fail at a top-level await before it could say what it lacks.
+  void run();
+} else {
+  process.stderr.write(problem + '\n');
+  process.exitCode = 2;
+}
+
+async function run(): Promise<void> {
   const { runCommandLine } = await import('./command-line/program.js');
   process.exitCode = await runCommandLine(process.argv.slice(2), {
     env: process.env,
@@ -15,9 +23,4 @@ if (major > 20 || (major === 20 && minor >= 19)) {
     stderr: process.stderr,
     exitCode: 0,
   });
-} else {
-  process.stderr.write(
-    `onhand needs Node 20.19 or newer; this is ${process.versions.node}. Get one at https://nodejs.org.\n`,
-  );
-  process.exitCode = 2;
 }

@@ -25,6 +25,7 @@ describe('loadConfig', () => {
       port: 3000,
       dataDir: '/srv/shop/.onhand',
       encryptionKey: undefined,
+      previousEncryptionKeys: [],
       allowPrivateCartUrls: false,
       databasePoolMax: 20,
       lanesMax: 48,
@@ -32,6 +33,7 @@ describe('loadConfig', () => {
       logJson: false,
       baseUrl: undefined,
       shutdownTimeoutMs: 30_000,
+      bodyTimeoutMs: 60_000,
       perMinute: { apiKey: 120_000, address: 3_000, wrongKey: 20, webhook: 12_000 },
       trustedProxies: [],
       ownerKey: undefined,
@@ -48,6 +50,7 @@ describe('loadConfig', () => {
         ONHAND_PORT: '0',
         ONHAND_DATA_DIR: '/var/lib/shop',
         ONHAND_ENCRYPTION_KEY: key,
+        ONHAND_PREVIOUS_ENCRYPTION_KEYS: [1, 2].map((byte) => Buffer.alloc(32, byte).toString('base64')).join(', '),
         ONHAND_ALLOW_PRIVATE_CART_URLS: 'Yes',
         ONHAND_DATABASE_POOL_MAX: '7',
         ONHAND_LANES_MAX: '12',
@@ -55,6 +58,7 @@ describe('loadConfig', () => {
         ONHAND_LOG_JSON: 'true',
         ONHAND_BASE_URL: 'https://stock.example.com/',
         ONHAND_SHUTDOWN_TIMEOUT_MS: '5000',
+        ONHAND_BODY_TIMEOUT_MS: '20000',
         ONHAND_CALLS_PER_MINUTE: '1000',
         ONHAND_CALLS_WITHOUT_KEY_PER_MINUTE: '100',
         ONHAND_WRONG_KEYS_PER_MINUTE: '10',
@@ -72,6 +76,7 @@ describe('loadConfig', () => {
       port: 0,
       dataDir: '/var/lib/shop',
       encryptionKey: Buffer.from(key, 'base64'),
+      previousEncryptionKeys: [Buffer.alloc(32, 1), Buffer.alloc(32, 2)],
       allowPrivateCartUrls: true,
       databasePoolMax: 7,
       lanesMax: 12,
@@ -79,6 +84,7 @@ describe('loadConfig', () => {
       logJson: true,
       baseUrl: 'https://stock.example.com',
       shutdownTimeoutMs: 5000,
+      bodyTimeoutMs: 20_000,
       perMinute: { apiKey: 1000, address: 100, wrongKey: 10, webhook: 500 },
       trustedProxies: ['127.0.0.1', '10.0.0.0/8', '2001:db8::/32'],
       ownerKey: 'a-key-that-is-long-enough',
@@ -101,6 +107,7 @@ describe('loadConfig', () => {
     ['ONHAND_PORT', '70000', '0 to 65535'],
     ['ONHAND_PORT', '3e3', 'whole number'],
     ['ONHAND_ENCRYPTION_KEY', 'short', 'openssl rand -base64 32'],
+    ['ONHAND_PREVIOUS_ENCRYPTION_KEYS', 'short', 'openssl rand -base64 32'],
     ['ONHAND_ALLOW_PRIVATE_CART_URLS', 'maybe', 'true or false'],
     ['ONHAND_DATABASE_POOL_MAX', '1', '2 to 500'],
     ['ONHAND_LANES_MAX', '-1', '1 to 500'],
@@ -141,7 +148,7 @@ describe('loadConfig', () => {
     const names = [...text.matchAll(/^#? ?((?:ONHAND_|DATABASE_URL|REDIS_URL)[A-Z_]*)=/gm)].map(
       (match) => match[1] ?? '',
     );
-    expect(new Set(names).size).toBe(23); // three of them belong to docker compose and the command line
+    expect(new Set(names).size).toBe(25); // three of them belong to docker compose and the command line
     const env = Object.fromEntries(names.map((name) => [name, '']));
     expect(problemsOf(env)).toEqual([]);
   });

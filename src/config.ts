@@ -26,6 +26,8 @@ export interface Config {
   readonly dataDir: string;
   /** 32 bytes. Undefined only with the embedded PostgreSQL; the start then keeps one in the data directory. */
   readonly encryptionKey: Buffer | undefined;
+  /** Read with, never written with: while the key is changed. */
+  readonly previousEncryptionKeys: readonly Buffer[];
   readonly allowPrivateCartUrls: boolean;
   readonly databasePoolMax: number;
   /** How many PostgreSQL-backed lanes one process may open; each holds connections. Without meaning when Redis is set. */
@@ -35,6 +37,8 @@ export interface Config {
   /** How others reach this hub, without a trailing slash. Undefined: derived from host and port. */
   readonly baseUrl: string | undefined;
   readonly shutdownTimeoutMs: number;
+  /** In which the body of a call has to arrive; imported files may take longer. */
+  readonly bodyTimeoutMs: number;
   /** Calls that are let in: of one API key, of one address without a valid key, wrong keys and webhooks of one address. */
   readonly perMinute: {
     readonly apiKey: number;
@@ -88,6 +92,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, cw
     port: e.ONHAND_PORT,
     dataDir: path.resolve(cwd, e.ONHAND_DATA_DIR),
     encryptionKey: e.ONHAND_ENCRYPTION_KEY,
+    previousEncryptionKeys: Object.freeze(e.ONHAND_PREVIOUS_ENCRYPTION_KEYS),
     allowPrivateCartUrls: e.ONHAND_ALLOW_PRIVATE_CART_URLS,
     databasePoolMax: e.ONHAND_DATABASE_POOL_MAX,
     lanesMax: e.ONHAND_LANES_MAX,
@@ -95,6 +100,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, cw
     logJson: e.ONHAND_LOG_JSON,
     baseUrl: e.ONHAND_BASE_URL,
     shutdownTimeoutMs: e.ONHAND_SHUTDOWN_TIMEOUT_MS,
+    bodyTimeoutMs: e.ONHAND_BODY_TIMEOUT_MS,
     perMinute: Object.freeze({
       apiKey: e.ONHAND_CALLS_PER_MINUTE,
       address: e.ONHAND_CALLS_WITHOUT_KEY_PER_MINUTE,
@@ -147,6 +153,11 @@ const roles = list.pipe(
     .min(1, 'must name at least one role'),
 );
 
+const encryptionKey = z
+  .string()
+  .refine((text) => /^[A-Za-z0-9+/]{43}=$/.test(text), `must be 32 bytes in base64. ${MAKE_A_KEY}`)
+  .transform((text) => Buffer.from(text, 'base64'));
+
 const proxies = list.pipe(
   z.array(
     z
@@ -158,12 +169,9 @@ const proxies = list.pipe(
   ),
 );
 
-const perMinute = wholeNumber(1, 100_000_000, 'calls');
+const previousKeys = list.pipe(z.array(encryptionKey));
 
-const encryptionKey = z
-  .string()
-  .refine((text) => /^[A-Za-z0-9+/]{43}=$/.test(text), `must be 32 bytes in base64. ${MAKE_A_KEY}`)
-  .transform((text) => Buffer.from(text, 'base64'));
+const perMinute = wholeNumber(1, 100_000_000, 'calls');
 
 const environment = z.object({
   DATABASE_URL: url(['postgres:', 'postgresql:'], 'postgresql://user:password@host:5432/onhand').optional(),
@@ -173,6 +181,7 @@ const environment = z.object({
   ONHAND_PORT: wholeNumber(0, 65_535, 'a TCP port').default(3000),
   ONHAND_DATA_DIR: z.string().default('.onhand'),
   ONHAND_ENCRYPTION_KEY: encryptionKey.optional(),
+  ONHAND_PREVIOUS_ENCRYPTION_KEYS: previousKeys.default([]),
   ONHAND_ALLOW_PRIVATE_CART_URLS: yesOrNo.default(false),
   ONHAND_DATABASE_POOL_MAX: wholeNumber(2, 500, 'connections').default(20),
   ONHAND_LANES_MAX: wholeNumber(1, 500, 'lanes').default(48),
@@ -182,6 +191,7 @@ const environment = z.object({
     .transform((text) => text.replace(/\/+$/, ''))
     .optional(),
   ONHAND_SHUTDOWN_TIMEOUT_MS: wholeNumber(1000, 600_000, 'milliseconds').default(30_000),
+  ONHAND_BODY_TIMEOUT_MS: wholeNumber(100, 600_000, 'milliseconds').default(60_000),
   ONHAND_CALLS_PER_MINUTE: perMinute.default(120_000),
   ONHAND_CALLS_WITHOUT_KEY_PER_MINUTE: perMinute.default(3_000),
   ONHAND_WRONG_KEYS_PER_MINUTE: perMinute.default(20),

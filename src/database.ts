@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { isPgPool, runMigrations, type PgPool } from 'bullmq';
 import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
@@ -64,6 +64,30 @@ export function createQueuePool(options: DatabaseOptions): QueuePool {
 /** Both types at once: BullMQ describes a pool in its own words, which pg's type does not satisfy as it stands. */
 export type QueuePool = pg.Pool & PgPool;
 
+/**
+ * Whether an error says that PostgreSQL is away, ending or full, and not that a statement is wrong: the same request may
+ * succeed when it is back.
+ */
+export function isDatabaseAway(error: unknown): boolean {
+  for (let cause = error, depth = 0; cause instanceof Error && depth < 10; cause = cause.cause, depth += 1) {
+    if (cause instanceof AggregateError && cause.errors.some(isDatabaseAway)) return true;
+    const code = 'code' in cause ? String(cause.code) : '';
+    // Class 08: connection; 57P0x: shut down, crashed, starting; 53300: too many connections. The rest is the system's.
+    if (
+      /^(?:08...|57P0[1-5]|53300|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH)$/.test(code)
+    )
+      return true;
+    // pg and its pool have no codes for these.
+    if (
+      /^(?:Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection)/.test(
+        cause.message,
+      )
+    )
+      return true;
+  }
+  return false;
+}
+
 /** Several processes may start at once: the first migrates, the others wait for it. */
 const MIGRATION_LOCK = 0x6f6e6861; // "onha"
 
@@ -73,6 +97,7 @@ const MIGRATIONS_FOLDER = fileURLToPath(new URL('../drizzle', import.meta.url));
 /**
  * Brings our tables up to date. Uses its own connection without timeouts, since a migration or the wait for another
  * process's may take as long as it needs; ending the connection releases the lock in every case.
+ * @throws Error when the tables were made by a newer program, or cannot be changed
  */
 export async function migrate(database: Database): Promise<void> {
   if (!existsSync(path.join(MIGRATIONS_FOLDER, 'meta', '_journal.json'))) {
@@ -80,9 +105,48 @@ export async function migrate(database: Database): Promise<void> {
   }
   await withUnlimitedConnection(database.pool, async (client) => {
     await client.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
-    await applyMigrations(drizzle(client), { migrationsFolder: MIGRATIONS_FOLDER });
+    await refuseNewerSchema(client);
+    try {
+      await applyMigrations(drizzle(client), { migrationsFolder: MIGRATIONS_FOLDER });
+    } catch (error) {
+      throw new Error(
+        `The tables are older than this program and could not be brought up to date: ${reasonOf(error)}. Nothing was changed. Run "node dist/main.js migrate" with a DATABASE_URL whose user owns the tables and may create others.`,
+        { cause: error },
+      );
+    }
   });
 }
+
+/** An older program would write what the newer tables' rules do not expect; drizzle itself does not look. */
+async function refuseNewerSchema(client: pg.Client): Promise<void> {
+  const made = await client.query<{ there: boolean }>(
+    `SELECT to_regclass('drizzle.__drizzle_migrations') IS NOT NULL AS there`,
+  );
+  if (made.rows[0]?.there !== true) return;
+  const { rows } = await client.query<{ last: string | null }>(
+    'SELECT max(created_at)::text AS last FROM drizzle.__drizzle_migrations',
+  );
+  if (Number(rows[0]?.last ?? 0) <= lastMigration()) return;
+  throw new Error(
+    'This program is older than the database: a newer Onhand has changed its tables. Start that one again, or restore a backup from before.',
+  );
+}
+
+/** When the newest migration that comes with this program was made, in ms since 1970; drizzle's own order. */
+function lastMigration(): number {
+  const journal = JSON.parse(readFileSync(path.join(MIGRATIONS_FOLDER, 'meta', '_journal.json'), 'utf8')) as {
+    readonly entries: readonly { readonly when: number }[];
+  };
+  return Math.max(...journal.entries.map(({ when }) => when));
+}
+
+/** drizzle puts the statement into its message and the reason into the cause. */
+const reasonOf = (error: unknown): string =>
+  error instanceof Error && error.cause instanceof Error
+    ? error.cause.message
+    : error instanceof Error
+      ? error.message
+      : String(error);
 
 /** Creates or updates BullMQ's own schema. BullMQ takes a lock itself, so several processes may do this at once. */
 export async function migrateQueues(pool: pg.Pool): Promise<void> {

@@ -24,6 +24,8 @@ export interface QueueBackend {
   readonly factory: BackendFactory;
   /** How many lanes one process may open. */
   readonly lanesMax: number;
+  /** False while Redis is away: what would be put in a queue then waits in memory for it, and its caller with it. */
+  available(): boolean;
   /** Redis' maxmemory-policy as it is now; null on PostgreSQL and where the server does not tell. */
   maxmemoryPolicy(): Promise<string | null>;
   createQueue(name: string, options?: Omit<QueueOptions, 'connection' | 'prefix'>): Queue;
@@ -56,8 +58,21 @@ export async function createQueueBackend(options: {
 async function redisBackend(url: string, prefix: string, onError: (error: Error) => void): Promise<QueueBackend> {
   // Workers block on their connection and must wait for Redis however long it is gone: no limit on retries.
   const connection = new Redis(url, { maxRetriesPerRequest: null, enableReadyCheck: true, lazyConnect: true });
-  connection.on('error', onError);
-  await connection.connect();
+  let reason: Error | undefined;
+  connection.on('error', (error) => {
+    reason = error;
+    onError(error);
+  });
+  try {
+    await connection.connect();
+  } catch (error) {
+    // It would go on trying for ever; a start says at once what is wrong.
+    connection.disconnect();
+    throw new Error(
+      `Redis at ${new URL(url).host} does not let us in: ${(reason ?? (error as Error)).message}. Check REDIS_URL and that Redis is running.`,
+      { cause: error },
+    );
+  }
   await refuseForgetfulRedis(connection, onError);
   return backend({
     kind: 'redis',
@@ -65,6 +80,7 @@ async function redisBackend(url: string, prefix: string, onError: (error: Error)
     connection,
     factory: createRedisBackend,
     lanesMax: Number.POSITIVE_INFINITY,
+    available: () => connection.status === 'ready',
     maxmemoryPolicy: () => configOf(connection, 'maxmemory-policy'),
     close: async () => {
       await connection.quit().catch(() => connection.disconnect());
@@ -118,6 +134,7 @@ async function postgresBackend(options: {
     connection: pool,
     factory: createPostgresBackend as unknown as QueueBackend['factory'],
     lanesMax: options.config.lanesMax,
+    available: () => true,
     maxmemoryPolicy: () => Promise.resolve(null),
     close: () => pool.end(),
   });

@@ -1,3 +1,4 @@
+import type { SecretsSurvey } from '../cart-workers/cart-secrets.js';
 import type { LaneStatus } from '../cart-workers/lane-control.js';
 import type { ProjectorStatus } from '../projections/projector.js';
 import type { Cart } from './cart-table.js';
@@ -232,4 +233,23 @@ export function transportFinding(url: string): Finding {
     `${url} is not encrypted: the API key goes through the internet in clear text`,
     'Put TLS in front of the hub and name its https address.',
   );
+}
+
+export function secretsFinding({ total, underPreviousKey, unreadable }: SecretsSurvey): Finding {
+  const check = 'Carts’ secrets';
+  if (unreadable.length > 0) {
+    return wrong(
+      check,
+      `${unreadable.length} of ${total} are under a key that the hub does not have: ${unreadable.slice(0, 10).join(', ')}${unreadable.length > 10 ? ', …' : ''}`,
+      'Start the hub with that key in ONHAND_PREVIOUS_ENCRYPTION_KEYS, or enter the secrets again: onhand carts change <id> --secret-file …',
+    );
+  }
+  if (underPreviousKey > 0) {
+    return wrong(
+      check,
+      `${underPreviousKey} of ${total} are still under an old encryption key`,
+      'Finish the change of the key: node dist/main.js rotate-encryption-key. Keep the old key until then.',
+    );
+  }
+  return well(check, total === 0 ? 'there is none yet' : `all ${total} are under the current encryption key`);
 }

@@ -2,6 +2,7 @@ import { readFile, stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import process from 'node:process';
 import type { Command } from 'commander';
+import type { SecretsSurvey } from '../cart-workers/cart-secrets.js';
 import type { ConnectionReport } from '../cart-workers/connectors/connector.js';
 import type { LaneStatus } from '../cart-workers/lane-control.js';
 import { version } from '../modules/start/version.js';
@@ -17,6 +18,7 @@ import {
   laneFindings,
   nodeFinding,
   projectorFindings,
+  secretsFinding,
   transportFinding,
   unknownSkusFinding,
   unknown,
@@ -35,6 +37,8 @@ interface Status {
   readonly projector: ProjectorStatus;
   readonly lanes: readonly LaneStatus[];
   readonly backend: { readonly queues: string; readonly database: string; readonly maxmemoryPolicy?: string | null };
+  /** Missing at an older hub. */
+  readonly secrets?: SecretsSurvey;
   readonly versions: { readonly onhand: string; readonly node: string; readonly postgres: string | null };
 }
 
@@ -95,6 +99,7 @@ async function examine(session: Session, cartTests: boolean, tell: Told): Promis
   const scope = await examineKey(session, tell);
   tell(versionFinding(version, status.versions.onhand), nodeFinding(status.versions.node, 'Node of the hub'));
   tell(...projectorFindings(status.projector), queueFinding(status.backend));
+  if (status.secrets !== undefined) tell(secretsFinding(status.secrets));
   tell(...laneFindings(status.lanes, Date.now()));
   if (status.lanes.length === 0) tell(well('Carts', 'there is none yet; `onhand carts add --help` shows how'));
   tell(

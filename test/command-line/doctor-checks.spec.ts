@@ -10,6 +10,7 @@ import {
   laneFindings,
   nodeFinding,
   projectorFindings,
+  secretsFinding,
   transportFinding,
   versionFinding,
 } from '../../src/command-line/doctor-checks.js';
@@ -19,6 +20,21 @@ const now = Date.parse('2026-03-01T12:00:00Z');
 const states = (findings: readonly { state: string }[]) => findings.map(({ state }) => state);
 
 describe('doctor', () => {
+  it('says when carts’ secrets are under an old key, or under one that the hub does not have', () => {
+    const well = { total: 2, underPreviousKey: 0, unreadable: [] };
+    expect(secretsFinding(well).state).toBe('well');
+    expect(secretsFinding({ ...well, underPreviousKey: 1 })).toMatchObject({
+      state: 'wrong',
+      detail: '1 of 2 are still under an old encryption key',
+      mend: expect.stringContaining('rotate-encryption-key'),
+    });
+    expect(secretsFinding({ ...well, unreadable: ['shop-a'] })).toMatchObject({
+      state: 'wrong',
+      detail: expect.stringContaining('shop-a'),
+      mend: expect.stringContaining('ONHAND_PREVIOUS_ENCRYPTION_KEYS'),
+    });
+  });
+
   it('knows which Node can be used', () => {
     const wanted = {
       'v20.18.9': 'wrong',

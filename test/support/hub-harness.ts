@@ -85,7 +85,7 @@ export async function createHarness(options: {
   const store = new EventStore(database.pool, { onAppended: () => wakeups.signal('events') });
   const batcher = new CommandBatcher(store);
   const projector = new Projector({ database, wakeups, log: silent });
-  const secrets = new CartSecrets(database, encryptionKey);
+  const secrets = new CartSecrets(database, { current: encryptionKey, previous: [] });
   const directory = new CartDirectory(database, secrets, { allowPrivateCartUrls: true });
   const orderImport = new OrderImport(database, batcher, directory);
   const caughtUp = (timeoutMs: number) => projector.caughtUp(timeoutMs);

@@ -28,7 +28,7 @@ export async function startWorkerProcess(given: {
   const wakeups = new Wakeups(database);
   await wakeups.start();
   const batcher = new CommandBatcher(new EventStore(database.pool, { onAppended: () => wakeups.signal('events') }));
-  const secrets = new CartSecrets(database, Buffer.from(given.encryptionKey, 'base64'));
+  const secrets = new CartSecrets(database, { current: Buffer.from(given.encryptionKey, 'base64'), previous: [] });
   const directory = new CartDirectory(database, secrets, { allowPrivateCartUrls: true });
   // Not started: it only tells how far the log has been applied, which the test's own process does.
   const projector = new Projector({ database, wakeups, log });

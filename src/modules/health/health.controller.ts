@@ -1,5 +1,6 @@
 import { Controller, Get, HttpCode, Inject, Post } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { CartSecrets } from '../../cart-workers/cart-secrets.js';
 import { LaneControl } from '../../cart-workers/lane-control.js';
 import type { QueueBackend } from '../../cart-workers/queue-backend.js';
 import type { Config } from '../../config.js';
@@ -21,6 +22,7 @@ export class HealthController {
     @Inject(QUEUE_BACKEND) private readonly backend: QueueBackend,
     private readonly projector: Projector,
     private readonly lanes: LaneControl,
+    private readonly secrets: CartSecrets,
   ) {}
 
   @Get('health/live')
@@ -54,9 +56,10 @@ export class HealthController {
   @ApiBearerAuth()
   @ApiOperation({ summary: 'The whole hub at a glance' })
   async status() {
-    const [projector, lanes, maxmemoryPolicy, server] = await Promise.all([
+    const [projector, lanes, secrets, maxmemoryPolicy, server] = await Promise.all([
       this.projector.status(),
       this.lanes.statuses(),
+      this.secrets.survey(),
       this.backend.maxmemoryPolicy(),
       this.database.pool.query<{ server_version: string }>('SHOW server_version'),
     ]);
@@ -66,6 +69,7 @@ export class HealthController {
       startedAt: this.startedAt.toISOString(),
       projector,
       lanes,
+      secrets,
       backend: {
         queues: this.backend.kind,
         maxmemoryPolicy,

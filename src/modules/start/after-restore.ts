@@ -1,9 +1,8 @@
-import { mkdir } from 'node:fs/promises';
 import { holdAfterRestore } from '../../cart-workers/hold-after-restore.js';
 import type { Config } from '../../config.js';
 import { migrate } from '../../database.js';
 import { startNewGeneration } from '../../events/log-generation.js';
-import { openDatabase, startOwnPostgres } from './hub.js';
+import { openDatabase, prepareDataDir, startOwnPostgres } from './hub.js';
 import { HubLogger } from './logger.js';
 
 /**
@@ -14,7 +13,7 @@ export async function afterRestore(config: Config): Promise<{ generation: number
   const undo: (() => Promise<unknown>)[] = [];
   const logger = new HubLogger(config);
   try {
-    await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+    await prepareDataDir(config.dataDir);
     const url = config.databaseUrl ?? (await startOwnPostgres(config, logger, () => undefined, undo));
     const database = await openDatabase(url, config, logger);
     undo.push(() => database.close());

@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { mkdir } from 'node:fs/promises';
+import { access, constants, mkdir } from 'node:fs/promises';
 import type { DynamicModule, INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -11,7 +11,7 @@ import { startEmbeddedPostgres } from '../../embedded-postgres.js';
 import { ensureLogGeneration } from '../../events/log-generation.js';
 import { ApiKeys } from '../access/api-keys.js';
 import { configureHttp, createHttpAdapter } from '../http/configure-http.js';
-import { keepEncryptionKey } from './encryption-key.js';
+import { encryptionKeys } from './encryption-key.js';
 import { removeHubFile, writeHubFile } from './hub-file.js';
 import { HubLogger } from './logger.js';
 import { messageOf } from './message-of.js';
@@ -42,7 +42,7 @@ export async function startHub(config: Config, moduleFor: ModuleFor, onLost: (er
   let stopping: Promise<void> | undefined;
   try {
     const logger = new HubLogger(config);
-    await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+    await prepareDataDir(config.dataDir);
     const surroundings = await makeSurroundings(config, logger, onLost, undo);
     const { app, url, ownerKey } = config.roles.includes('api')
       ? await startApi(surroundings, moduleFor, logger, undo)
@@ -65,7 +65,7 @@ async function makeSurroundings(
   undo.push(() => database.close());
   await migrate(database);
   await ensureLogGeneration(database.pool);
-  const encryptionKey = config.encryptionKey ?? (await keepEncryptionKey(config.dataDir));
+  const keys = await encryptionKeys(config);
   const backend = await createQueueBackend({
     config,
     databaseUrl,
@@ -74,7 +74,7 @@ async function makeSurroundings(
   undo.push(() => backend.close());
   // @nestjs/bullmq makes queues with two arguments; this is how they come to the same backend as the lanes.
   setDefaultBackendFactory(backend.factory);
-  return { config, database, backend, encryptionKey };
+  return { config, database, backend, encryptionKeys: keys };
 }
 
 export async function startOwnPostgres(
@@ -108,8 +108,29 @@ export async function openDatabase(url: string, config: Config, logger: HubLogge
     return database;
   } catch (error) {
     await database.close();
+    throw new Error(databaseSentence(error, new URL(url)), { cause: error });
+  }
+}
+
+/** No password in it. */
+function databaseSentence(error: unknown, { host, username, pathname }: URL): string {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  // Class 28: who comes is not let in. 3D000: no such database.
+  if (code.startsWith('28'))
+    return `PostgreSQL at ${host} does not let the user "${username}" in: ${messageOf(error)}. Check user and password in DATABASE_URL.`;
+  if (code === '3D000')
+    return `PostgreSQL at ${host} has no database "${pathname.slice(1)}". Make it (createdb), or name another in DATABASE_URL.`;
+  return `The database at ${host} does not answer: ${messageOf(error)}. Check DATABASE_URL and that PostgreSQL is running.`;
+}
+
+/** @throws Error with a sentence when the directory cannot be made or written */
+export async function prepareDataDir(dataDir: string): Promise<void> {
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    await access(dataDir, constants.W_OK | constants.X_OK);
+  } catch (error) {
     throw new Error(
-      `The database at ${new URL(url).host} does not answer: ${messageOf(error)}. Check DATABASE_URL and that PostgreSQL is running.`,
+      `The data directory ${dataDir} cannot be used: ${messageOf(error)}. Set ONHAND_DATA_DIR to a directory that this user may write to.`,
       { cause: error },
     );
   }
@@ -121,14 +142,14 @@ async function startApi(
   logger: HubLogger,
   undo: (() => Promise<unknown>)[],
 ) {
-  const { config, encryptionKey } = surroundings;
+  const { config } = surroundings;
   const app = await NestFactory.create<NestFastifyApplication>(moduleFor(surroundings), createHttpAdapter(config), {
     logger,
     rawBody: true,
     abortOnError: false,
   });
   undo.push(() => app.close());
-  await configureHttp(app, config, encryptionKey);
+  await configureHttp(app, config, surroundings.encryptionKeys);
   const ownerKey = await app.get(ApiKeys).ensureOwner(config.ownerKey);
   await listen(app, config);
   const url = config.baseUrl ?? reachable(await app.getUrl());

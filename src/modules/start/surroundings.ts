@@ -1,3 +1,4 @@
+import type { EncryptionKeys } from '../../cart-workers/cart-secrets.js';
 import type { QueueBackend } from '../../cart-workers/queue-backend.js';
 import type { Config } from '../../config.js';
 import type { Database } from '../../database.js';
@@ -7,5 +8,5 @@ export interface Surroundings {
   readonly config: Config;
   readonly database: Database;
   readonly backend: QueueBackend;
-  readonly encryptionKey: Buffer;
+  readonly encryptionKeys: EncryptionKeys;
 }
