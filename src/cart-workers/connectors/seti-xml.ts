@@ -181,5 +181,6 @@ function children(value: Xml | readonly Xml[] | undefined): Exclude<Xml, string>
 }
 
 function textOf(value: Xml | readonly Xml[] | undefined): string {
-  return typeof value === 'string' ? value.trim() : '';
+  // &#0; and its like, and halves of surrogate pairs, are no text that could be kept and shown.
+  return typeof value === 'string' ? value.replaceAll(/[\p{Cc}\p{Cs}]/gu, '').trim() : '';
 }

@@ -26,8 +26,16 @@ const TOLERANCE_MS = 5 * 60_000;
 const TEXT_MAX = 255;
 const ORDER_LINES_MAX = 10_000;
 
-const text = z.string().min(1).max(TEXT_MAX);
+/** Without what PostgreSQL cannot keep: an order that holds it is told as unreadable, and holds no other one up. */
+const text = z
+  .string()
+  .min(1)
+  .max(TEXT_MAX)
+  .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must be readable text');
 const wholeQuantity = z.int();
+
+/** A title is for people to read; what cannot be stored of it is left out. */
+const storable = (title: string) => title.replaceAll(/[\p{Cc}\p{Cs}]/gu, '');
 
 const lineAnswers = z.object({
   lines: z.array(
@@ -46,7 +54,14 @@ const orderData = z.object({
   placedAt: z.iso.datetime({ offset: true }).nullable(),
   state: z.enum(['open', 'shipped', 'closed', 'cancelled']),
   lines: z
-    .array(z.object({ line: text, key: text, quantity: wholeQuantity.min(0), title: z.string().default('') }))
+    .array(
+      z.object({
+        line: text,
+        key: text,
+        quantity: wholeQuantity.min(0),
+        title: z.string().transform(storable).default(''),
+      }),
+    )
     .max(ORDER_LINES_MAX)
     .refine((lines) => new Set(lines.map(({ line }) => line)).size === lines.length, 'each line needs its own name'),
 });

@@ -2,23 +2,23 @@ import { z } from 'zod';
 import { deliveryWays, type DeliveryWay } from '../../events/facts.js';
 import { connectorFor } from '../../cart-workers/connectors/index.js';
 import type { Connector } from '../../cart-workers/connectors/connector.js';
-import { cartId, location, name } from '../http/fields.js';
+import { anyText, cartId, location, name } from '../http/fields.js';
 import { Problem } from '../http/problem.js';
 
 const url = z
   .url({ protocol: /^https?$/, error: 'must be a URL such as https://shop.example.com' })
   .max(2000)
   .refine(
-    (text) => new URL(text).username === '' && new URL(text).password === '',
+    (text) => !URL.canParse(text) || (new URL(text).username === '' && new URL(text).password === ''),
     'must not contain a user or password; they have fields of their own',
   );
 
 const access = {
   url,
-  username: z.string().max(200),
+  username: anyText(200),
   /** Write-only: no answer ever contains it. */
-  secret: z.string().min(1).max(1000),
-  storeCode: z.string().max(200),
+  secret: anyText(1000).min(1, 'must not be empty'),
+  storeCode: anyText(200),
 };
 const timing = {
   requestTimeoutMs: z.int().min(500).max(120_000),
@@ -63,7 +63,7 @@ export const draft = z.strictObject({
 export const newCart = z.strictObject({
   id: cartId.optional().describe('Left out: made from the name'),
   name,
-  type: z.string().max(50),
+  type: anyText(50),
   ...draft.shape,
   locations: stock.locations,
   orderLocation: stock.orderLocation.optional().describe('Left out: the first of its locations'),

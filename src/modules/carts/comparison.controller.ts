@@ -4,7 +4,7 @@ import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import { QohTransfer } from '../../cart-workers/qoh-transfer.js';
 import { Needs } from '../access/access.guard.js';
-import { cartId } from '../http/fields.js';
+import { anyText, cartId } from '../http/fields.js';
 import { Problem } from '../http/problem.js';
 import type { Asking } from '../http/asking.js';
 import { Asks } from '../http/asking.js';
@@ -77,7 +77,7 @@ export class ComparisonController {
   @ApiOperation({ summary: 'How far a comparison is, and what it found' })
   async status(
     @Param('id', { schema: cartId }) id: string,
-    @Param('comparison', { schema: z.string().max(200) }) comparison: string,
+    @Param('comparison', { schema: anyText(200) }) comparison: string,
   ) {
     const status = await this.comparisons.status(id, comparison);
     if (status !== null) return status;

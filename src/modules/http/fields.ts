@@ -6,16 +6,19 @@ import type { OtherOrigin, Reference, Source } from '../../events/facts.js';
 /** Largest quantity of one movement; far from where sums of bigint or JavaScript numbers would end. */
 const QUANTITY_MAX = 1_000_000_000;
 
-// Control characters are exactly what is meant.
-// oxlint-disable-next-line no-control-regex
-const printable = /^[^\u0000-\u001f\u007f]+$/u;
+/**
+ * No control characters, no line ends of Unicode's own, and no halves of surrogate pairs: PostgreSQL would store another
+ * text than was sent, or none.
+ */
+const printable = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]*$/u;
+
+/** Text that may be empty and may begin or end with a space, such as a password. */
+export const anyText = (max: number) =>
+  z.string().max(max, `must have at most ${max} characters`).regex(printable, 'must be printable text');
 
 const text = (max: number) =>
-  z
-    .string()
+  anyText(max)
     .min(1, 'must not be empty')
-    .max(max, `must have at most ${max} characters`)
-    .regex(printable, 'must be printable text')
     .refine((value) => value === value.trim(), 'must not begin or end with a space');
 
 export const sku = text(255).describe('The merchant’s own code of an item');
@@ -40,12 +43,11 @@ export const tag = z
   .regex(/^[\p{L}\p{N}][\p{L}\p{N}._:/-]*$/u, 'must be letters, digits and . _ : / -, without spaces')
   .transform((value) => value.toLowerCase());
 /** What somebody types to find something. */
-export const searchText = z
-  .string()
-  .trim()
-  .min(1, 'must not be empty')
-  .max(255)
-  .regex(/^\P{Cc}*$/u, 'must be printable text');
+export const searchText = anyText(255).trim().min(1, 'must not be empty');
+/** Names a line of an order, as its cart does. */
+export const orderLine = text(100);
+/** A row's own idempotency key. */
+export const rowKey = text(200);
 export const name = text(200);
 export const reason = text(500);
 
@@ -61,6 +63,7 @@ export const delta = z
 /** ISO 8601 with an offset; arrives as UTC with milliseconds, which is how the log keeps it. */
 export const time = z.iso
   .datetime({ offset: true, message: 'must be a time such as 2026-03-01T12:00:00Z' })
+  .refine((value) => Date.parse(value) >= 0, 'must be a time since 1970')
   .transform((value) => new Date(value).toISOString());
 
 /** In a query, where everything is text. */
@@ -75,9 +78,7 @@ export const reference = z.strictObject({
 const otherOrigins = ['phone', 'store', 'marketplace'] as const satisfies readonly OtherOrigin[];
 
 /** `purchase-order:PO-7`; a number may contain colons itself. */
-export const referenceName = z
-  .string()
-  .max(200)
+export const referenceName = anyText(200)
   .regex(
     new RegExp(`^(${reference.shape.kind.options.join('|')}):.`, 's'),
     `must look like purchase-order:PO-7, with one of ${reference.shape.kind.options.join(', ')}`,
@@ -93,8 +94,7 @@ export const otherOrigin = z
   .enum(otherOrigins, 'must be phone, store or marketplace')
   .describe('Who took the order, where no cart of ours did; its number is unique there');
 
-export const source = z
-  .string()
+export const source = anyText(205)
   .regex(
     /^(direct|phone|store|marketplace|cart:[a-z0-9-]{1,63}|file:[^/]{1,200})$/,
     'must be direct, phone, store, marketplace, cart:<id> or file:<name>',

@@ -39,7 +39,10 @@ export function encodeCursor(position: readonly (string | number)[]): string {
 export function decodeCursor<T extends z.ZodType>(cursor: string | undefined, schema: T): z.infer<T> | null {
   if (cursor === undefined) return null;
   try {
-    return schema.parse(JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8')));
+    const position: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8'));
+    if (Array.isArray(position) && position.some((part) => typeof part === 'string' && UNSTORABLE.test(part)))
+      throw new Error('No row has such a text');
+    return schema.parse(position);
   } catch {
     throw new Problem('invalid-cursor', 'Use nextCursor of the page before exactly as it was, with the same filters.', [
       { field: 'cursor', detail: 'is not a cursor of this list' },
@@ -47,5 +50,8 @@ export function decodeCursor<T extends z.ZodType>(cursor: string | undefined, sc
   }
 }
 
+/** What no text of a row holds, and PostgreSQL partly does not even take. */
+const UNSTORABLE = /[\p{Cc}\p{Cs}]/u;
+
 /** A bigint as it travels: digits that PostgreSQL's bigint can hold. */
-export const digits = z.string().regex(/^\d{1,18}$/);
+export const digits = z.string().regex(/^\d{1,18}$/, 'must be a number as an answer gave it');

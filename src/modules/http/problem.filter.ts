@@ -1,7 +1,10 @@
 import { Catch, HttpException, Logger, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CartError } from '../../cart-workers/connectors/cart-error.js';
+import { isDatabaseAway } from '../../database.js';
 import { QueueFullError } from '../../events/command-batcher.js';
+import { CommitUnknownError } from '../../events/append-batch.js';
+import { messageOf } from '../start/message-of.js';
 import { Problem, problemBody, type ProblemBody, type ProblemCode } from './problem.js';
 
 /**
@@ -10,20 +13,26 @@ import { Problem, problemBody, type ProblemBody, type ProblemCode } from './prob
  */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
-  private readonly logger = new Logger('Http');
-
   catch(error: unknown, host: ArgumentsHost): void {
     const http = host.switchToHttp();
     const request = http.getRequest<FastifyRequest>();
     const reply = http.getResponse<FastifyReply>();
     const path = pathOf(request.url);
-    const body = bodyOf(error, request.method, path);
-    if (body.status >= 500)
-      this.logger.error(`${request.method} ${path} failed`, error instanceof Error ? error.stack : String(error));
+    const body = problemOf(error, request.method, path);
+    logFault(body, request.method, path, error);
     if (reply.sent) return;
     if (body.status === 401) reply.header('WWW-Authenticate', 'Bearer realm="onhand"');
     reply.status(body.status).type('application/problem+json; charset=utf-8').send(JSON.stringify(body));
   }
+}
+
+const logger = new Logger('Http');
+
+/** A fault with its stack; what is only not possible now in a line. */
+export function logFault({ status, type }: ProblemBody, method: string, path: string, error: unknown): void {
+  if (status < 500) return;
+  if (type.endsWith('unavailable')) logger.warn(`${method} ${path}: ${messageOf(error)}`);
+  else logger.error(`${method} ${path} failed`, error instanceof Error ? error.stack : String(error));
 }
 
 /** Without the query: a problem's `instance` and the log name the place, not what was asked. */
@@ -32,15 +41,30 @@ export function pathOf(url: string): string {
   return end === -1 ? url : url.slice(0, end);
 }
 
-function bodyOf(error: unknown, method: string, path: string): ProblemBody {
+/** What an error is answered with, whoever threw it. */
+export function problemOf(error: unknown, method: string, path: string): ProblemBody {
   if (error instanceof Problem) return error.body(path);
   if (error instanceof CartError)
-    return problemBody('cart-call-failed', `The cart did not take it: ${error.response}`, [], path);
+    return problemBody('cart-call-failed', `The cart did not take it: ${error.response.replace(/\.$/, '')}.`, [], path);
   if (error instanceof Error && error.name === 'CartMissingError') {
     return problemBody('unknown-cart', 'There is no cart with this id; GET /v1/carts lists them.', [], path);
   }
   if (error instanceof QueueFullError)
     return problemBody('unavailable', `Nothing was recorded: ${error.message}.`, [], path);
+  if (error instanceof CommitUnknownError)
+    return problemBody(
+      'unavailable',
+      'The connection to the database broke while it was recorded, so nobody knows whether it was. Send it again under the same Idempotency-Key and it counts once; without one, look first.',
+      [],
+      path,
+    );
+  if (isDatabaseAway(error))
+    return problemBody(
+      'unavailable',
+      'The database does not answer. Send it again in a moment, changes under the same Idempotency-Key; the hub goes on by itself when the database is back.',
+      [],
+      path,
+    );
   const status = error instanceof HttpException ? error.getStatus() : 500;
   const [code, detail] = byStatus[status] ?? (status < 500 ? byStatus[400]! : byStatus[500]!);
   return problemBody(code, detail.replace('{method}', method).replace('{path}', path), [], path);

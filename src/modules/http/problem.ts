@@ -63,6 +63,8 @@ export const problems = {
   unauthorized: { status: 401, title: 'An API key is needed' },
   forbidden: { status: 403, title: 'The API key may not do this' },
   'not-found': { status: 404, title: 'There is nothing here' },
+  'request-timeout': { status: 408, title: 'The request did not arrive in time' },
+  'headers-too-large': { status: 431, title: 'The headers are too large' },
   'too-large': { status: 413, title: 'The request is too large' },
   'unsupported-media-type': { status: 415, title: 'Send JSON' },
   'too-many-requests': { status: 429, title: 'Too many requests' },

@@ -1,9 +1,9 @@
-import { StandardSchemaValidationPipe } from '@nestjs/common';
+import { StandardSchemaValidationPipe, type ArgumentMetadata } from '@nestjs/common';
 import { Problem, type ProblemField } from './problem.js';
 
 /** Validates and coerces every `@Body`, `@Query` and `@Param` that names a schema. */
 export function validationPipe(): StandardSchemaValidationPipe {
-  return new StandardSchemaValidationPipe({
+  return new NamingPipe({
     exceptionFactory: (issues) => {
       const wrong = issues.flatMap((issue) => closestBranch(issue as Issue, []));
       const fields = wrong
@@ -18,6 +18,20 @@ export function validationPipe(): StandardSchemaValidationPipe {
       return new Problem('invalid-request', `${where}: ${first?.detail ?? 'is wrong'}.${more}`, fields);
     },
   });
+}
+
+/** A part of the path is validated by itself, so what is wrong with it has no name of its own. */
+class NamingPipe extends StandardSchemaValidationPipe {
+  override async transform<T = unknown>(value: T, metadata: ArgumentMetadata): Promise<T> {
+    try {
+      return await super.transform(value, metadata);
+    } catch (error) {
+      const field = metadata.type === 'param' ? metadata.data : undefined;
+      if (!(error instanceof Problem) || field === undefined) throw error;
+      const fields = error.fields.map(({ detail }) => ({ field, detail }));
+      throw new Problem(error.code, `"${field}" in the path: ${fields[0]?.detail ?? 'is wrong'}.`, fields);
+    }
+  }
 }
 
 /** What zod says of one wrong value; a union also says what each of its branches missed. */

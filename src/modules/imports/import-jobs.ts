@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { InjectQueue } from '@nestjs/bullmq';
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { Queue } from 'bullmq';
 import { z } from 'zod';
+import type { QueueBackend } from '../../cart-workers/queue-backend.js';
+import { QUEUE_BACKEND } from '../tokens.js';
 
 /** A fixed queue, as those of the folder jobs. */
 export const IMPORTS = 'imports';
@@ -12,10 +14,15 @@ export const importJobData = z.object({ importId: z.uuid() });
 /** Puts work on imports into the queue. What is to be done stands in the table; a job only says "look at this one". */
 @Injectable()
 export class ImportJobs {
-  constructor(@InjectQueue(IMPORTS) private readonly queue: Queue) {}
+  constructor(
+    @InjectQueue(IMPORTS) private readonly queue: Queue,
+    @Inject(QUEUE_BACKEND) private readonly backend: QueueBackend,
+  ) {}
 
   /** At most one job per import and state waits or runs; another one is not added. */
   async work(importId: string, state: 'validating' | 'applying'): Promise<void> {
+    // While Redis is away nothing is put in and nobody waits for it: the sweep looks for imports without a job.
+    if (!this.backend.available()) return;
     await this.queue.add(
       'work',
       { importId },

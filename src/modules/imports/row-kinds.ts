@@ -7,6 +7,8 @@ import { refuseTime } from '../../events/decision.js';
 import { tagList, tagsMax } from '../../events/item.js';
 import {
   barcode,
+  orderLine as lineName,
+  rowKey,
   countedQuantity,
   delta,
   itemKey,
@@ -54,7 +56,7 @@ const moved = {
   reason: reason.optional(),
   reference: reference.optional(),
   source: source.optional(),
-  key: z.string().min(1).max(200, 'must have at most 200 characters').optional(),
+  key: rowKey.optional(),
 };
 const movement = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('received'), quantity, ...moved }),
@@ -80,7 +82,7 @@ const item = z.strictObject({
 const orderLine = z.strictObject({
   origin: otherOrigin.default('phone'),
   number: paperNumber,
-  line: z.string().min(1).max(100).optional(),
+  line: lineName.optional(),
   sku,
   location,
   quantity,

@@ -5,7 +5,7 @@ import { tagsMax } from '../../events/item.js';
 import type { Asking } from '../http/asking.js';
 import { Asks } from '../http/asking.js';
 import { CommandRunner } from '../http/command-runner.js';
-import { barcode, location, searchText, sku, tag, time, title } from '../http/fields.js';
+import { anyText, barcode, location, searchText, sku, tag, time, title } from '../http/fields.js';
 import { idempotencyHeader } from '../http/open-api.js';
 import { digits, pageFields } from '../http/paging.js';
 import { Problem } from '../http/problem.js';
@@ -42,7 +42,7 @@ const filters = ['q', 'prefix', 'barcode', 'tag'] as const;
 const listQuery = z
   .strictObject({
     q: searchText.optional().describe('What a SKU, a barcode or words of a title begin with; SKUs come first'),
-    prefix: z.string().min(1).max(255).optional().describe('Only SKUs that begin so, letter by letter'),
+    prefix: anyText(255).min(1, 'must not be empty').optional().describe('Only SKUs that begin so, letter by letter'),
     barcode: barcode.optional().describe('Only items with this barcode'),
     tag: tag.optional().describe('Only items with this tag'),
     active: z.enum(['yes', 'no', 'all']).default('yes').describe('Inactive items are left out unless asked for'),

@@ -14,6 +14,7 @@ import {
   reason,
   reference,
   referenceName,
+  rowKey,
   sku,
   source,
   time,
@@ -44,7 +45,7 @@ const adjusted = z.strictObject({ kind: z.literal('adjusted'), delta, ...common 
 const movement = z.discriminatedUnion('kind', [received, sold, returned, adjusted]);
 
 /** A movement of a batch may have an idempotency key of its own. */
-const own = { idempotencyKey: z.string().min(1).max(200).optional() };
+const own = { idempotencyKey: rowKey.optional() };
 const row = z.discriminatedUnion('kind', [
   received.extend(own),
   sold.extend(own),

@@ -1,8 +1,11 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { InjectQueue } from '@nestjs/bullmq';
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { Queue, type Job } from 'bullmq';
 import { z } from 'zod';
+import type { QueueBackend } from '../../cart-workers/queue-backend.js';
+import { Problem } from '../http/problem.js';
+import { QUEUE_BACKEND } from '../tokens.js';
 import { COMPARISONS } from './queue-names.js';
 
 export const comparisonData = z.object({
@@ -18,13 +21,17 @@ export const comparisonProgress = z.object({ done: z.number(), total: z.number()
 /** First comparisons as jobs: started here, worked on by comparisons.processor.ts in whichever process has the role. */
 @Injectable()
 export class Comparisons {
-  constructor(@InjectQueue(COMPARISONS) private readonly queue: Queue) {}
+  constructor(
+    @InjectQueue(COMPARISONS) private readonly queue: Queue,
+    @Inject(QUEUE_BACKEND) private readonly backend: QueueBackend,
+  ) {}
 
   /**
    * Starts one; where one of the same cart waits or runs already, that one is answered and nothing is started.
    * @param repeatKey the same key names the same comparison, also when it is over; null: always another one
    */
   async start(wished: ComparisonData, repeatKey: string | null) {
+    this.checkQueue();
     const { cartId } = wished;
     const added = await this.queue.add('compare', wished, {
       jobId: `${cartId}-${repeatKey === null ? randomUUID() : nameOf(repeatKey)}`,
@@ -38,8 +45,15 @@ export class Comparisons {
   }
 
   async status(cartId: string, id: string) {
+    this.checkQueue();
     const status = await this.shownById(id);
     return status?.cartId === cartId ? status : null;
+  }
+
+  /** Asked without Redis, the queue would wait for it, and start something after its caller has given up. */
+  private checkQueue(): void {
+    if (this.backend.available()) return;
+    throw new Problem('unavailable', 'Redis does not answer; nothing was started. Try again when it is back.');
   }
 
   /** The state is asked before the job is loaded: a job that ends in between has its result, never an end without one. */
@@ -50,6 +64,7 @@ export class Comparisons {
   }
 
   async last(cartId: string) {
+    this.checkQueue();
     const jobs = await this.queue.getJobs(['active', 'waiting', 'delayed', 'completed', 'failed'], 0, KEPT_COUNT);
     const own = jobs.filter((job) => comparisonData.safeParse(job?.data).data?.cartId === cartId);
     own.sort((a, b) => b.timestamp - a.timestamp);

@@ -19,7 +19,10 @@ export class OrderReads {
     cursor?: string | undefined;
     limit: number;
   }) {
-    const before = decodeCursor(query.cursor, z.tuple([z.iso.datetime(), z.string(), z.string()]));
+    const before = decodeCursor(
+      query.cursor,
+      z.tuple([z.iso.datetime().refine((at) => Date.parse(at) >= 0), z.string(), z.string()]),
+    );
     const rows = await this.database.orm
       .select()
       .from(orders)

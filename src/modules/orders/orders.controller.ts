@@ -6,7 +6,18 @@ import type { OrderSource } from '../../events/facts.js';
 import type { Asking } from '../http/asking.js';
 import { Asks } from '../http/asking.js';
 import { CommandRunner, type Accepted } from '../http/command-runner.js';
-import { cartId, itemKey, location, otherOrigin, paperNumber, quantity, sku, time } from '../http/fields.js';
+import {
+  anyText,
+  cartId,
+  itemKey,
+  location,
+  orderLine,
+  otherOrigin,
+  paperNumber,
+  quantity,
+  sku,
+  time,
+} from '../http/fields.js';
 import { idempotencyHeader } from '../http/open-api.js';
 import { pageFields } from '../http/paging.js';
 import { Problem } from '../http/problem.js';
@@ -22,7 +33,7 @@ const header = {
   placedAt: time.optional(),
   state: z.enum(['open', 'shipped', 'closed', 'cancelled']).default('open'),
 };
-const line = z.string().min(1).max(100).optional().describe('Left out: its place in the order, from 1');
+const line = orderLine.optional().describe('Left out: its place in the order, from 1');
 
 const otherOrder = z.strictObject({
   ...header,
@@ -34,7 +45,7 @@ const cartOrder = z.strictObject({
   ...header,
   origin: z.literal('cart').default('cart'),
   cartId: cartId.describe('The cart on whose behalf the order is told; it counts as one of that cart’s own'),
-  lines: z.array(z.strictObject({ line, key: itemKey, quantity, title: z.string().max(500).default('') })).max(500),
+  lines: z.array(z.strictObject({ line, key: itemKey, quantity, title: anyText(500).default('') })).max(500),
 });
 const newOrder = z.union([otherOrder, cartOrder]);
 
@@ -56,7 +67,7 @@ const listQuery = z.strictObject({
 const progress = z
   .strictObject({
     lines: z
-      .array(z.strictObject({ line: z.string().min(1).max(100), quantity }))
+      .array(z.strictObject({ line: orderLine, quantity }))
       .min(1)
       .max(500)
       .optional()
