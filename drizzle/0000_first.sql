@@ -344,6 +344,17 @@ CREATE TABLE "system_switch" (
 	"version" bigint NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE "velocity" (
+	"sku" text COLLATE "C" NOT NULL,
+	"location" text COLLATE "C" NOT NULL,
+	"day" date NOT NULL,
+	"sold" bigint NOT NULL,
+	"cancelled" bigint NOT NULL,
+	"returned" bigint NOT NULL,
+	"movements" bigint NOT NULL,
+	CONSTRAINT "velocity_sku_location_day_pk" PRIMARY KEY("sku","location","day")
+);
+--> statement-breakpoint
 CREATE TABLE "unknown_order_lines" (
 	"cart_id" text COLLATE "C" NOT NULL,
 	"number" text COLLATE "C" NOT NULL,

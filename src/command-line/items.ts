@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { ItemReads } from '../modules/inventory/item-reads.js';
 import type { LedgerReads } from '../modules/inventory/ledger-reads.js';
 import type { SharedBarcodes } from '../modules/inventory/shared-barcodes.js';
+import type { VelocityReads } from '../modules/inventory/velocity-reads.js';
 import { formatDelta, formatNumber, formatTime, parseTime } from './format.js';
 import { addItemChanges } from './item-changes.js';
 import { choice, examples, moreHint, pageQuery, pages, segment, type PageOptions } from './options.js';
@@ -12,16 +13,20 @@ import { factLines } from './table.js';
 type ItemPage = Awaited<ReturnType<ItemReads['list']>>;
 type SharedPage = Awaited<ReturnType<SharedBarcodes['shared']>>;
 type LedgerPage = Awaited<ReturnType<LedgerReads['movements']>>;
+type Velocity = Awaited<ReturnType<VelocityReads['perDay']>>;
 type AsOf = Awaited<ReturnType<LedgerReads['onHandAt']>>;
 
 /** item: one; items: many. */
 export function addItemCommands(program: Command, runtime: Runtime): void {
-  addItem(program, runtime);
+  const item = addItem(program, runtime);
+  addVelocity(item, runtime);
   addItems(program, runtime);
 }
 
-function addItem(program: Command, runtime: Runtime): void {
-  const item = program.command('item').description('One item: on hand, ledger, and what was on hand at a moment');
+function addItem(program: Command, runtime: Runtime): Command {
+  const item = program
+    .command('item')
+    .description('One item: on hand, ledger, velocity, and what was on hand at a moment');
   examples(item, 'item MUG', 'item ledger MUG --location main', 'item as-of MUG --at 2026-03-01T12:00:00Z');
   examples(
     item
@@ -80,6 +85,42 @@ function addItem(program: Command, runtime: Runtime): void {
           ],
           body.locations,
           'Nothing anywhere.',
+        );
+      });
+    }),
+  );
+  return item;
+}
+
+function addVelocity(item: Command, runtime: Runtime): void {
+  examples(
+    item
+      .command('velocity')
+      .description('Units sold per day, and the average')
+      .argument('<sku>')
+      .option('--from <day>', 'the first day, UTC; left out: four weeks in all')
+      .option('--to <day>', 'the last day, UTC; left out: today')
+      .option('-l, --location <code>', 'only there'),
+    'item velocity MUG --from 2026-03-01 --to 2026-03-31',
+  ).action(
+    action<{ from?: string; to?: string; location?: string }, [string]>(runtime, async (session, options, sku) => {
+      const { from, to, location } = options;
+      const answer = await session.hub.get<Velocity>(`/v1/items/${segment(sku)}/velocity`, { from, to, location });
+      session.answer(answer, (body) => {
+        session.terminal.out(
+          `${body.sku}: ${formatNumber(body.units)} units in ${formatNumber(body.days)} days (${body.from} to ${body.to}), ${body.unitsPerDay} a day`,
+        );
+        session.terminal.table(
+          [
+            { title: 'DAY', of: (row) => row.day },
+            { title: 'LOCATION', of: (row) => row.location },
+            { title: 'SOLD', of: (row) => formatNumber(row.sold), right: true },
+            { title: 'CANCELLED', of: (row) => formatNumber(row.cancelled), right: true },
+            { title: 'UNITS', of: (row) => formatNumber(row.units), right: true },
+            { title: 'RETURNED', of: (row) => formatNumber(row.returned), right: true },
+          ],
+          body.data,
+          'Nothing was sold.',
         );
       });
     }),

@@ -8,6 +8,7 @@ import { addToOpenOrderLines } from './open-order-lines.js';
 import { addToQuantityOnHand } from './quantity-on-hand.js';
 import { applyCartSetting, describe } from './settings.js';
 import { forgetMapped } from './unknown-skus.js';
+import { addToVelocity } from './velocity.js';
 
 export interface BatchResult {
   readonly records: number;
@@ -54,6 +55,7 @@ async function applyRun(client: PoolClient, run: readonly RecordedFact[]): Promi
   await describe(client, run);
   await addToQuantityOnHand(client, run);
   await addToOpenOrderLines(client, run);
+  await addToVelocity(client, run);
   const echoes = run.flatMap(echoesOf);
   const skus = causesBySku(run);
   if (skus.size === 0 && echoes.length === 0) return 0;

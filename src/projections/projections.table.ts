@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { bigint, boolean, index, integer, jsonb, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
+import { bigint, boolean, date, index, integer, jsonb, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
 import { code, time, xid8 } from '../columns.js';
 import type { CartSettings, OrderLine, OrderSource, OrderState } from '../events/facts.js';
 
@@ -34,6 +34,22 @@ export const quantityOnHand = pgTable(
     updatedAt: time('updated_at').notNull(),
   },
   (t) => [primaryKey({ columns: [t.sku, t.location] })],
+);
+
+/** Units sold per SKU, location and UTC day; what counts as what is said in velocity.ts, the only writer. */
+export const velocity = pgTable(
+  'velocity',
+  {
+    sku: code().notNull(),
+    location: code().notNull(),
+    day: date({ mode: 'string' }).notNull(),
+    sold: bigint({ mode: 'number' }).notNull(),
+    /** Taken back from order lines before they were shipped. */
+    cancelled: bigint({ mode: 'number' }).notNull(),
+    returned: bigint({ mode: 'number' }).notNull(),
+    movements: bigint({ mode: 'number' }).notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.sku, t.location, t.day] })],
 );
 
 /** Locations, carts and the system switch as the projector has reached them. Written by settings.ts only. */

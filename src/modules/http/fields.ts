@@ -69,6 +69,8 @@ export const time = z.iso
 /** In a query, where everything is text. */
 export const flag = z.enum(['true', 'false'], 'must be true or false').transform((value) => value === 'true');
 
+export const day = z.iso.date({ message: 'must be a day such as 2026-03-01' });
+
 export const reference = z.strictObject({
   kind: z.enum(['purchase-order', 'order', 'transfer', 'count', 'file', 'other']),
   number: text(100),

@@ -7,10 +7,11 @@ import { LocationsController } from './locations.controller.js';
 import { MovementsController } from './movements.controller.js';
 import { SharedBarcodes } from './shared-barcodes.js';
 import { TransfersController } from './transfers.controller.js';
+import { VelocityReads } from './velocity-reads.js';
 
 @Module({
   controllers: [MovementsController, TransfersController, LocationsController, ItemsController],
-  providers: [ItemReads, ItemSearch, SharedBarcodes, LedgerReads],
+  providers: [ItemReads, ItemSearch, SharedBarcodes, LedgerReads, VelocityReads],
   exports: [ItemSearch],
 })
 export class InventoryModule {}

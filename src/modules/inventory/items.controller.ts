@@ -5,7 +5,7 @@ import { tagsMax } from '../../events/item.js';
 import type { Asking } from '../http/asking.js';
 import { Asks } from '../http/asking.js';
 import { CommandRunner } from '../http/command-runner.js';
-import { anyText, barcode, location, searchText, sku, tag, time, title } from '../http/fields.js';
+import { anyText, barcode, day, location, searchText, sku, tag, time, title } from '../http/fields.js';
 import { idempotencyHeader } from '../http/open-api.js';
 import { digits, pageFields } from '../http/paging.js';
 import { Problem } from '../http/problem.js';
@@ -13,6 +13,7 @@ import { ItemReads } from './item-reads.js';
 import { ItemSearch } from './item-search.js';
 import { LedgerReads } from './ledger-reads.js';
 import { SharedBarcodes } from './shared-barcodes.js';
+import { VelocityReads } from './velocity-reads.js';
 
 const newItem = z.strictObject({
   sku,
@@ -61,6 +62,12 @@ const asOfQuery = z.strictObject({
     .describe('recorded: what the hub knew at that moment. business: what was there at that moment, as known today.'),
 });
 
+const velocityQuery = z.strictObject({
+  from: day.optional().describe('The first day, UTC; left out: 27 days before the last one'),
+  to: day.optional().describe('The last day, UTC; left out: today'),
+  location: location.optional(),
+});
+
 @ApiTags('Items')
 @ApiBearerAuth()
 @Controller('v1/items')
@@ -71,6 +78,7 @@ export class ItemsController {
     private readonly search: ItemSearch,
     private readonly barcodes: SharedBarcodes,
     private readonly ledger: LedgerReads,
+    private readonly velocities: VelocityReads,
   ) {}
 
   @Post()
@@ -159,6 +167,16 @@ export class ItemsController {
   ) {
     await this.checkExists(code);
     return this.ledger.onHandAt(code, query.at ?? new Date().toISOString(), query.by);
+  }
+
+  @Get(':sku/velocity')
+  @ApiOperation({ summary: 'Units sold per day and location, at most 366 days, and the average per day' })
+  async velocity(
+    @Param('sku', { schema: sku }) code: string,
+    @Query({ schema: velocityQuery }) query: z.infer<typeof velocityQuery>,
+  ) {
+    await this.checkExists(code);
+    return this.velocities.perDay(code, query);
   }
 
   private async checkExists(code: string): Promise<void> {
