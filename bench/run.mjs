@@ -1,5 +1,5 @@
 /**
- * npm run bench -- [append|latency …] [--rounds N] [--redis] [--json]
+ * npm run bench -- [append|rebuild|latency …] [--rounds N] [--events N] [--redis] [--json]
  *
  * Runs one measurement, or all, each beside a baseline in the same run: the machine's speed drifts, so only the ratio
  * means anything. Starts a PostgreSQL of its own and stops it again; nothing of yours is touched.
@@ -13,6 +13,7 @@ import { ensureBuilt, ensurePackages } from '../samples/setup.mjs';
 
 const benches = {
   append: 'commands per second through the whole write side, against a bare transaction per command',
+  rebuild: 'quantity on hand from the log, against one plain aggregate over the same events',
   latency: 'accepted by the API until the shop has it, against one signed call to the shop alone',
 };
 
@@ -20,6 +21,7 @@ const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     rounds: { type: 'string', default: '5' },
+    events: { type: 'string', default: '1000000' },
     redis: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -31,8 +33,8 @@ if (options.help || unknown.length > 0) {
   const sentence = unknown.length > 0 ? `There is no bench called ${unknown.join(', ')}.\n\n` : '';
   const list = Object.entries(benches).map(([name, about]) => `  ${name.padEnd(10)} ${about}`);
   console.log(
-    `${sentence}npm run bench -- [NAME …] [--rounds N] [--redis] [--json]\n\n${list.join('\n')}\n\n` +
-      '  --rounds N   rounds, ours and the baseline in turn (default 5)\n  --redis      lanes on Redis instead of PostgreSQL (latency)\n  --json       the last line of each bench is one JSON object',
+    `${sentence}npm run bench -- [NAME …] [--rounds N] [--events N] [--redis] [--json]\n\n${list.join('\n')}\n\n` +
+      '  --rounds N   rounds, ours and the baseline in turn (default 5)\n  --events N   events in the log (rebuild, default 1000000)\n  --redis      lanes on Redis instead of PostgreSQL (latency)\n  --json       the last line of each bench is one JSON object',
   );
   process.exit(unknown.length > 0 ? 2 : 0);
 }
@@ -57,6 +59,7 @@ try {
       const result = await run({
         databaseUrl: server.url,
         rounds: Number(options.rounds),
+        events: Number(options.events),
         redis: options.redis,
         dataDir,
         log,

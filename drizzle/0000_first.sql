@@ -113,8 +113,8 @@ CREATE TABLE "events" (
 	"type" text NOT NULL,
 	"shape" smallint DEFAULT 1 NOT NULL,
 	"data" jsonb NOT NULL,
-	"sku" text,
-	"location" text,
+	"sku" text COLLATE "C",
+	"location" text COLLATE "C",
 	"delta" bigint,
 	"open_delta" bigint,
 	"balance" bigint,
@@ -198,6 +198,39 @@ CREATE TABLE "imports" (
 	CONSTRAINT "imports_end" CHECK ((state in ('done','refused','cancelled')) = (ended_at is not null))
 );
 --> statement-breakpoint
+CREATE TABLE "projection_differences" (
+	"run_id" uuid NOT NULL,
+	"n" integer NOT NULL,
+	"promise" text NOT NULL,
+	"subject" jsonb NOT NULL,
+	"stored" jsonb,
+	"follows" jsonb,
+	CONSTRAINT "projection_differences_run_id_n_pk" PRIMARY KEY("run_id","n")
+);
+--> statement-breakpoint
+CREATE TABLE "projection_runs" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"kind" text NOT NULL,
+	"projection" text NOT NULL,
+	"apply" boolean NOT NULL,
+	"state" text DEFAULT 'running' NOT NULL,
+	"by" text NOT NULL,
+	"phase" text NOT NULL,
+	"cursor" text DEFAULT '' NOT NULL,
+	"done" bigint DEFAULT 0 NOT NULL,
+	"total" bigint,
+	"listings" bigint DEFAULT 0 NOT NULL,
+	"found" bigint DEFAULT 0 NOT NULL,
+	"mended" bigint DEFAULT 0 NOT NULL,
+	"records" bigint DEFAULT 0 NOT NULL,
+	"stopped" jsonb,
+	"fault" text,
+	"created_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"updated_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"ended_at" timestamp (3) with time zone,
+	CONSTRAINT "projection_runs_end" CHECK ((state = 'running') = (ended_at is null))
+);
+--> statement-breakpoint
 CREATE TABLE "item_tags" (
 	"tag" text COLLATE "C" NOT NULL,
 	"sku" text COLLATE "C" NOT NULL,
@@ -230,7 +263,8 @@ CREATE TABLE "echoes" (
 	"line" text NOT NULL,
 	"seen_after" timestamp (3) with time zone,
 	"seen_by" timestamp (3) with time zone NOT NULL,
-	"applied" boolean NOT NULL
+	"applied" boolean NOT NULL,
+	"expected_delta" bigint NOT NULL
 );
 --> statement-breakpoint
 CREATE TABLE "listings" (
@@ -243,6 +277,9 @@ CREATE TABLE "listings" (
 	"baseline_kind" text,
 	"baseline_at" timestamp (3) with time zone,
 	"baseline_mark" text,
+	"baseline_expected" bigint,
+	"baseline_record" bigint,
+	"baseline_echo" bigint,
 	"unlisted" text,
 	"last_quantity" bigint,
 	"last_quantity_from" timestamp (3) with time zone,
@@ -398,6 +435,8 @@ CREATE INDEX "import_rows_refused" ON "import_rows" USING btree ("import_id","ro
 CREATE UNIQUE INDEX "imports_key" ON "imports" USING btree ("client","idempotency_key");--> statement-breakpoint
 CREATE INDEX "imports_created_at" ON "imports" USING btree ("created_at","id");--> statement-breakpoint
 CREATE INDEX "imports_under_way" ON "imports" USING btree ("id") WHERE state in ('receiving', 'validating', 'applying');--> statement-breakpoint
+CREATE UNIQUE INDEX "projection_runs_one_running" ON "projection_runs" USING btree ("kind","projection") WHERE state = 'running';--> statement-breakpoint
+CREATE INDEX "projection_runs_created_at" ON "projection_runs" USING btree ("created_at","id");--> statement-breakpoint
 CREATE INDEX "items_folded_sku" ON "items" USING btree ("folded_sku","sku");--> statement-breakpoint
 CREATE INDEX "items_barcode" ON "items" USING btree (lower("barcode"),"sku") WHERE barcode is not null;--> statement-breakpoint
 CREATE INDEX "items_active" ON "items" USING btree ("sku") WHERE active;--> statement-breakpoint

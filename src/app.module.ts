@@ -34,6 +34,7 @@ import { ImportProcessorsModule, ImportsModule } from './modules/imports/imports
 import { InventoryModule } from './modules/inventory/inventory.module.js';
 import { JobProcessorsModule } from './modules/jobs/jobs.module.js';
 import { OrdersModule } from './modules/orders/orders.module.js';
+import { ProjectionProcessorsModule, ProjectionsModule } from './modules/projections/projections.module.js';
 import type { Surroundings } from './modules/start/surroundings.js';
 import { CONFIG, DATABASE, ENCRYPTION_KEY, QUEUE_BACKEND } from './modules/tokens.js';
 import { WebStackModule } from './modules/web-stack/web-stack.module.js';
@@ -53,6 +54,7 @@ export class AppModule {
       ImportsModule,
       CartsModule,
       WebStackModule,
+      ProjectionsModule,
       HealthModule,
       DashboardModule,
     ];
@@ -65,7 +67,7 @@ export class AppModule {
           useFactory: ({ connection, prefix }: QueueBackend) => ({ connection, prefix }),
         }),
         ...(roles.includes('api') ? api : []),
-        ...(roles.includes('worker') ? [JobProcessorsModule, ImportProcessorsModule] : []),
+        ...(roles.includes('worker') ? [JobProcessorsModule, ImportProcessorsModule, ProjectionProcessorsModule] : []),
       ],
       providers: roles.includes('api')
         ? [

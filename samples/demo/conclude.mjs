@@ -1,4 +1,5 @@
 // After the day: everything is gathered, compared, told and summed up.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { printDeadLetters, printLatency, printProof, printTable, printTrace, endedWell, summaryOf } from './report.mjs';
 import { differencesOf, gather, latenciesOf, lostAndDoubled } from './verdict.mjs';
 
@@ -16,9 +17,18 @@ export async function conclude({ hub, both, model, morning, openedAt, lanes, out
   printDeadLetters(screen, verdict.deadLetters, verdict.quarantined);
   printTable(screen, verdict, both, differences);
   printProof(screen, proof, verdict);
+  const verified = await verify(hub);
+  screen.line(`  verified: ${verified.verdict}`);
   const naive = (await beside?.conclude(screen)) ?? null;
-  const summary = summaryOf({ verdict, differences, proof, latency, outage, model, kill, naive });
+  const summary = summaryOf({ verdict, differences, proof, latency, outage, model, kill, naive, verified });
   return { summary, well: endedWell(summary, verdict.deadLetters) };
+}
+
+/** The hub's own proof, beside the demo's: all that it stores follows from its log. */
+async function verify(hub) {
+  let run = await hub.change('POST', '/v1/projections/verify', {});
+  for (; run.state === 'running'; run = await hub.get(run.statusUrl)) await sleep(50);
+  return run;
 }
 
 const endOf = (record) => Date.parse(record.endedAt);

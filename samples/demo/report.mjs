@@ -8,13 +8,14 @@ const ROWS_SHOWN = 9;
 const DIFFERENCES_SHOWN = 20;
 
 /** The one JSON object of --json, and what everything printed is taken from. */
-export function summaryOf({ verdict, differences, proof, latency, outage, model, kill, naive }) {
+export function summaryOf({ verdict, differences, proof, latency, outage, model, kill, naive, verified }) {
   const deliveries = new Set(
     verdict.records.filter((record) => record.state === 'delivered').map((record) => record.deliveryId),
   );
   const soldLines = verdict.orders.flat().reduce((sum, { lines }) => sum + lines.length, 0);
   return {
     agree: differences.length === 0 && proof.lost === 0 && proof.doubled === 0,
+    verified: verified.state === 'done' && verified.found === 0,
     changes: model.changes + soldLines,
     deliveries: deliveries.size,
     latencyMs: { p50: latency.p50, p99: latency.p99, max: latency.max },
@@ -36,7 +37,7 @@ export function summaryOf({ verdict, differences, proof, latency, outage, model,
 /** Whether the day ended as it must: everything agrees and only the unknown item is left over. */
 export function endedWell(summary, /** @type {any[]} */ deadLetters) {
   const onlyUnknown = deadLetters.length === 1 && deadLetters[0].key === UNKNOWN_AT_B;
-  return summary.agree && onlyUnknown && summary.quarantined === 0;
+  return summary.agree && summary.verified && onlyUnknown && summary.quarantined === 0;
 }
 
 export function printTable(screen, { truth, onHand, shown }, shops, differences) {

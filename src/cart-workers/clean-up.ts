@@ -19,8 +19,20 @@ export async function cleanUp(
 ): Promise<CleanUpReport> {
   const records = await inChunks(
     database,
-    `DELETE FROM web_stack WHERE id IN (
-       SELECT id FROM web_stack WHERE ended_at < clock_timestamp() - $1 * interval '1 day' ORDER BY id LIMIT $2)`,
+    // What a listing was told since its baseline stays in the proof of its `expected`.
+    `WITH listed AS (
+       SELECT l.cart_id, l.key, l.baseline_record FROM listings l
+        WHERE (l.cart_id, l.key) IN (SELECT w.cart_id, w.key FROM web_stack w WHERE w.id IN (${oldRecords}))
+        ORDER BY l.cart_id, l.key FOR UPDATE),
+     removed AS (
+       DELETE FROM web_stack WHERE id IN (${oldRecords}) RETURNING id, cart_id, key, delta, state),
+     kept AS (
+       UPDATE listings l SET baseline_expected = l.baseline_expected + told.delta
+         FROM (SELECT r.cart_id, r.key, sum(r.delta) AS delta
+                 FROM removed r JOIN listed x ON x.cart_id = r.cart_id AND x.key = r.key AND r.id > x.baseline_record
+                WHERE r.state IN ('delivered', 'netted') GROUP BY r.cart_id, r.key) told
+        WHERE l.cart_id = told.cart_id AND l.key = told.key AND told.delta <> 0)
+     SELECT FROM removed`,
     olderThanDays,
   );
   const attempts = await inChunks(
@@ -47,6 +59,8 @@ export async function cleanUp(
   );
   return { deliveries, attempts, records };
 }
+
+const oldRecords = `SELECT id FROM web_stack WHERE ended_at < clock_timestamp() - $1 * interval '1 day' ORDER BY id LIMIT $2`;
 
 /** A record that still waits (a dead letter, say) keeps the delivery that tells its story. */
 const closedAndForgotten = `d.state = 'closed' AND d.closed_at < clock_timestamp() - $1 * interval '1 day'

@@ -3,7 +3,7 @@ import type { LaneStatus } from '../cart-workers/lane-control.js';
 import type { ProjectorStatus } from '../projections/projector.js';
 import type { Cart } from './cart-table.js';
 import { formatBytes, formatDuration, formatNumber } from './format.js';
-import { holderOf } from './hub-commands.js';
+import { holderOf } from './projections.js';
 
 /** What doctor says of what it found out. Pure: facts in, findings out. */
 

@@ -1,21 +1,17 @@
 import type { Command } from 'commander';
 import type { LaneStatus } from '../cart-workers/lane-control.js';
 import type { CartReads } from '../modules/carts/cart-reads.js';
-import type { ProjectorStatus } from '../projections/projector.js';
-import { exitCodes } from './exit-codes.js';
-import { formatAge, formatDuration, formatNumber, formatTime } from './format.js';
+import { formatAge, formatNumber, formatTime } from './format.js';
 import { changes, dangerous, examples } from './options.js';
 import { confirm } from './prompt.js';
 import { action, change, type ChangeOptions, type Runtime, type Session } from './session.js';
-import { factLines } from './table.js';
 
 type SystemSwitch = Awaited<ReturnType<CartReads['systemSwitch']>>;
 
-/** lanes, system, projections: the hub itself. */
+/** lanes, system: the hub itself. */
 export function addHubCommands(program: Command, runtime: Runtime): void {
   addLanes(program, runtime);
   addSystem(program, runtime);
-  addProjections(program, runtime);
 }
 
 function addLanes(program: Command, runtime: Runtime): void {
@@ -79,59 +75,4 @@ function addSystem(program: Command, runtime: Runtime): void {
       }),
     );
   }
-}
-
-function addProjections(program: Command, runtime: Runtime): void {
-  const projections = program.command('projections').description('What follows from the log: status, resume');
-  examples(projections, 'projections status', 'projections resume');
-  examples(
-    projections
-      .command('status')
-      .description('How far the projector is, what stopped it, who holds it back; exit code 1 when it stands'),
-    'projections status',
-  ).action(
-    action(runtime, async (session) => {
-      const answer = await session.hub.get<ProjectorStatus>('/v1/projector');
-      session.answer(answer, (status) => showProjector(session, status));
-      return answer.body.stopped === null ? exitCodes.ok : exitCodes.refused;
-    }),
-  );
-  examples(
-    changes(
-      projections
-        .command('resume')
-        .description('After its cause was mended: try the fact again that stopped the projector. It is never skipped'),
-    ),
-    'projections resume',
-  ).action(
-    action<ChangeOptions>(runtime, async (session, options) => {
-      const request = { method: 'POST', path: '/v1/projector/resume' } as const;
-      const answer = await change<ProjectorStatus>(session, options, request, async () => {
-        const { body } = await session.hub.get<ProjectorStatus>('/v1/projector');
-        return [{ what: 'Projector', before: body.state, after: 'following' }];
-      });
-      if (answer !== null) session.answer(answer, (status) => showProjector(session, status));
-    }),
-  );
-}
-
-function showProjector(session: Session, { state, lagFacts, lagMs, stopped, horizonHeldBy }: ProjectorStatus): void {
-  const facts: [string, string][] = [
-    ['State', state],
-    ['Behind', lagFacts === 0 ? 'not at all' : `${formatNumber(lagFacts)} facts, ${formatDuration(lagMs)}`],
-  ];
-  if (stopped !== null) {
-    facts.push(
-      ['Stopped at', `${stopped.type} (${stopped.stream} version ${stopped.version})`],
-      ['Because', stopped.error],
-    );
-  }
-  if (horizonHeldBy !== null) facts.push(['Held back by', holderOf(horizonHeldBy)]);
-  session.terminal.out(...factLines(facts));
-}
-
-/** Whose open transaction keeps new facts from being read. */
-export function holderOf({ pid, application, database, ageMs }: NonNullable<ProjectorStatus['horizonHeldBy']>): string {
-  const name = application === '' ? 'a program without a name' : application;
-  return `a transaction of ${name} (process ${pid} of PostgreSQL, database ${database}), open for ${formatDuration(ageMs)}`;
 }

@@ -12,6 +12,7 @@ import { addLocationCommands } from './locations.js';
 import { addMovementsCommand } from './movements.js';
 import { examples } from './options.js';
 import { addOrderCommands } from './orders.js';
+import { addProjectionCommands } from './projections.js';
 import type { Runtime } from './session.js';
 import { addStackCommands } from './web-stack.js';
 import { addStockCommands } from './stock.js';
@@ -77,6 +78,7 @@ export function buildProgram(runtime: Runtime): Command {
   addStackCommands(program, runtime);
   addDeadLetterCommands(program, runtime);
   addHubCommands(program, runtime);
+  addProjectionCommands(program, runtime);
   addKeyCommands(program, runtime);
   addDoctorCommand(program, runtime);
   return program;

@@ -2,7 +2,7 @@ import type { LaneStatus } from '../cart-workers/lane-control.js';
 import type { ProjectorStatus } from '../projections/projector.js';
 import type { Cart } from './cart-table.js';
 import { formatDuration, formatNumber } from './format.js';
-import { holderOf } from './hub-commands.js';
+import { holderOf } from './projections.js';
 import type { Item } from './stock.js';
 import type { StackRecord } from './web-stack.js';
 

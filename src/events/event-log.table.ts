@@ -39,8 +39,8 @@ export const events = pgTable(
     shape: smallint().notNull().default(1),
     data: jsonb().notNull(),
     /** The columns of a movement, null for every other fact: projections add them without opening `data`. */
-    sku: text(),
-    location: text(),
+    sku: code(),
+    location: code(),
     delta: bigint({ mode: 'number' }),
     openDelta: bigint('open_delta', { mode: 'number' }),
     /** On hand and open pieces right after this movement: the running balance of the ledger, exact because the head was locked. */

@@ -94,6 +94,9 @@ export async function baselineListings(
            UPDATE listings l
               SET expected = coalesce(r.quantity, 0), target = NULL, generation = $4,
                   baseline_kind = $5, baseline_at = $6, baseline_mark = $7, unlisted = NULL,
+                  baseline_expected = coalesce(r.quantity, 0),
+                  baseline_record = (SELECT coalesce(max(id), 0) FROM web_stack),
+                  baseline_echo = (SELECT coalesce(max(id), 0) FROM echoes),
                   last_quantity = r.quantity, last_quantity_from = $6, last_quantity_to = $6
              FROM rows r
             WHERE l.cart_id = r.cart_id AND l.key = r.key

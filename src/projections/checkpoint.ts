@@ -54,3 +54,28 @@ export async function moveCheckpoint(
   });
   return moved.rowCount === 1;
 }
+
+/** "onhand projector": whoever applies holds it shared, whoever mends what was applied holds it alone. */
+const APPLYING_LOCK = 0x6f6e7072;
+
+/**
+ * Held by each projector from before it reads its checkpoint until it commits. Projectors do not wait for each other (the
+ * checkpoint is compare-and-set); they wait for {@link lockAgainstApplying}, instead of meeting its rows in a circle.
+ * An advisory lock takes no transaction id, so a projector that finds nothing to do still writes nothing.
+ */
+export async function lockForApplying(client: PoolClient): Promise<void> {
+  await client.query({
+    name: 'lock-for-applying',
+    text: 'SELECT pg_advisory_xact_lock_shared($1)',
+    values: [APPLYING_LOCK],
+  });
+}
+
+/** No projector is between checkpoint and commit, and none begins, until the caller's transaction ends. Keep it short. */
+export async function lockAgainstApplying(client: PoolClient): Promise<void> {
+  await client.query({
+    name: 'lock-against-applying',
+    text: 'SELECT pg_advisory_xact_lock($1)',
+    values: [APPLYING_LOCK],
+  });
+}

@@ -57,15 +57,16 @@ export async function fanOut(client: PoolClient, touched: Touched): Promise<numb
   for (const listing of locked) {
     if (listing.expected === null) {
       // Nobody knows yet what the cart shows; its first comparison will find the cart's own sales in what it reads.
-      for (const echo of echoesOf.get(keyOf(listing)) ?? []) heard.push({ ...echo, applied: false });
+      for (const echo of echoesOf.get(keyOf(listing)) ?? []) heard.push({ ...echo, applied: false, expectedDelta: 0 });
       continue;
     }
     const before = Number(listing.expected);
     let expected = before;
     for (const echo of echoesOf.get(keyOf(listing)) ?? []) {
       const applied = !isOlderThanBaseline(echo, listing);
-      if (applied) expected = expectedAfterEcho(expected, echo.delta, listing.clamps);
-      heard.push({ ...echo, applied });
+      const after = applied ? expectedAfterEcho(expected, echo.delta, listing.clamps) : expected;
+      heard.push({ ...echo, applied, expectedDelta: after - expected });
+      expected = after;
     }
     let target = listing.target === null ? null : Number(listing.target);
     if (listing.in_effect) {
@@ -120,7 +121,7 @@ interface NewRecord {
   readonly cause: RecordCause & { readonly acceptedAt: string };
 }
 
-type HeardEcho = Echo & { readonly applied: boolean };
+type HeardEcho = Echo & { readonly applied: boolean; readonly expectedDelta: number };
 
 const keyOf = (l: { cart_id: string; key: string }) => `${l.cart_id}/${l.key}`;
 
@@ -175,9 +176,9 @@ async function insertEchoes(client: PoolClient, heard: readonly HeardEcho[]): Pr
   if (heard.length === 0) return;
   await client.query({
     name: 'insert-echoes',
-    text: `INSERT INTO echoes (cart_id, key, delta, order_number, line, seen_after, seen_by, applied)
+    text: `INSERT INTO echoes (cart_id, key, delta, order_number, line, seen_after, seen_by, applied, expected_delta)
            SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[],
-                                $7::timestamptz[], $8::boolean[])`,
+                                $7::timestamptz[], $8::boolean[], $9::bigint[])`,
     values: [
       heard.map((e) => e.cartId),
       heard.map((e) => e.key),
@@ -187,6 +188,7 @@ async function insertEchoes(client: PoolClient, heard: readonly HeardEcho[]): Pr
       heard.map((e) => e.seenAfter),
       heard.map((e) => e.seenBy),
       heard.map((e) => e.applied),
+      heard.map((e) => e.expectedDelta),
     ],
   });
 }

@@ -21,6 +21,13 @@ export const listings = pgTable(
     baselineAt: time('baseline_at'),
     /** The cart's order mark: orders up to it were in the baseline's quantity already. */
     baselineMark: text('baseline_mark'),
+    /**
+     * The proof of `expected` (I2): what it was at the baseline, and the last record and echo before that. What came
+     * since is added up from their rows; the clean-up adds what it removes of them to `baselineExpected`.
+     */
+    baselineExpected: bigint('baseline_expected', { mode: 'number' }),
+    baselineRecord: bigint('baseline_record', { mode: 'bigint' }),
+    baselineEcho: bigint('baseline_echo', { mode: 'bigint' }),
     /** null: listed. Otherwise the cart said that it does not know, or does not track, the item. */
     unlisted: text().$type<'not-found' | 'not-tracked'>(),
     /** The last quantity that a read or a reply told, and between which moments it was true: q0 of the next settlement. */
@@ -131,6 +138,8 @@ export const echoes = pgTable(
     seenBy: time('seen_by').notNull(),
     /** False: older than the listing's baseline, so it moved no `expected`. */
     applied: boolean().notNull(),
+    /** What it changed `expected` by: less than `delta` at a cart that clamps at zero, 0 where it was not applied. */
+    expectedDelta: bigint('expected_delta', { mode: 'number' }).notNull(),
   },
   (t) => [index('echoes_listing').on(t.cartId, t.key, t.seenBy)],
 );

@@ -4,7 +4,7 @@ import { readAfter, type RecordedFact } from '../events/event-reader.js';
 import { reached } from '../moments.js';
 import { Doorbell, type Wakeups } from '../wakeups.js';
 import { applyBatch, type BatchResult } from './apply-batch.js';
-import { ensureCheckpoint, moveCheckpoint, readCheckpoint } from './checkpoint.js';
+import { ensureCheckpoint, lockForApplying, moveCheckpoint, readCheckpoint } from './checkpoint.js';
 
 /** The one checkpoint of everything that follows from the log in one transaction: on hand, listings, Web Stack. */
 const projection = 'main';
@@ -78,6 +78,7 @@ export class Projector {
     let first: RecordedFact | undefined;
     try {
       await client.query('BEGIN');
+      await lockForApplying(client);
       const from = await readCheckpoint(client, projection);
       const facts = from.stopped ? [] : await readAfter(client, from, factsMax);
       const last = facts.at(-1);

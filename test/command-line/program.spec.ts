@@ -51,7 +51,13 @@ describe('every command', () => {
       ]),
     );
     const asking = all.filter((command) => has(command, '--yes')).map(pathOf);
-    expect(asking.sort()).toEqual(['carts off', 'dead-letters discard', 'keys revoke', 'system off']);
+    expect(asking.sort()).toEqual([
+      'carts off',
+      'dead-letters discard',
+      'keys revoke',
+      'projections rebuild',
+      'system off',
+    ]);
   });
 
   it('keeps the global options to itself', () => {

@@ -11,6 +11,7 @@ import type { Database } from '../../database.js';
 import { carts } from '../../projections/projections.table.js';
 import { Wakeups } from '../../wakeups.js';
 import { IMPORTS } from '../imports/import-jobs.js';
+import { PROJECTIONS } from '../projections/projection-jobs.js';
 import { CLEAN_UP, COMPARISONS, ORDER_POLLS } from '../jobs/queue-names.js';
 import { DATABASE, QUEUE_BACKEND } from '../tokens.js';
 
@@ -33,13 +34,14 @@ export class BoardQueues implements OnApplicationBootstrap, OnApplicationShutdow
     @InjectQueue(COMPARISONS) comparisons: Queue,
     @InjectQueue(CLEAN_UP) cleanUp: Queue,
     @InjectQueue(IMPORTS) imports: Queue,
+    @InjectQueue(PROJECTIONS) projections: Queue,
     @Inject(DATABASE) private readonly database: Database,
     @Inject(QUEUE_BACKEND) private readonly backend: QueueBackend,
     private readonly wakeups: Wakeups,
   ) {
     this.adapter.setBasePath(BOARD_PATH);
     this.board = createBullBoard({
-      queues: [orderPolls, comparisons, imports, cleanUp].map((queue) => new BullMQAdapter(queue)),
+      queues: [orderPolls, comparisons, imports, projections, cleanUp].map((queue) => new BullMQAdapter(queue)),
       serverAdapter: this.adapter,
       options: { uiConfig: { boardTitle: 'Onhand' } },
     });

@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { ImportQueueModule } from '../imports/imports.module.js';
 import { InventoryModule } from '../inventory/inventory.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
+import { ProjectionQueueModule } from '../projections/projections.module.js';
 import { WebStackModule } from '../web-stack/web-stack.module.js';
 import { BoardQueues } from './board-queues.js';
 import { LaneFeed } from './lane-feed.js';
@@ -10,7 +11,7 @@ import { SearchController } from './search.controller.js';
 import { StreamController } from './stream.controller.js';
 
 @Module({
-  imports: [JobsModule, ImportQueueModule, InventoryModule, WebStackModule],
+  imports: [JobsModule, ImportQueueModule, ProjectionQueueModule, InventoryModule, WebStackModule],
   controllers: [RoadController, StreamController, SearchController],
   providers: [BoardQueues, LaneFeed],
   exports: [BoardQueues],
