@@ -164,7 +164,6 @@ CREATE TABLE "import_rows" (
 	"outcome" text,
 	"problem_column" text,
 	"detail" text,
-	"balance" bigint,
 	CONSTRAINT "import_rows_import_id_row_pk" PRIMARY KEY("import_id","row"),
 	CONSTRAINT "import_rows_outcome" CHECK (outcome in ('applied', 'unchanged', 'refused'))
 );

@@ -42,7 +42,7 @@ function dyingAt(chunk: number): Database {
       const value: unknown = Reflect.get(target, name);
       if (name !== 'query') return typeof value === 'function' ? value.bind(target) : value;
       return (query: { name?: string }, ...rest: unknown[]) => {
-        if (query.name === 'note-import-outcomes' && (seen += 1) === chunk)
+        if (query.name === 'note-import-chunk' && (seen += 1) === chunk)
           return Promise.reject(new Error('The process died here'));
         return Reflect.apply(value as () => unknown, target, [query, ...rest]) as unknown;
       };

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, asc, desc, eq, gt, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, gt, isNull, lte, or, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import type { Database } from '../../database.js';
 import { decodeCursor, pageOf } from '../http/paging.js';
@@ -62,7 +62,7 @@ export class ImportReads {
           and(
             eq(importRows.importId, found.id),
             gt(importRows.row, after),
-            outcome === undefined ? undefined : eq(importRows.outcome, outcome),
+            outcome === undefined ? undefined : or(eq(importRows.outcome, outcome), unsaid(found, outcome)),
           ),
         )
         .orderBy(asc(importRows.row))
@@ -72,7 +72,7 @@ export class ImportReads {
           .map((row) =>
             csvLine([
               String(row.row),
-              row.outcome ?? 'not applied',
+              row.outcome ?? (row.row <= found.appliedThrough ? 'applied' : 'not applied'),
               row.problemColumn ?? '',
               row.detail ?? '',
               ...row.cells,
@@ -84,6 +84,10 @@ export class ImportReads {
     }
   }
 }
+
+/** Rows that were applied without a word keep no outcome of their own. */
+const unsaid = (found: StoredImport, outcome: string) =>
+  outcome === 'applied' ? and(isNull(importRows.outcome), lte(importRows.row, found.appliedThrough)) : undefined;
 
 const PROBLEMS_MAX = 20;
 const PAGE_ROWS = 1_000;

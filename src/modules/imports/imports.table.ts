@@ -1,6 +1,5 @@
 import { sql } from 'drizzle-orm';
 import {
-  bigint,
   boolean,
   check,
   customType,
@@ -76,7 +75,10 @@ export const imports = pgTable(
   ],
 );
 
-/** `applied`, `unchanged` (there was nothing to do), `refused`; null: not decided yet, or never applied. */
+/**
+ * `applied`, `unchanged` (there was nothing to do), `refused`. Null up to where its import was applied: applied, and
+ * nothing to say about it. Null beyond: not decided yet, or never applied.
+ */
 export type RowOutcome = 'applied' | 'unchanged' | 'refused';
 
 /** The staging table: what was in the file, what it means, and what came of it. */
@@ -100,8 +102,6 @@ export const importRows = pgTable(
     outcome: text().$type<RowOutcome>(),
     problemColumn: text('problem_column'),
     detail: text(),
-    /** On hand right after, where the row moved stock. */
-    balance: bigint({ mode: 'number' }),
   },
   (t) => [
     primaryKey({ columns: [t.importId, t.row] }),

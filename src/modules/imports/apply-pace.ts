@@ -1,0 +1,65 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Database } from '../../database.js';
+import type { CommandOutcome } from '../../events/commands.js';
+
+/** A chunk's transaction: readers of the log wait behind it, and so do single commands on the same stock. */
+const chunkMsGoal = 150;
+const chunkCommandsMin = 50;
+/** As many as the projector takes at once. */
+const chunkCommandsMax = 1_000;
+/** The log has one order: what a shop sells meanwhile reaches the carts behind what the import has appended before. */
+const lagMsMax = 1_000;
+/** Of one chunk, so that an import ends also where nobody projects. */
+const waitMsMax = 2_000;
+const lookEveryMs = 20;
+
+/**
+ * How fast an import may go: chunks that take a fraction of a second each, and no further ahead of the projector than a
+ * second, so that the changes of everybody else still reach carts at once.
+ */
+export class ApplyPace {
+  #chunkCommands = 250;
+
+  constructor(private readonly database: Database) {}
+
+  get chunkCommands(): number {
+    return this.#chunkCommands;
+  }
+
+  /** Measures the append of a chunk and sizes the next ones by it. */
+  async timed<T extends readonly unknown[]>(appending: Promise<T>): Promise<T> {
+    const start = performance.now();
+    const result = await appending;
+    const perCommandMs = (performance.now() - start) / Math.max(1, result.length);
+    // A short chunk, such as the last one, says little about long ones.
+    if (result.length < this.#chunkCommands / 2) return result;
+    const fitting = Math.round(chunkMsGoal / perCommandMs);
+    const next = Math.min(fitting, this.#chunkCommands * 2, chunkCommandsMax);
+    this.#chunkCommands = Math.max(chunkCommandsMin, next);
+    return result;
+  }
+
+  /** Waits while the projector is more than a second behind what was just appended. */
+  async wait(settled: readonly PromiseSettledResult<CommandOutcome>[], stopped: () => boolean): Promise<void> {
+    const recordedAt = newestFact(settled);
+    const end = performance.now() + waitMsMax;
+    while (performance.now() < end && !stopped()) {
+      const { rows } = await this.database.pool.query<{ lag_ms: string | null }>({
+        name: 'import-projector-lag',
+        text: `SELECT extract(epoch FROM $1::timestamptz - recorded_at) * 1000 AS lag_ms FROM projection_checkpoints
+                WHERE name = 'main' AND stopped IS NULL`,
+        values: [recordedAt],
+      });
+      if (Number(rows[0]?.lag_ms ?? 0) <= lagMsMax) return;
+      await sleep(lookEveryMs);
+    }
+  }
+}
+
+function newestFact(settled: readonly PromiseSettledResult<CommandOutcome>[]): string | null {
+  for (const result of settled.toReversed()) {
+    if (result.status === 'fulfilled' && result.value.kind === 'accepted' && !result.value.replayed)
+      return result.value.facts.at(-1)?.recordedAt ?? null;
+  }
+  return null;
+}
