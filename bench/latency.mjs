@@ -2,13 +2,12 @@
  * How long after the API accepted a movement the shop has it: a hub process with all roles and sample shops that take
  * signed webhooks, at a steady rate. The baseline is one signed call to such a shop, alone, with nothing in between.
  */
-import { spawn } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import path from 'node:path';
-import readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { webhookConnector } from '../dist/cart-workers/connectors/webhook.connector.js';
 import { startRedis } from '../samples/redis.mjs';
+import { startHub, startProcess } from './hub.mjs';
 import { median, quantile } from './numbers.mjs';
 
 const shopCount = 2;
@@ -138,33 +137,6 @@ async function connect(hub, shops) {
   }
 }
 
-async function startHub({ databaseUrl, redisUrl, dataDir }) {
-  const key = `ohk_${randomBytes(24).toString('base64url')}`;
-  const { url, stop } = await startProcess([path.join(root, 'dist/main.js')], {
-    DATABASE_URL: databaseUrl,
-    ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }),
-    ONHAND_ENCRYPTION_KEY: randomBytes(32).toString('base64'),
-    ONHAND_DATA_DIR: dataDir,
-    ONHAND_PORT: '0',
-    ONHAND_OWNER_KEY: key,
-    ONHAND_ALLOW_PRIVATE_CART_URLS: 'true',
-    ONHAND_LOG_JSON: 'true',
-  });
-  const ask = async (method, route, body) => {
-    const response = await fetch(url + route, {
-      method,
-      headers: {
-        authorization: `Bearer ${key}`,
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-    if (!response.ok) throw new Error(`${method} ${route}: ${response.status} ${await response.text()}`);
-    return response.json();
-  };
-  return { ask, stop };
-}
-
 async function startShop(dir) {
   const secret = `whsec_${randomBytes(24).toString('base64')}`;
   const script = path.join(root, 'samples/shops/webhook-shop.mjs');
@@ -179,29 +151,4 @@ async function startShop(dir) {
   });
   const journal = async () => (await (await fetch(`${url}/journal`)).json()).journal;
   return { url, secret, stop, journal };
-}
-
-/** Starts a Node process that says on a line of JSON where it listens; `stop` ends it by its id and waits. */
-async function startProcess(args, env) {
-  const child = spawn(process.execPath, args, {
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const exited = new Promise((resolve) => child.once('exit', resolve));
-  const url = await new Promise((resolve, reject) => {
-    child.once('exit', (code) => reject(new Error(`${args[0]} ended with code ${code} before it listened`)));
-    readline.createInterface({ input: child.stdout }).on('line', (line) => {
-      if (!line.startsWith('{')) return;
-      const said = JSON.parse(line);
-      if (typeof said.listening === 'string') resolve(said.listening);
-      if (said.event === 'listening') resolve(said.url);
-    });
-  });
-  return {
-    url,
-    stop: async () => {
-      child.kill('SIGTERM');
-      await exited;
-    },
-  };
 }

@@ -4,16 +4,23 @@
  * Runs one measurement, or all, each beside a baseline in the same run: the machine's speed drifts, so only the ratio
  * means anything. Starts a PostgreSQL of its own and stops it again; nothing of yours is touched.
  */
-import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, existsSync, fdatasyncSync, openSync, writeSync } from 'node:fs';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ensureBuilt, ensurePackages } from '../samples/setup.mjs';
 
 const benches = {
   append: 'commands per second through the whole write side, against a bare transaction per command',
   rebuild: 'quantity on hand from the log, against one plain aggregate over the same events',
+  'append-peer': 'the same against emmett-postgresql, over 10,000 SKUs and all on one',
+  'append-bulk': 'a thousand movements per call, against COPY of a thousand rows',
+  'append-http': 'the same over HTTP, against a bare Fastify route around a bare transaction',
+  'bulk-import': 'a file of a million movements, beside single commands, against the goal of 10,000 rows a second',
   latency: 'accepted by the API until the shop has it, against one signed call to the shop alone',
 };
 
@@ -31,7 +38,7 @@ const { values: options, positionals } = parseArgs({
 const unknown = positionals.filter((name) => !(name in benches));
 if (options.help || unknown.length > 0) {
   const sentence = unknown.length > 0 ? `There is no bench called ${unknown.join(', ')}.\n\n` : '';
-  const list = Object.entries(benches).map(([name, about]) => `  ${name.padEnd(10)} ${about}`);
+  const list = Object.entries(benches).map(([name, about]) => `  ${name.padEnd(12)} ${about}`);
   console.log(
     `${sentence}npm run bench -- [NAME …] [--rounds N] [--events N] [--redis] [--json]\n\n${list.join('\n')}\n\n` +
       '  --rounds N   rounds, ours and the baseline in turn (default 5)\n  --events N   events in the log (rebuild, default 1000000)\n  --redis      lanes on Redis instead of PostgreSQL (latency)\n  --json       the last line of each bench is one JSON object',
@@ -39,13 +46,14 @@ if (options.help || unknown.length > 0) {
   process.exit(unknown.length > 0 ? 2 : 0);
 }
 
+const log = (text) => console.error(text);
 await ensurePackages();
 await ensureBuilt();
+await ensurePeers();
 const { startEmbeddedPostgres } = await import('../dist/embedded-postgres.js');
 const dataDir = await mkdtemp(path.join(os.tmpdir(), 'onhand-bench-'));
 // Where root starts it, PostgreSQL runs as another user, who has to be able to enter.
 await chmod(dataDir, 0o711);
-const log = (text) => console.error(text);
 log(machine(dataDir));
 try {
   for (const name of positionals.length > 0 ? positionals : Object.keys(benches)) {
@@ -64,7 +72,11 @@ try {
         dataDir,
         log,
       });
-      if (options.json) console.log(JSON.stringify({ bench: name, ...result }));
+      const { ratios, bars = {}, ...more } = result;
+      const pass = Object.entries(bars).every(([ratio, bar]) => ratios[ratio] >= bar);
+      const verdict = Object.entries(bars).map(([ratio, bar]) => `${ratio} ${ratios[ratio]} (bar ${bar})`);
+      if (verdict.length > 0) log(`${name}: ${verdict.join(', ')}`);
+      if (options.json) console.log(JSON.stringify({ bench: name, ratios, bars, pass, ...more }));
     } finally {
       await server.stop();
     }
@@ -74,6 +86,20 @@ try {
 }
 // Child processes and pools have been closed by now; a keep-alive socket of fetch need not hold the end back.
 process.exit();
+
+/** Whom we compare ourselves with has a package.json of its own: peers are not our dependencies. */
+async function ensurePeers() {
+  const folder = fileURLToPath(new URL('.', import.meta.url));
+  if (existsSync(path.join(folder, 'node_modules', '@event-driven-io', 'emmett-postgresql'))) return;
+  log('Installing what we compare ourselves with (npm install in bench/) …');
+  const install = spawn('npm', ['install', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: folder,
+    stdio: ['ignore', 'ignore', 'inherit'],
+    shell: process.platform === 'win32',
+  });
+  const [code] = await once(install, 'exit');
+  if (code !== 0) throw new Error(`npm install in ${folder} ended with code ${code}`);
+}
 
 function machine(folder) {
   const cpus = os.cpus();
