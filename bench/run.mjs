@@ -1,5 +1,5 @@
 /**
- * npm run bench -- [append|rebuild|latency …] [--rounds N] [--events N] [--redis] [--json]
+ * npm run bench -- [append|rebuild|search|latency …] [--rounds N] [--events N] [--redis] [--json]
  *
  * Runs one measurement, or all, each beside a baseline in the same run: the machine's speed drifts, so only the ratio
  * means anything. Starts a PostgreSQL of its own and stops it again; nothing of yours is touched.
@@ -21,6 +21,7 @@ const benches = {
   'append-bulk': 'a thousand movements per call, against COPY of a thousand rows',
   'append-http': 'the same over HTTP, against a bare Fastify route around a bare transaction',
   'bulk-import': 'a file of a million movements, beside single commands, against the goal of 10,000 rows a second',
+  search: 'searches and pages over 1,000,000 items, against one look-up by primary key',
   latency: 'accepted by the API until the shop has it, against one signed call to the shop alone',
 };
 

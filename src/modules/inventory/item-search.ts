@@ -65,10 +65,12 @@ export class ItemSearch {
     const found = await this.database.pool.query<Omit<Candidate, 'stage'>>({
       name: `item-search-${stage.name}`,
       text: `SELECT c.term, i.sku, i.title, i.barcode, i.tags, i.active
-               FROM (${stage.range} LIMIT ${windowRows}) c JOIN items i ON i.sku = c.sku
+               FROM (${stage.range} LIMIT ${windowRows}) c
+                    -- One by one, and only until the page is full; joined as sets, all items were read for one page.
+                    CROSS JOIN LATERAL (SELECT * FROM items WHERE sku = c.sku LIMIT 1) i
               WHERE ($5::boolean IS NULL OR i.active = $5) AND ${stage.only}
               ORDER BY c.term, c.sku LIMIT $6`,
-      values: [...rangeOf(stage, sought), ...after, sought.active, limit, ...stage.values(sought)],
+      values: [...rangeOf(stage, sought, after), sought.active, limit, ...stage.values(sought)],
     });
     return found.rows;
   }
@@ -77,8 +79,8 @@ export class ItemSearch {
   private async windowEnd(stage: Stage, sought: Sought, after: After): Promise<{ term: string; sku: string } | null> {
     const found = await this.database.pool.query<{ term: string; sku: string }>({
       name: `item-search-${stage.name}-end`,
-      text: `${stage.range} OFFSET ${windowRows - 1} LIMIT 1`,
-      values: [...rangeOf(stage, sought), ...after],
+      text: `${stage.range.replace(/\$(\d)/g, (_, at) => `$${Number(at) - 1}`)} OFFSET ${windowRows - 1} LIMIT 1`,
+      values: rangeOf(stage, sought, after).slice(1),
     });
     return found.rows[0] ?? null;
   }
@@ -136,7 +138,10 @@ const rarestLook = 2_000;
 
 interface Stage {
   readonly name: FoundItem['foundBy'];
-  /** Candidates in the order of an index: $1 to $2 is the range, ($3, $4) where the page before ended. */
+  /**
+   * Candidates in the order of an index, from behind ($3, $4) up to $2. There is no second lower bound beside it: an index
+   * scan begins at one of them, and from the wrong one it walks to the other.
+   */
   readonly range: string;
   /** What a candidate must be besides; an item is found by the first stage that finds it, and once. */
   readonly only: string;
@@ -150,14 +155,14 @@ const stages: readonly Stage[] = [
   {
     name: 'sku',
     range: `SELECT folded_sku AS term, sku FROM items
-             WHERE folded_sku >= $1 AND folded_sku < $2 AND (folded_sku, sku) > ($3, $4) ORDER BY folded_sku, sku`,
-    only: 'true',
+             WHERE folded_sku < $2 AND (folded_sku, sku) > ($3, $4) ORDER BY folded_sku, sku`,
+    only: 'starts_with(i.folded_sku, $1)',
     values: () => [],
   },
   {
     name: 'barcode',
     range: `SELECT lower(barcode) AS term, sku FROM items
-             WHERE barcode IS NOT NULL AND lower(barcode) >= $1 AND lower(barcode) < $2 AND (lower(barcode), sku) > ($3, $4)
+             WHERE barcode IS NOT NULL AND lower(barcode) < $2 AND (lower(barcode), sku) > ($3, $4)
              ORDER BY lower(barcode), sku`,
     only: 'NOT starts_with(i.folded_sku, $1)',
     values: () => [],
@@ -165,7 +170,7 @@ const stages: readonly Stage[] = [
   {
     name: 'title',
     range: `SELECT word AS term, sku FROM item_words
-             WHERE word >= $1 AND word < $2 AND (word, sku) > ($3, $4) ORDER BY word, sku`,
+             WHERE word < $2 AND (word, sku) > ($3, $4) ORDER BY word, sku`,
     // Of several words that begin so the first in the alphabet stands for the item.
     only: `c.term = (SELECT min(o.word COLLATE "C") FROM unnest(i.words) AS o (word) WHERE starts_with(o.word, $1))
            AND NOT starts_with(i.folded_sku, $7) AND NOT coalesce(starts_with(lower(i.barcode), $7), false)
@@ -174,9 +179,10 @@ const stages: readonly Stage[] = [
   },
 ];
 
-function rangeOf(stage: Stage, { whole, words, walked }: Sought): [string, string] {
+/** The prefix, the end of what begins so, and where to go on: at the prefix itself, or behind the page before. */
+function rangeOf(stage: Stage, { whole, words, walked }: Sought, [term, sku]: After): string[] {
   const prefix = stage.name === 'title' ? words[walked]! : whole;
-  return [prefix, afterPrefix(prefix)];
+  return [prefix, afterPrefix(prefix), ...(term.startsWith(prefix) ? [term, sku] : [prefix, ''])];
 }
 
 function nextStage(stage: number, { words, walked }: Sought): Position | null {

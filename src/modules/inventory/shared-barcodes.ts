@@ -21,7 +21,7 @@ export class SharedBarcodes {
     const found = await this.database.pool.query<SharedBarcode & { folded: string }>({
       name: 'shared-barcodes',
       text: `SELECT w.folded, i.barcode, i.sku, i.title, i.active
-               FROM (${windowSql} LIMIT ${windowRows}) w JOIN items i ON i.sku = w.sku
+               FROM (${windowSql} LIMIT ${windowRows}) w CROSS JOIN LATERAL (SELECT * FROM items WHERE sku = w.sku LIMIT 1) i
               WHERE EXISTS (SELECT FROM items o
                              WHERE o.barcode IS NOT NULL AND lower(o.barcode) = w.folded AND o.sku <> w.sku)
               ORDER BY w.folded, w.sku LIMIT $3`,
