@@ -360,6 +360,8 @@ CREATE TABLE "projection_checkpoints" (
 	"transaction_id" "xid8" DEFAULT '0' NOT NULL,
 	"position" bigint DEFAULT 0 NOT NULL,
 	"recorded_at" timestamp (3) with time zone,
+	"projector" text,
+	"projector_since" timestamp (3) with time zone,
 	"stopped" jsonb,
 	"updated_at" timestamp (3) with time zone DEFAULT now() NOT NULL
 );

@@ -38,6 +38,8 @@ import { ProjectionProcessorsModule, ProjectionsModule } from './modules/project
 import type { Surroundings } from './modules/start/surroundings.js';
 import { CONFIG, DATABASE, ENCRYPTION_KEY, QUEUE_BACKEND } from './modules/tokens.js';
 import { WebStackModule } from './modules/web-stack/web-stack.module.js';
+import { version } from './modules/start/version.js';
+import { Presence } from './presence.js';
 import { Projector } from './projections/projector.js';
 import { Wakeups } from './wakeups.js';
 
@@ -84,6 +86,7 @@ export class AppModule {
 class Loops implements OnApplicationBootstrap, OnApplicationShutdown {
   constructor(
     @Inject(CONFIG) private readonly config: Config,
+    private readonly presence: Presence,
     private readonly wakeups: Wakeups,
     private readonly projector: Projector,
     private readonly workers: WorkerRuntime,
@@ -91,6 +94,7 @@ class Loops implements OnApplicationBootstrap, OnApplicationShutdown {
   ) {}
 
   async onApplicationBootstrap(): Promise<void> {
+    await this.presence.start();
     await this.wakeups.start();
     if (this.config.roles.includes('projector')) await this.projector.start();
     if (this.config.roles.includes('worker')) await this.workers.start();
@@ -102,6 +106,7 @@ class Loops implements OnApplicationBootstrap, OnApplicationShutdown {
     await this.batcher.idle();
     if (this.config.roles.includes('projector')) await this.projector.stop();
     await this.wakeups.stop();
+    await this.presence.stop();
   }
 }
 
@@ -118,6 +123,7 @@ function coreModule({ config, database, backend, encryptionKeys }: Surroundings)
     { provide: ENCRYPTION_KEY, useValue: encryptionKeys.current },
   ];
   const classes = [
+    made(Presence, [], () => new Presence(database, { version, roles: config.roles })),
     made(Wakeups, [], () => new Wakeups(database)),
     made(
       EventStore,
@@ -125,7 +131,11 @@ function coreModule({ config, database, backend, encryptionKeys }: Surroundings)
       (wakeups: Wakeups) => new EventStore(database.pool, { onAppended: () => wakeups.signal('events') }),
     ),
     made(CommandBatcher, [EventStore], (store: EventStore) => new CommandBatcher(store)),
-    made(Projector, [Wakeups], (wakeups: Wakeups) => new Projector({ database, wakeups, log: logOf('Projector') })),
+    made(
+      Projector,
+      [Wakeups, Presence],
+      (wakeups: Wakeups, presence: Presence) => new Projector({ database, wakeups, presence, log: logOf('Projector') }),
+    ),
     made(CartSecrets, [], () => new CartSecrets(database, encryptionKeys)),
     made(CartDirectory, [CartSecrets], (secrets: CartSecrets) => new CartDirectory(database, secrets, config)),
     made(LaneControl, [Wakeups], (wakeups: Wakeups) => new LaneControl(database, wakeups)),
@@ -154,8 +164,9 @@ function coreModule({ config, database, backend, encryptionKeys }: Surroundings)
     ),
     made(
       WorkerRuntime,
-      [CartDirectory, Wakeups, CommandBatcher, OrderImport, QohTransfer, Projector],
+      [Presence, CartDirectory, Wakeups, CommandBatcher, OrderImport, QohTransfer, Projector],
       (
+        presence: Presence,
         directory: CartDirectory,
         wakeups: Wakeups,
         batcher: CommandBatcher,
@@ -165,6 +176,7 @@ function coreModule({ config, database, backend, encryptionKeys }: Surroundings)
       ) =>
         new WorkerRuntime({
           database,
+          presence,
           backend,
           directory,
           wakeups,

@@ -21,7 +21,7 @@ describe('createDatabase', () => {
       `SELECT current_setting('statement_timeout') AS statement, current_setting('lock_timeout') AS lock,
               current_setting('idle_in_transaction_session_timeout') AS idle, current_setting('application_name') AS name`,
     );
-    expect(rows).toEqual([{ statement: '30s', lock: '10s', idle: '10s', name: 'onhand-test' }]);
+    expect(rows).toEqual([{ statement: '30s', lock: '10s', idle: '5s', name: 'onhand-test' }]);
   });
 
   it('reads int8 as text, so that no position is rounded, and timestamptz as Date', async () => {

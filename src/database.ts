@@ -31,8 +31,17 @@ export interface DatabaseOptions {
 
 /** No statement of ours may take longer; bulk work goes in chunks. */
 const STATEMENT_TIMEOUT_MS = 30_000;
-/** An open transaction holds every reader's horizon back, so one that somebody forgot is ended by the server. */
-const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000;
+/**
+ * A process that freezes in the middle of a transaction (a paused container, a machine that swaps) keeps its locks and
+ * holds every reader's horizon back, while its connection looks alive. So the server ends a transaction that waits for
+ * its client for that long; whoever had it rolls back and tries again when it wakes.
+ */
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000;
+/**
+ * The same for a client that froze while an answer larger than the sockets' buffers was on its way: the server is then
+ * stuck in writing, which no other time-out of its ends. Only Linux servers can do it; elsewhere it is without effect.
+ */
+const UNREAD_ANSWER_TIMEOUT_MS = 8_000;
 const LOCK_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 
@@ -167,6 +176,7 @@ function createPool(options: DatabaseOptions, extra: pg.PoolConfig = {}): pg.Poo
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
     lock_timeout: LOCK_TIMEOUT_MS,
     ...extra,
+    options: `-c tcp_user_timeout=${UNREAD_ANSWER_TIMEOUT_MS} ${extra.options ?? ''}`,
   });
   // Without a listener, a server restart would end the process: pg emits 'error' for idle connections that break.
   // A connection that breaks while it is borrowed tells its client; its query fails and is dealt with where it was made.

@@ -22,7 +22,7 @@ export interface CartWorkerDependencies {
   readonly directory: CartDirectory;
   readonly ordersUpToDate: OrdersUpToDate;
   readonly baselineReading: BaselineReading;
-  /** Under which name this worker says that it lives: see WorkerPresence. */
+  /** Under which name this worker says that it lives: see Presence. */
   readonly workerName: string;
   readonly log: { warn(text: string): void };
 }

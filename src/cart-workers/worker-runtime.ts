@@ -1,6 +1,7 @@
 import type { Queue } from 'bullmq';
 import type { Database } from '../database.js';
 import type { CommandBatcher } from '../events/command-batcher.js';
+import type { Presence } from '../presence.js';
 import type { Wakeups } from '../wakeups.js';
 import type { CartDirectory } from './cart-directory.js';
 import { workOn } from './cart-worker.js';
@@ -12,13 +13,14 @@ import type { QueueBackend } from './queue-backend.js';
 import { ReopenedVerdicts } from './reopened-verdicts.js';
 import { ResolveOrders } from './resolve-orders.js';
 import { StackController } from './stack-controller.js';
-import { WorkerPresence } from './worker-presence.js';
 
 /** How long a settlement waits for the projector to hear the orders it imported. */
 const projectorWaitMs = 5_000;
 
 export interface WorkerRuntimeOptions {
   readonly database: Database;
+  /** Started before the worker and stopped after it: whoever sees it gone takes over what this process had begun. */
+  readonly presence: Pick<Presence, 'name'>;
   readonly backend: QueueBackend;
   readonly directory: CartDirectory;
   readonly wakeups: Wakeups;
@@ -35,14 +37,12 @@ export interface WorkerRuntimeOptions {
 export class WorkerRuntime {
   private readonly lanes: Lanes;
   private readonly controller: StackController;
-  private readonly presence: WorkerPresence;
   private readonly reopened: ReopenedVerdicts;
   private readonly resolveOrders: ResolveOrders;
 
   constructor(private readonly options: WorkerRuntimeOptions) {
     const { database, backend, directory, wakeups, log } = options;
-    this.presence = new WorkerPresence(database);
-    const workerName = this.presence.name;
+    const workerName = options.presence.name;
     this.lanes = new Lanes({
       database,
       backend,
@@ -72,7 +72,6 @@ export class WorkerRuntime {
   }
 
   async start(): Promise<void> {
-    await this.presence.start();
     await this.lanes.keepInStep();
     this.controller.start();
     this.reopened.start();
@@ -85,7 +84,6 @@ export class WorkerRuntime {
     await this.reopened.stop();
     await this.resolveOrders.stop();
     await this.lanes.close(this.options.shutdownTimeoutMs / 2);
-    await this.presence.stop();
   }
 
   laneQueues(): Queue[] {

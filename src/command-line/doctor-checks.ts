@@ -4,6 +4,7 @@ import type { ProjectorStatus } from '../projections/projector.js';
 import type { Cart } from './cart-table.js';
 import { formatBytes, formatDuration, formatNumber } from './format.js';
 import { holderOf } from './projections.js';
+import type { HubProcess } from './hub-commands.js';
 
 /** What doctor says of what it found out. Pure: facts in, findings out. */
 
@@ -69,6 +70,49 @@ export function clockFinding(hubTime: number | null, askedAt: number, answeredAt
     `the hub's clock and this machine's are ${formatDuration(apart)} apart`,
     'Let both follow a time server (chrony, systemd-timesyncd); times without an offset go wrong otherwise.',
   );
+}
+
+/** Processes say every two seconds that they are awake. */
+const SILENT_MS_MAX = 10_000;
+
+/** Which processes there are, and whether every role is played by one that is awake. */
+export function processFindings(processes: readonly HubProcess[]): Finding[] {
+  const frozen = processes.filter(({ silentMs }) => silentMs > SILENT_MS_MAX);
+  const awake = processes.filter((one) => !frozen.includes(one));
+  const findings = frozen.map(({ name, silentMs }) =>
+    wrong(
+      'Processes',
+      `${name} is connected and has not been awake for ${formatDuration(silentMs)}`,
+      'It is frozen, or its machine is overloaded; look at it, and restart it if it stays so.',
+    ),
+  );
+  for (const role of ['api', 'projector', 'worker'] as const) {
+    if (awake.some(({ roles }) => roles.includes(role))) continue;
+    findings.push(
+      wrong(
+        'Processes',
+        `none that is awake has the role ${role}`,
+        `Start one: ONHAND_ROLES=${role} node dist/main.js`,
+      ),
+    );
+  }
+  const versions = [...new Set(processes.map(({ version }) => version))];
+  if (versions.length > 1) {
+    findings.push(
+      wrong(
+        'Processes',
+        `they run different versions: ${versions.join(', ')}`,
+        'Finish the upgrade: restart the older.',
+      ),
+    );
+  }
+  if (findings.length > 0) return findings;
+  const standby = awake.filter(({ roles, effectiveProjector }) => roles.includes('projector') && !effectiveProjector);
+  const spare =
+    standby.length === 0
+      ? ''
+      : `; ${formatNumber(standby.length)} ${standby.length === 1 ? 'projector stands' : 'projectors stand'} by`;
+  return [well('Processes', `${formatNumber(awake.length)}, and every role is played${spare}`)];
 }
 
 export function projectorFindings({ stopped, lagFacts, lagMs, horizonHeldBy }: ProjectorStatus): Finding[] {

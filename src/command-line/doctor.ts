@@ -17,6 +17,7 @@ import {
   keyFinding,
   laneFindings,
   nodeFinding,
+  processFindings,
   projectorFindings,
   secretsFinding,
   transportFinding,
@@ -29,12 +30,14 @@ import {
 } from './doctor-checks.js';
 import { CommandLineError, exitCodes, type ExitCode } from './exit-codes.js';
 import { HubRefusedError } from './hub-client.js';
+import type { HubProcess } from './hub-commands.js';
 import { examples, segment } from './options.js';
 import { action, type Runtime, type Session } from './session.js';
 import { plainText } from './table.js';
 
 interface Status {
   readonly projector: ProjectorStatus;
+  readonly processes: readonly HubProcess[];
   readonly lanes: readonly LaneStatus[];
   readonly backend: { readonly queues: string; readonly database: string; readonly maxmemoryPolicy?: string | null };
   /** Missing at an older hub. */
@@ -98,7 +101,7 @@ async function examine(session: Session, cartTests: boolean, tell: Told): Promis
   }
   const scope = await examineKey(session, tell);
   tell(versionFinding(version, status.versions.onhand), nodeFinding(status.versions.node, 'Node of the hub'));
-  tell(...projectorFindings(status.projector), queueFinding(status.backend));
+  tell(...processFindings(status.processes), ...projectorFindings(status.projector), queueFinding(status.backend));
   if (status.secrets !== undefined) tell(secretsFinding(status.secrets));
   tell(...laneFindings(status.lanes, Date.now()));
   if (status.lanes.length === 0) tell(well('Carts', 'there is none yet; `onhand carts add --help` shows how'));

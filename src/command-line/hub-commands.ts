@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { LaneStatus } from '../cart-workers/lane-control.js';
 import type { CartReads } from '../modules/carts/cart-reads.js';
-import { formatAge, formatNumber, formatTime } from './format.js';
+import { formatDuration, formatAge, formatNumber, formatTime } from './format.js';
 import { changes, dangerous, examples } from './options.js';
 import { confirm } from './prompt.js';
 import { action, change, type ChangeOptions, type Runtime, type Session } from './session.js';
@@ -52,6 +52,7 @@ function addSystem(program: Command, runtime: Runtime): void {
       session.answer(await session.hub.get<SystemSwitch>('/v1/system/switch'), (body) => show(session, body));
     }),
   );
+  addProcesses(system, runtime);
   for (const name of ['on', 'off'] as const) {
     const on = name === 'on';
     const command = system
@@ -75,4 +76,46 @@ function addSystem(program: Command, runtime: Runtime): void {
       }),
     );
   }
+}
+
+function addProcesses(system: Command, runtime: Runtime): void {
+  examples(
+    system
+      .command('processes')
+      .description(
+        'Every process of the hub: what it does, its version, when it was last awake, which projector works',
+      ),
+    'system processes',
+  ).action(
+    action(runtime, async (session) => {
+      session.answer(await session.hub.get<{ processes: HubProcess[] }>('/v1/status'), ({ processes }) => {
+        session.terminal.table(
+          [
+            { title: 'PROCESS', of: (row) => row.name.split(' ').at(-1) ?? row.name },
+            { title: 'ROLES', of: (row) => row.roles.join(', ') },
+            { title: 'VERSION', of: (row) => row.version },
+            { title: 'SINCE', of: (row) => formatTime(row.since) },
+            { title: 'LAST SEEN', of: (row) => `${formatDuration(row.silentMs)} ago` },
+            { title: 'PROJECTOR', of: (row) => projectorWord(row) },
+          ],
+          processes,
+          'No process is connected to the database.',
+        );
+      });
+    }),
+  );
+}
+
+const projectorWord = ({ roles, effectiveProjector }: HubProcess) =>
+  effectiveProjector ? 'effective' : roles.includes('projector') ? 'stands by' : '';
+
+/** A process as /v1/status tells of it. */
+export interface HubProcess {
+  readonly name: string;
+  readonly version: string;
+  readonly roles: readonly string[];
+  readonly since: string;
+  readonly lastSeenAt: string;
+  readonly silentMs: number;
+  readonly effectiveProjector: boolean;
 }

@@ -183,9 +183,13 @@ function addResume(projections: Command, runtime: Runtime): void {
   );
 }
 
-function showProjector(session: Session, { state, lagFacts, lagMs, stopped, horizonHeldBy }: ProjectorStatus): void {
+function showProjector(
+  session: Session,
+  { state, effective, lagFacts, lagMs, stopped, horizonHeldBy }: ProjectorStatus,
+): void {
   const facts: [string, string][] = [
     ['State', state],
+    ['Effective', effectiveOf(effective)],
     ['Behind', lagFacts === 0 ? 'not at all' : `${formatNumber(lagFacts)} facts, ${formatDuration(lagMs)}`],
   ];
   if (stopped !== null) {
@@ -196,6 +200,11 @@ function showProjector(session: Session, { state, lagFacts, lagMs, stopped, hori
   }
   if (horizonHeldBy !== null) facts.push(['Held back by', holderOf(horizonHeldBy)]);
   session.terminal.out(...factLines(facts));
+}
+
+function effectiveOf(effective: ProjectorStatus['effective']): string {
+  if (effective === null) return 'none; is a process with the role projector running?';
+  return effective.lives ? effective.name : `${effective.name}, which is gone; no other one has taken over yet`;
 }
 
 /** Whose open transaction keeps new facts from being read. */

@@ -50,6 +50,17 @@ export async function readAfter(client: PoolClient, after: Checkpoint, limit: nu
   return (await readTransaction(client, beyond, after)).map(recordedFact);
 }
 
+/** Whether {@link readAfter} would find anything. */
+export async function hasSettledAfter(client: PoolClient, after: Checkpoint): Promise<boolean> {
+  const found = await client.query({
+    name: 'has-settled-events',
+    text: `SELECT FROM events WHERE ${settledAfter}
+            ORDER BY events.generation, events.transaction_id, events.position LIMIT 1`,
+    values: [after.generation, after.transactionId, after.position],
+  });
+  return found.rowCount === 1;
+}
+
 interface EventRow {
   readonly generation: number;
   readonly transaction_id: string;
@@ -72,16 +83,21 @@ interface EventRow {
 const columns = `generation, transaction_id::text AS transaction_id, position, stream, version, type, shape, data, sku, location, delta,
         open_delta, balance, occurred_at, recorded_at, causation_id`;
 
-/** Older generations are settled entirely, which the same row comparison says: their generation is smaller. */
+/**
+ * After the checkpoint and below the horizon. Older generations are settled entirely, which the same row comparison says:
+ * their generation is smaller.
+ */
+const settledAfter = `(events.generation, events.transaction_id, events.position) > ($1::int, $2::text::xid8, $3::bigint)
+        AND (events.generation, events.transaction_id)
+          < ((SELECT coalesce(max(generation), 1) FROM log_generation), pg_snapshot_xmin(pg_current_snapshot()))`;
+
 async function readSettled(client: PoolClient, after: Checkpoint, limit: number): Promise<EventRow[]> {
   const { rows } = await client.query<EventRow>({
     name: 'read-settled-events',
     text: `
       SELECT ${columns}
       FROM events
-      WHERE (events.generation, events.transaction_id, events.position) > ($1::int, $2::text::xid8, $3::bigint)
-        AND (events.generation, events.transaction_id)
-          < ((SELECT coalesce(max(generation), 1) FROM log_generation), pg_snapshot_xmin(pg_current_snapshot()))
+      WHERE ${settledAfter}
       ORDER BY events.generation, events.transaction_id, events.position
       LIMIT $4`,
     values: [after.generation, after.transactionId, after.position, limit],

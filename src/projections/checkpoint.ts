@@ -1,14 +1,28 @@
 import type { PoolClient } from 'pg';
 import type { Checkpoint } from '../events/event-reader.js';
 
-export async function readCheckpoint(
-  client: PoolClient,
-  name: string,
-): Promise<Checkpoint & { readonly stopped: boolean }> {
-  const found = await client.query<{ generation: number; transaction_id: string; position: string; stopped: boolean }>({
+export interface StoredCheckpoint extends Checkpoint {
+  readonly stopped: boolean;
+  /** The effective projector: the name of its process; null when there is none. */
+  readonly projector: string | null;
+  /** Whether that process is connected; it may be frozen. */
+  readonly projectorLives: boolean;
+}
+
+export async function readCheckpoint(client: PoolClient, name: string): Promise<StoredCheckpoint> {
+  const found = await client.query<{
+    generation: number;
+    transaction_id: string;
+    position: string;
+    stopped: boolean;
+    projector: string | null;
+    projector_lives: boolean;
+  }>({
     name: 'read-checkpoint',
-    text: `SELECT generation, transaction_id::text, position::text, stopped IS NOT NULL AS stopped
-             FROM projection_checkpoints WHERE name = $1`,
+    text: `SELECT generation, transaction_id::text, position::text, stopped IS NOT NULL AS stopped, projector,
+                  EXISTS (SELECT FROM pg_stat_activity p
+                           WHERE p.datname = current_database() AND p.application_name = c.projector) AS projector_lives
+             FROM projection_checkpoints c WHERE name = $1`,
     values: [name],
   });
   const row = found.rows[0];
@@ -18,6 +32,8 @@ export async function readCheckpoint(
     transactionId: row.transaction_id,
     position: row.position,
     stopped: row.stopped,
+    projector: row.projector,
+    projectorLives: row.projector_lives,
   };
 }
 
@@ -55,27 +71,50 @@ export async function moveCheckpoint(
   return moved.rowCount === 1;
 }
 
-/** "onhand projector": whoever applies holds it shared, whoever mends what was applied holds it alone. */
-const APPLYING_LOCK = 0x6f6e7072;
+/** Any number will do, as long as it is the same in every version. */
+const projectionLocks = 0x70726f6a; // "proj"
 
 /**
- * Held by each projector from before it reads its checkpoint until it commits. Projectors do not wait for each other (the
- * checkpoint is compare-and-set); they wait for {@link lockAgainstApplying}, instead of meeting its rows in a circle.
- * An advisory lock takes no transaction id, so a projector that finds nothing to do still writes nothing.
+ * Holds the projection until the end of the transaction, however that comes. It only saves work: a projector that finds it
+ * held does not begin a batch that somebody else is at.
+ * @returns false when another transaction holds it
  */
-export async function lockForApplying(client: PoolClient): Promise<void> {
-  await client.query({
-    name: 'lock-for-applying',
-    text: 'SELECT pg_advisory_xact_lock_shared($1)',
-    values: [APPLYING_LOCK],
+export async function holdProjection(client: PoolClient, name: string): Promise<boolean> {
+  const held = await client.query<{ held: boolean }>({
+    name: 'hold-projection',
+    text: 'SELECT pg_try_advisory_xact_lock($1, hashtext($2)) AS held',
+    values: [projectionLocks, name],
   });
+  return held.rows[0]?.held === true;
 }
 
-/** No projector is between checkpoint and commit, and none begins, until the caller's transaction ends. Keep it short. */
-export async function lockAgainstApplying(client: PoolClient): Promise<void> {
+/**
+ * Compare-and-set: makes a projector the effective one, if the checkpoint and the effective projector are still those that
+ * were read. Hold the projection first, so that the row is not waited for.
+ */
+export async function appoint(
+  client: PoolClient,
+  name: string,
+  from: StoredCheckpoint,
+  projector: string,
+): Promise<boolean> {
+  const appointed = await client.query(
+    `UPDATE projection_checkpoints SET projector = $5, projector_since = clock_timestamp()
+      WHERE name = $1 AND generation = $2 AND transaction_id = $3::xid8 AND position = $4
+        AND projector IS NOT DISTINCT FROM $6`,
+    [name, from.generation, from.transactionId, from.position, projector, from.projector],
+  );
+  return appointed.rowCount === 1;
+}
+
+/**
+ * Waits until no projector is between checkpoint and commit, and keeps them from beginning until the caller's transaction
+ * ends: whoever mends what was applied would meet its rows in a circle otherwise. Keep it short.
+ */
+export async function awaitProjection(client: PoolClient, name: string): Promise<void> {
   await client.query({
-    name: 'lock-against-applying',
-    text: 'SELECT pg_advisory_xact_lock($1)',
-    values: [APPLYING_LOCK],
+    name: 'await-projection',
+    text: 'SELECT pg_advisory_xact_lock($1, hashtext($2))',
+    values: [projectionLocks, name],
   });
 }

@@ -17,6 +17,9 @@ export const projectionCheckpoints = pgTable('projection_checkpoints', {
     .notNull()
     .default(sql`0`),
   recordedAt: time('recorded_at'),
+  /** The effective projector: the name under which its process says that it lives. The others stand by. */
+  projector: text(),
+  projectorSince: time('projector_since'),
   stopped: jsonb().$type<{ stream: string; version: string; type: string; error: string; at: string } | null>(),
   updatedAt: time('updated_at').notNull().defaultNow(),
 });

@@ -2,9 +2,11 @@ import type { PoolClient } from 'pg';
 import type { Database } from '../database.js';
 import { readAfter, type RecordedFact } from '../events/event-reader.js';
 import { reached } from '../moments.js';
+import type { Presence } from '../presence.js';
 import { Doorbell, type Wakeups } from '../wakeups.js';
 import { applyBatch, type BatchResult } from './apply-batch.js';
-import { ensureCheckpoint, lockForApplying, moveCheckpoint, readCheckpoint } from './checkpoint.js';
+import { ensureCheckpoint, holdProjection, moveCheckpoint, readCheckpoint } from './checkpoint.js';
+import { Standby, standbyPollMs, type TakeOver } from './standby.js';
 
 /** The one checkpoint of everything that follows from the log in one transaction: on hand, listings, Web Stack. */
 const projection = 'main';
@@ -20,6 +22,8 @@ export type StepResult = BatchResult & { readonly facts: number };
 
 export interface ProjectorStatus {
   readonly state: 'following' | 'stopped';
+  /** The one projector that works while the others stand by; null while there is none. */
+  readonly effective: { readonly name: string; readonly since: string; readonly lives: boolean } | null;
   /** Facts in the log that are not applied yet. */
   readonly lagFacts: number;
   /** Age of the oldest of them, in ms. */
@@ -43,44 +47,57 @@ export interface ProjectorStatus {
 
 /**
  * Follows the log and applies it, batch after batch, each with its checkpoint in one transaction. A fact that cannot be
- * applied stops it in a loud state; it is never skipped.
+ * applied stops it in a loud state; it is never skipped. Of several, one is effective and the others stand by.
  */
 export class Projector {
   private readonly doorbell = new Doorbell();
   private running: Promise<void> | undefined;
   private stopping = false;
   private unsubscribe: (() => void) | undefined;
+  private effective = false;
 
   constructor(
     private readonly dependencies: {
       readonly database: Database;
       readonly wakeups: Wakeups;
+      /** Started before the projector and stopped after it: the others take over when they see it gone. */
+      readonly presence: Pick<Presence, 'name'>;
       readonly log: { info(text: string): void; error(text: string): void };
     },
   ) {}
 
   async start(): Promise<void> {
     await prepareProjections(this.dependencies.database);
-    this.unsubscribe = this.dependencies.wakeups.on('events', this.doorbell.press);
     this.running = this.follow();
   }
 
+  /** Ends with the batch that is under way, and leaves the place to another one. */
   async stop(): Promise<void> {
     this.stopping = true;
-    this.unsubscribe?.();
     this.doorbell.press();
     await this.running;
+    this.standBy();
+    const { database, presence, log } = this.dependencies;
+    await database.pool
+      .query(
+        'UPDATE projection_checkpoints SET projector = NULL, projector_since = NULL WHERE name = $1 AND projector = $2',
+        [projection, presence.name],
+      )
+      // The others see that this process is gone.
+      .catch((error: unknown) => log.error(`The projector could not leave its place in order: ${String(error)}`));
   }
 
-  /** One batch. @returns null when there is nothing to apply, or another projector was faster */
+  /** One batch. @returns null when there is nothing to apply, or another projector is at it or was faster */
   async step(factsMax: number = batchFactsMax): Promise<StepResult | null> {
     const client = await this.dependencies.database.pool.connect();
     let first: RecordedFact | undefined;
     try {
       await client.query('BEGIN');
-      await lockForApplying(client);
       const from = await readCheckpoint(client, projection);
-      const facts = from.stopped ? [] : await readAfter(client, from, factsMax);
+      const replaced = from.projector !== null && from.projector !== this.dependencies.presence.name;
+      if (replaced) this.standBy();
+      const mine = !replaced && !from.stopped && (await holdProjection(client, projection));
+      const facts = mine ? await readAfter(client, from, factsMax) : [];
       const last = facts.at(-1);
       if (last === undefined) {
         await client.query('ROLLBACK');
@@ -139,10 +156,18 @@ export class Projector {
   }
 
   private async follow(): Promise<void> {
+    const { database, presence } = this.dependencies;
+    const watch = new Standby(database, projection, presence.name);
     let idle = 0;
     let factsMax = batchFactsMax;
     while (!this.stopping) {
       try {
+        if (!this.effective) {
+          const taken = await watch.takeOver();
+          if (taken === null) await this.doorbell.wait(standbyPollMs);
+          else this.becomeEffective(taken);
+          continue;
+        }
         const applied = await this.step(factsMax);
         if (applied === null) {
           await this.doorbell.wait(eagerPollsMs[idle++] ?? pollMs);
@@ -156,6 +181,25 @@ export class Projector {
         factsMax = await this.handleFault(error, factsMax);
       }
     }
+  }
+
+  /** Hints are for the effective one alone: the others would look at every change for nothing. */
+  private becomeEffective(taken: TakeOver): void {
+    const { wakeups, log } = this.dependencies;
+    this.effective = true;
+    this.unsubscribe = wakeups.on('events', this.doorbell.press);
+    if (taken.why === 'gone') log.info(`This projector is effective now, because ${taken.from} is gone.`);
+    else if (taken.why === 'idle')
+      log.info(`This projector is effective now, because ${taken.from} is connected and leaves facts lying.`);
+    else log.info('This projector is effective now.');
+  }
+
+  private standBy(): void {
+    if (this.effective && !this.stopping)
+      this.dependencies.log.info('Another projector is effective; this one stands by.');
+    this.effective = false;
+    this.unsubscribe?.();
+    this.unsubscribe = undefined;
   }
 
   /**
@@ -247,10 +291,15 @@ export async function prepareProjections(database: Database): Promise<void> {
 export async function readProjectorStatus(database: Database): Promise<ProjectorStatus> {
   const found = await database.pool.query<{
     stopped: ProjectorStatus['stopped'];
+    projector: string | null;
+    since: Date | null;
+    lives: boolean;
     lag_facts: string;
     lag_ms: string;
   }>(
-    `SELECT c.stopped,
+    `SELECT c.stopped, c.projector, c.projector_since AS since,
+            EXISTS (SELECT FROM pg_stat_activity p
+                     WHERE p.datname = current_database() AND p.application_name = c.projector) AS lives,
             count(e.position) AS lag_facts,
             coalesce(extract(epoch FROM clock_timestamp() - min(e.recorded_at)) * 1000, 0)::bigint AS lag_ms
        FROM projection_checkpoints c
@@ -270,6 +319,10 @@ export async function readProjectorStatus(database: Database): Promise<Projector
   const held = holder.rows[0];
   return {
     state: (row?.stopped ?? null) === null ? 'following' : 'stopped',
+    effective:
+      row === undefined || row.projector === null || row.since === null
+        ? null
+        : { name: row.projector, since: row.since.toISOString(), lives: row.lives },
     lagFacts: Number(row?.lag_facts ?? 0),
     lagMs: Number(row?.lag_ms ?? 0),
     stopped: row?.stopped ?? null,

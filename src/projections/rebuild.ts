@@ -1,6 +1,6 @@
 import type { PoolClient } from 'pg';
 import type { Database } from '../database.js';
-import { lockAgainstApplying } from './checkpoint.js';
+import { awaitProjection } from './checkpoint.js';
 import { fanOut, type Touched } from './fan-out.js';
 import { provenExpected, wantedTargets } from './invariants.js';
 import { compareSums, mendSums, summedProjections, type SumDifference, type SummedName } from './summed.js';
@@ -158,7 +158,7 @@ async function alone(database: Database, work: (client: PoolClient) => Promise<v
   const client = await database.pool.connect();
   try {
     await client.query('BEGIN');
-    await lockAgainstApplying(client);
+    await awaitProjection(client, 'main');
     await work(client);
     await client.query('COMMIT');
   } catch (error) {

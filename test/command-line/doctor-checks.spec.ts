@@ -9,12 +9,13 @@ import {
   keyFinding,
   laneFindings,
   nodeFinding,
+  processFindings,
   projectorFindings,
   secretsFinding,
   transportFinding,
   versionFinding,
 } from '../../src/command-line/doctor-checks.js';
-import { laneOf, projectorOf } from './given.js';
+import { laneOf, processOf, projectorOf } from './given.js';
 
 const now = Date.parse('2026-03-01T12:00:00Z');
 const states = (findings: readonly { state: string }[]) => findings.map(({ state }) => state);
@@ -78,6 +79,29 @@ describe('doctor', () => {
       detail: expect.stringContaining('psql (process 42 of PostgreSQL, database other), open for 1 min 5 s'),
       mend: expect.stringContaining('pg_terminate_backend(42)'),
     });
+  });
+
+  it('misses a role that nobody plays, and names a process that is frozen or of another version', () => {
+    const all = processOf({ roles: ['api', 'projector', 'worker'], effectiveProjector: true });
+    expect(processFindings([all])).toEqual([
+      { check: 'Processes', state: 'well', detail: '1, and every role is played' },
+    ]);
+    const spare = processOf({ roles: ['projector'] });
+    expect(processFindings([all, spare])).toMatchObject([{ detail: expect.stringContaining('1 projector stands by') }]);
+    expect(processFindings([processOf({ roles: ['api', 'projector'] })])).toMatchObject([
+      {
+        state: 'wrong',
+        detail: expect.stringContaining('role worker'),
+        mend: expect.stringContaining('ONHAND_ROLES=worker'),
+      },
+    ]);
+    const frozen = processOf({ name: 'onhand/0.1.0 worker host-1-a', roles: ['worker'], silentMs: 61_000 });
+    expect(processFindings([all, frozen])).toMatchObject([
+      { detail: 'onhand/0.1.0 worker host-1-a is connected and has not been awake for 1 min 1 s' },
+    ]);
+    expect(processFindings([all, processOf({ version: '0.2.0' })])).toMatchObject([
+      { detail: 'they run different versions: 0.1.0, 0.2.0' },
+    ]);
   });
 
   it('gives each light that is not green its way back', () => {

@@ -1,5 +1,6 @@
 import type { LaneStatus } from '../../src/cart-workers/lane-control.js';
 import type { Cart } from '../../src/command-line/cart-table.js';
+import type { HubProcess } from '../../src/command-line/hub-commands.js';
 import type { Situation } from '../../src/command-line/try-diagnosis.js';
 import type { StackRecord } from '../../src/command-line/web-stack.js';
 import type { ProjectorStatus } from '../../src/projections/projector.js';
@@ -7,7 +8,20 @@ import type { ProjectorStatus } from '../../src/projections/projector.js';
 /** What a hub that is well tells, with what a test wants otherwise. */
 
 export function projectorOf(status: Partial<ProjectorStatus>): ProjectorStatus {
-  return { state: 'following', lagFacts: 0, lagMs: 0, stopped: null, horizonHeldBy: null, ...status };
+  return { state: 'following', effective: null, lagFacts: 0, lagMs: 0, stopped: null, horizonHeldBy: null, ...status };
+}
+
+export function processOf(process: Partial<HubProcess>): HubProcess {
+  return {
+    name: 'onhand/0.1.0 worker host-4711-9f86d081',
+    version: '0.1.0',
+    roles: ['worker'],
+    since: '2026-03-01T11:00:00.000Z',
+    lastSeenAt: '2026-03-01T12:00:00.000Z',
+    silentMs: 900,
+    effectiveProjector: false,
+    ...process,
+  };
 }
 
 export function laneOf(lane: Partial<LaneStatus>): LaneStatus {

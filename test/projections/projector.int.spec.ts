@@ -3,6 +3,7 @@ import type { Command } from '../../src/events/commands.js';
 import { CommandBatcher } from '../../src/events/command-batcher.js';
 import { EventStore } from '../../src/events/event-store.js';
 import { ensureLogGeneration } from '../../src/events/log-generation.js';
+import { Presence } from '../../src/presence.js';
 import { prepareProjections, Projector } from '../../src/projections/projector.js';
 import { Wakeups } from '../../src/wakeups.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -63,7 +64,9 @@ async function world(): Promise<World> {
     ask,
     projector: (errors = []) => {
       const log = { info: () => undefined, error: (text: string) => void errors.push(text) };
-      const projector = new Projector({ database, wakeups, log });
+      // Not connected, so each takes every other one for gone and its place from it: the worst they can do to each other.
+      const presence = new Presence(database, { version: 'test', roles: ['projector'] });
+      const projector = new Projector({ database, wakeups, presence, log });
       running.push(projector);
       return projector;
     },

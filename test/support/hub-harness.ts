@@ -17,6 +17,7 @@ import { EventStore } from '../../src/events/event-store.js';
 import type { CartSettings } from '../../src/events/facts.js';
 import { ensureLogGeneration } from '../../src/events/log-generation.js';
 import { connectorFor } from '../../src/cart-workers/connectors/index.js';
+import { Presence } from '../../src/presence.js';
 import { Projector } from '../../src/projections/projector.js';
 import { Wakeups } from '../../src/wakeups.js';
 import { createTestDatabase, type TestDatabase } from './database.js';
@@ -80,19 +81,22 @@ export async function createHarness(options: {
     prefix,
   });
   setDefaultBackendFactory(backend.factory);
+  const hubPresence = new Presence(database, { version: 'test', roles: ['api', 'projector'] });
+  await hubPresence.start();
   const wakeups = new Wakeups(database);
   await wakeups.start();
   const store = new EventStore(database.pool, { onAppended: () => wakeups.signal('events') });
   const batcher = new CommandBatcher(store);
-  const projector = new Projector({ database, wakeups, log: silent });
+  const projector = new Projector({ database, wakeups, presence: hubPresence, log: silent });
   const secrets = new CartSecrets(database, { current: encryptionKey, previous: [] });
   const directory = new CartDirectory(database, secrets, { allowPrivateCartUrls: true });
   const orderImport = new OrderImport(database, batcher, directory);
   const caughtUp = (timeoutMs: number) => projector.caughtUp(timeoutMs);
   const qohTransfer = new QohTransfer({ database, batcher, directory, orderImport, caughtUp });
-  const makeRuntime = () =>
+  const makeRuntime = (presence: Presence) =>
     new WorkerRuntime({
       database,
+      presence,
       backend,
       directory,
       wakeups,
@@ -103,16 +107,22 @@ export async function createHarness(options: {
       shutdownTimeoutMs: 5_000,
       log: silent,
     });
-  let runtime = makeRuntime();
+  let workerPresence = new Presence(database, { version: 'test', roles: ['worker'] });
+  let runtime = makeRuntime(workerPresence);
   let workersRun = false;
   await projector.start();
   const startWorkers = async () => {
-    runtime = makeRuntime();
+    workerPresence = new Presence(database, { version: 'test', roles: ['worker'] });
+    await workerPresence.start();
+    runtime = makeRuntime(workerPresence);
     await runtime.start();
     workersRun = true;
   };
   const stopWorkers = async () => {
-    if (workersRun) await runtime.stop();
+    if (workersRun) {
+      await runtime.stop();
+      await workerPresence.stop();
+    }
     workersRun = false;
   };
   if (options.workers !== false) await startWorkers();
@@ -217,6 +227,7 @@ export async function createHarness(options: {
       await batcher.idle();
       await projector.stop();
       await wakeups.stop();
+      await hubPresence.stop();
       await backend.close();
       await database.close();
     },

@@ -7,6 +7,7 @@ import { WorkerRuntime } from '../../src/cart-workers/worker-runtime.js';
 import { createDatabase } from '../../src/database.js';
 import { CommandBatcher } from '../../src/events/command-batcher.js';
 import { EventStore } from '../../src/events/event-store.js';
+import { Presence } from '../../src/presence.js';
 import { Projector } from '../../src/projections/projector.js';
 import { Wakeups } from '../../src/wakeups.js';
 
@@ -25,17 +26,20 @@ export async function startWorkerProcess(given: {
     prefix: given.prefix,
     onError: () => undefined,
   });
+  const presence = new Presence(database, { version: 'test', roles: ['worker'] });
+  await presence.start();
   const wakeups = new Wakeups(database);
   await wakeups.start();
   const batcher = new CommandBatcher(new EventStore(database.pool, { onAppended: () => wakeups.signal('events') }));
   const secrets = new CartSecrets(database, { current: Buffer.from(given.encryptionKey, 'base64'), previous: [] });
   const directory = new CartDirectory(database, secrets, { allowPrivateCartUrls: true });
   // Not started: it only tells how far the log has been applied, which the test's own process does.
-  const projector = new Projector({ database, wakeups, log });
+  const projector = new Projector({ database, wakeups, presence, log });
   const orderImport = new OrderImport(database, batcher, directory);
   const caughtUp = (timeoutMs: number) => projector.caughtUp(timeoutMs);
   const runtime = new WorkerRuntime({
     database,
+    presence,
     backend,
     directory,
     wakeups,

@@ -5,6 +5,7 @@ import { LaneControl } from '../../cart-workers/lane-control.js';
 import type { QueueBackend } from '../../cart-workers/queue-backend.js';
 import type { Config } from '../../config.js';
 import type { Database } from '../../database.js';
+import { livingProcesses } from '../../presence.js';
 import { Projector } from '../../projections/projector.js';
 import { Needs, Open } from '../access/access.guard.js';
 import { Problem } from '../http/problem.js';
@@ -56,8 +57,9 @@ export class HealthController {
   @ApiBearerAuth()
   @ApiOperation({ summary: 'The whole hub at a glance' })
   async status() {
-    const [projector, lanes, secrets, maxmemoryPolicy, server] = await Promise.all([
+    const [projector, processes, lanes, secrets, maxmemoryPolicy, server] = await Promise.all([
       this.projector.status(),
+      livingProcesses(this.database),
       this.lanes.statuses(),
       this.secrets.survey(),
       this.backend.maxmemoryPolicy(),
@@ -68,6 +70,8 @@ export class HealthController {
       roles: this.config.roles,
       startedAt: this.startedAt.toISOString(),
       projector,
+      // Every process on this database; a frozen one is still connected, and silent.
+      processes: processes.map((one) => ({ ...one, effectiveProjector: one.name === projector.effective?.name })),
       lanes,
       secrets,
       backend: {
