@@ -200,6 +200,9 @@ const environment = z.object({
   ONHAND_OWNER_KEY: z.string().min(24, 'must have at least 24 characters, because it opens everything').optional(),
 });
 
+/** Every variable that {@link loadConfig} reads. */
+export const settingNames: readonly string[] = Object.freeze(Object.keys(environment.shape));
+
 /** Variables that look like ours but are not: a misspelt setting must not be silently without effect. */
 function unknownVariables(env: Readonly<Record<string, string | undefined>>): string[] {
   return Object.keys(env)

@@ -9,7 +9,8 @@ export interface StoredCheckpoint extends Checkpoint {
   readonly projectorLives: boolean;
 }
 
-export async function readCheckpoint(client: PoolClient, name: string): Promise<StoredCheckpoint> {
+/** @param self who asks; whether that one lives need not be looked up */
+export async function readCheckpoint(client: PoolClient, name: string, self: string): Promise<StoredCheckpoint> {
   const found = await client.query<{
     generation: number;
     transaction_id: string;
@@ -20,10 +21,12 @@ export async function readCheckpoint(client: PoolClient, name: string): Promise<
   }>({
     name: 'read-checkpoint',
     text: `SELECT generation, transaction_id::text, position::text, stopped IS NOT NULL AS stopped, projector,
-                  EXISTS (SELECT FROM pg_stat_activity p
-                           WHERE p.datname = current_database() AND p.application_name = c.projector) AS projector_lives
+                  CASE WHEN projector = $2 THEN true
+                       ELSE EXISTS (SELECT FROM pg_stat_activity p
+                                     WHERE p.datname = current_database() AND p.application_name = c.projector)
+                  END AS projector_lives
              FROM projection_checkpoints c WHERE name = $1`,
-    values: [name],
+    values: [name, self],
   });
   const row = found.rows[0];
   if (row === undefined) throw new Error(`Projection ${name} has no checkpoint row; ensureCheckpoint was not called`);

@@ -89,12 +89,13 @@ export class Projector {
 
   /** One batch. @returns null when there is nothing to apply, or another projector is at it or was faster */
   async step(factsMax: number = batchFactsMax): Promise<StepResult | null> {
+    const self = this.dependencies.presence.name;
     const client = await this.dependencies.database.pool.connect();
     let first: RecordedFact | undefined;
     try {
       await client.query('BEGIN');
-      const from = await readCheckpoint(client, projection);
-      const replaced = from.projector !== null && from.projector !== this.dependencies.presence.name;
+      const from = await readCheckpoint(client, projection, self);
+      const replaced = from.projector !== null && from.projector !== self;
       if (replaced) this.standBy();
       const mine = !replaced && !from.stopped && (await holdProjection(client, projection));
       const facts = mine ? await readAfter(client, from, factsMax) : [];

@@ -38,7 +38,7 @@ export class Standby {
     const client = await this.database.pool.connect();
     try {
       await client.query('BEGIN');
-      const from = await readCheckpoint(client, this.projection);
+      const from = await readCheckpoint(client, this.projection, this.name);
       const idle = !from.stopped && (await hasSettledAfter(client, from));
       const verdict = this.judge(from, idle);
       const taken =

@@ -1,4 +1,5 @@
 import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
 import cookie from '@fastify/cookie';
 import helmet from '@fastify/helmet';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -23,7 +24,6 @@ import {
 
 const BODY_MAX = 1024 * 1024;
 const BATCH_BODY_MAX = 10 * BODY_MAX;
-const CLOSING_GRACE_MS = 3_000;
 
 export function createHttpAdapter({ trustedProxies }: Config): FastifyAdapter {
   return new FastifyAdapter({
@@ -54,7 +54,8 @@ export async function configureHttp(app: NestFastifyApplication, config: Config,
     if (/\/(batch|listings)$/.test(route.url)) route.bodyLimit = BATCH_BODY_MAX;
   });
   fastify.removeContentTypeParser('text/plain');
-  fastify.addHook('preClose', async () => cutLateConnections(fastify.server));
+  const close = closeInOrder(fastify.server, config.shutdownTimeoutMs / 3);
+  fastify.addHook('preClose', async () => close());
   await app.register(helmet, {
     hsts: config.baseUrl?.startsWith('https:') ?? false,
     contentSecurityPolicy: {
@@ -83,11 +84,30 @@ export async function configureHttp(app: NestFastifyApplication, config: Config,
 }
 
 /**
- * A browser opens connections ahead of need, and one that never asked anything is not idle to Node: it would hold the
- * end back for its header time-out of a minute. Answers under way get their time first.
+ * What is being answered when the end comes gets its time. Connections on which nothing is asked are closed at once: a
+ * browser opens some ahead of need, and one that never asked anything is not idle to Node, which would wait for its
+ * header time-out of a minute.
+ * @returns to be called when the server is about to close
  */
-function cutLateConnections(server: Server): void {
-  setTimeout(() => server.closeAllConnections(), CLOSING_GRACE_MS).unref();
+function closeInOrder(server: Server, graceMs: number): () => void {
+  const quiet = new Set<Socket>();
+  let closing = false;
+  server.on('connection', (socket: Socket) => {
+    quiet.add(socket);
+    socket.once('close', () => quiet.delete(socket));
+  });
+  server.on('request', ({ socket }, response) => {
+    quiet.delete(socket);
+    response.once('close', () => {
+      if (closing) socket.end();
+      else if (!socket.destroyed) quiet.add(socket);
+    });
+  });
+  return () => {
+    closing = true;
+    for (const socket of quiet) socket.destroy();
+    setTimeout(() => server.closeAllConnections(), graceMs).unref();
+  };
 }
 
 function setUpDocs(app: NestFastifyApplication): void {
