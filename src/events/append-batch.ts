@@ -12,7 +12,7 @@ import type { CommandAnswer, CommandEnvelope, CommandOutcome } from './commands.
 import type { AsOfRead } from './decision.js';
 import { existingStreams } from './existing-streams.js';
 import type { KnownHeads } from './known-heads.js';
-import { createHeads, lockHeads } from './lock-heads.js';
+import { createHeads, deleteEmptyHeads, lockHeads } from './lock-heads.js';
 import { isTransient, sqlState } from './sql-state.js';
 import type { StreamName } from './streams.js';
 import { sumMovedAfter } from './sum-moved-after.js';
@@ -66,9 +66,12 @@ export async function appendBatch(
   for (const envelope of decided) answers.set(envelope, batch.decide(envelope, causationIdOf(envelope)));
   const { heads, events } = batch.written();
   const stored = answersToStore(answers);
-  const nothing = events.length === 0 && stored.length === 0;
-  await writeAndCommit(client, nothing ? null : writeBatch(heads, events, stored));
-  known.add(batch.locked());
+  const empty = batch.stillEmpty();
+  await writeAndCommit(client, [
+    ...(events.length > 0 || stored.length > 0 ? [writeBatch(heads, events, stored)] : []),
+    ...(empty.length > 0 ? [deleteEmptyHeads(empty)] : []),
+  ]);
+  known.add(batch.begun());
   return { outcomes: claims.outcomes(answers), appended: events.length > 0 };
 }
 
@@ -92,16 +95,20 @@ function answersToStore(answers: ReadonlyMap<CommandEnvelope, CommandAnswer>): N
 }
 
 /**
- * Writes and commits in one round trip: where the write fails, the server makes a roll-back of the commit.
- * @param write made before, because a fault in making it must not leave the commit alone on its way
+ * Writes and commits in one round trip: where a write fails, the server makes a roll-back of the commit.
+ * @param writes made before, because a fault in making them must not leave the commit alone on its way
  */
-async function writeAndCommit(client: PoolClient, write: QueryConfig | null): Promise<void> {
-  const [written, committed] = await together(client, () =>
-    Promise.allSettled([write === null ? undefined : client.query(write), client.query('COMMIT')]),
+async function writeAndCommit(client: PoolClient, writes: readonly QueryConfig[]): Promise<void> {
+  const sent = await together(client, () =>
+    Promise.allSettled([...writes.map((write) => client.query(write)), client.query('COMMIT')]),
   );
-  if (written.status === 'rejected' && sqlState(written.reason) !== undefined) throw written.reason;
-  if (written.status === 'fulfilled' && committed.status === 'fulfilled') return;
-  const cause: unknown = committed.status === 'rejected' ? committed.reason : (written as PromiseRejectedResult).reason;
+  const failures = sent.filter((result) => result.status === 'rejected').map((result) => result.reason as unknown);
+  if (failures.length === 0) return;
+  const refused = sent
+    .slice(0, writes.length)
+    .find((result) => result.status === 'rejected' && sqlState(result.reason) !== undefined);
+  if (refused?.status === 'rejected') throw refused.reason;
+  const cause = failures.at(-1);
   if (isTransient(cause)) throw cause;
   throw new CommitUnknownError('The connection failed during a commit; whether it happened is unknown', { cause });
 }

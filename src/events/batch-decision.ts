@@ -40,8 +40,14 @@ export class BatchDecision {
     this.#now = later(this.#now, now.toISOString());
   }
 
-  locked(): Iterable<string> {
-    return this.#heads.keys();
+  /** The locked streams on which something has happened, now or before. */
+  begun(): string[] {
+    return [...this.#heads].filter(([, { version }]) => version > 0n).map(([stream]) => stream);
+  }
+
+  /** The locked streams on which still nothing has happened: what was asked of them was refused, or came to nothing. */
+  stillEmpty(): string[] {
+    return [...this.#heads].filter(([, { version }]) => version === 0n).map(([stream]) => stream);
   }
 
   addExisting(streams: readonly string[]): void {

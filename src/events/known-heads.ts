@@ -1,5 +1,6 @@
 /**
- * Streams whose heads are known to exist, so that a batch need not try to create them: heads are never deleted. Bounded;
+ * Streams whose heads are known to exist, so that a batch need not try to create them: a head is never deleted once
+ * something has happened on its stream. Bounded;
  * what is forgotten costs one statement. Whoever relies on it counts what he locked, so a wrong entry cannot do harm.
  */
 export class KnownHeads {
@@ -13,7 +14,7 @@ export class KnownHeads {
     return streams.filter((stream) => !this.#young.has(stream) && !this.#old.has(stream));
   }
 
-  /** After the commit of a transaction that created or locked them. Of those that nobody asked for lately, the old half goes. */
+  /** After the commit of a transaction that locked them and on whose streams something has happened. Of those that nobody asked for lately, the old half goes. */
   add(streams: Iterable<string>): void {
     for (const stream of streams) this.#young.add(stream);
     if (this.#young.size < this.max / 2) return;

@@ -1,4 +1,4 @@
-import type { PoolClient } from 'pg';
+import type { PoolClient, QueryConfig } from 'pg';
 
 export interface LockedHead {
   readonly stream: string;
@@ -14,7 +14,10 @@ export interface LockedHeads {
   readonly now: Date;
 }
 
-/** Heads that were taken to exist do not; heads are never deleted, so somebody exchanged the database. */
+/**
+ * Heads that were taken to exist do not. A head on which something has happened is never deleted, so somebody exchanged
+ * the database; or an empty one was, while we waited for its lock. In both cases the transaction is begun anew.
+ */
 export class HeadsMissingError extends Error {
   override readonly name = 'HeadsMissingError';
   constructor(locked: number, wanted: number) {
@@ -23,8 +26,8 @@ export class HeadsMissingError extends Error {
 }
 
 /**
- * Creates the heads that do not exist yet. A command that is refused afterwards leaves its head behind at version 0,
- * which is the same as none: a stream exists once its version is above 0.
+ * Creates the heads that do not exist yet, at version 0: a stream exists once its version is above 0. Those on which
+ * nothing happens are deleted before the commit, see {@link deleteEmptyHeads}.
  *
  * In: streams. Effects: rows in sorted order; waits for whoever is creating the same ones.
  */
@@ -78,5 +81,20 @@ export async function lockHeads(client: PoolClient, streams: readonly string[]):
       recordedAt: row.recorded_at,
     })),
     now: new Date(Math.max(...rows.map((row) => row.now.getTime()))),
+  };
+}
+
+/**
+ * Takes back the heads that were created for commands which then were refused: a caller who asks for what does not exist,
+ * again and again, must not fill the table. Whoever waits to create the same head finds none after the commit, and makes
+ * it himself.
+ *
+ * In: heads that this transaction has locked. Effects: those at version 0 are gone.
+ */
+export function deleteEmptyHeads(streams: readonly string[]): QueryConfig {
+  return {
+    name: 'delete-empty-heads',
+    text: 'DELETE FROM stream_heads WHERE stream = ANY ($1::text[]) AND version = 0',
+    values: [streams],
   };
 }

@@ -354,6 +354,31 @@ describe('an append', () => {
     ]);
   });
 
+  it('leaves no head behind for what it refused, and nobody who waits for it is hurt', async () => {
+    const heads = async () => (await database.pool.query('SELECT stream, version FROM stream_heads ORDER BY 1')).rows;
+    const before = await heads();
+    const refused = await store.append([
+      unkeyed(adjust('NOBODY', 1)),
+      keyed('no such place', { type: 'AdjustStock', sku: 'ONCE', location: 'nowhere', delta: 1 }),
+    ]);
+    expect(refused.map(({ kind }) => kind)).toEqual(['refused', 'refused']);
+    expect(await heads()).toEqual(before);
+
+    // A known item whose first movement meets refusals of another process on the same stream.
+    await createItem('FIRST');
+    const other = new EventStore(database.pool);
+    const wrong = { ...unkeyed(adjust('FIRST', 1)), expectedVersion: '999' };
+    const outcomes = await Promise.all([
+      ...Array.from({ length: 40 }, () => other.append([wrong])),
+      ...Array.from({ length: 20 }, () => store.append([unkeyed(adjust('FIRST', 1))])),
+      ...Array.from({ length: 40 }, () => other.append([wrong])),
+    ]);
+    expect(outcomes.flat().filter(({ kind }) => kind === 'accepted')).toHaveLength(20);
+    expect(await onHand('FIRST')).toBe(20);
+    const { rows } = await database.pool.query('SELECT count(*)::int AS n FROM stream_heads WHERE version = 0');
+    expect(rows).toEqual([{ n: 0 }]);
+  });
+
   it('never records a stream backwards, even when the clock was set back', async () => {
     await createItem('CLOCK');
     await store.append([unkeyed(adjust('CLOCK', 1))]);

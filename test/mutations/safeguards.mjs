@@ -110,4 +110,12 @@ export const safeguards = [
     tests: lanes,
     only: 'is never sent the same comparison twice',
   },
+  {
+    name: 'the deletion of heads that were created for refused commands',
+    file: 'src/events/append-batch.ts',
+    from: '...(empty.length > 0 ?',
+    to: '...(empty.length < 0 ?',
+    tests: store,
+    only: 'leaves no head behind for what it refused',
+  },
 ];
