@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { PoolClient } from 'pg';
 import type { Database } from '../database.js';
 import { waitStatesSql } from '../projections/listings.table.js';
+import { toBeSettledByValueSql } from './clamped-listings.js';
 
 /** A delivery that was made or taken up again and now has to be put into its lane. */
 export interface Dispatched {
@@ -52,8 +53,10 @@ export async function dispatchLane(
     const free = await findFreeListings(client, cartId, lane);
     const groups = groupLines(free, lane.down ? { room: 1, linesMax: 1 } : { room, linesMax: linesPerDeliveryMax });
     const zero = free.filter((listing) => listing.zero).map((listing) => listing.key);
-    await lockListings(client, cartId, [...zero, ...groups.flat()]);
+    const unsettled = await lockListings(client, cartId, [...zero, ...groups.flat()]);
     const due = await readDue(client, cartId, lane.generation, [...zero, ...groups.flat()]);
+    // What came between choosing and locking may have turned a decrease into an increase.
+    if (lane.clamps) for (const key of unsettled) if ((due.get(key)?.delta ?? 0) > 0) due.delete(key);
     await netZeroSums(client, due);
     const made = await makeDeliveries(client, { cartId, generation: lane.generation, probe: lane.down, groups, due });
     if (lane.down && made.length > 0) await pushProbeBack(client, cartId);
@@ -128,7 +131,7 @@ interface FreeListing {
  * decreases before increases, the scarcest first, since what is late there is sold twice.
  *
  * $1 cart, $2 its generation, $3 whether it clamps at zero (then a dead letter holds its listing back, because the sum of
- * what comes later would be clamped at another place). The look-ahead counts only records that could leave: thousands
+ * what comes later would be clamped at another place; and so does a zero that was not settled by value, clamped-listings.ts). The look-ahead counts only records that could leave: thousands
  * that wait behind a quarantined line must not hide the rest of the lane. Sums are looked up key by key (LATERAL): joined,
  * the statement took 2 s over 2,000 records of one listing.
  */
@@ -157,6 +160,7 @@ async function findFreeListings(client: PoolClient, cartId: string, lane: LaneRo
                         FROM web_stack w
                        WHERE w.cart_id = $1 AND w.key = a.key
                          AND w.state IN ${waitStatesSql}) AS s) AS f
+            WHERE NOT ($3 AND f.delta > 0 AND EXISTS (SELECT FROM listings l WHERE l.cart_id = $1 AND l.key = f.key AND ${toBeSettledByValueSql('l')}))
             ORDER BY (f.delta < 0 OR f.oldest < clock_timestamp() - interval '${starvationMs} milliseconds') DESC,
                      f.target, f.oldest, f.key`,
     values: [cartId, lane.generation, lane.clamps],
@@ -184,14 +188,19 @@ function groupLines(
   return groups;
 }
 
-/** As everywhere: listings first and in key order. From here on no record of theirs appears or ends but by us. */
-async function lockListings(client: PoolClient, cartId: string, keys: readonly string[]): Promise<void> {
-  if (keys.length === 0) return;
-  await client.query({
+/**
+ * As everywhere: listings first and in key order. From here on no record of theirs appears or ends but by us.
+ * @returns those that a cart which clamps at zero must not be told to raise yet
+ */
+async function lockListings(client: PoolClient, cartId: string, keys: readonly string[]): Promise<string[]> {
+  if (keys.length === 0) return [];
+  const locked = await client.query<{ key: string; unsettled: boolean }>({
     name: 'lock-listings-to-dispatch',
-    text: 'SELECT FROM listings WHERE cart_id = $1 AND key = ANY ($2::text[]) ORDER BY cart_id, key FOR UPDATE',
+    text: `SELECT l.key, ${toBeSettledByValueSql('l')} AS unsettled FROM listings l
+            WHERE l.cart_id = $1 AND l.key = ANY ($2::text[]) ORDER BY l.cart_id, l.key FOR UPDATE`,
     values: [cartId, keys],
   });
+  return locked.rows.filter(({ unsettled }) => unsettled).map(({ key }) => key);
 }
 
 interface Due {

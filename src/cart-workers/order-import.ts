@@ -128,7 +128,7 @@ export class OrderImport {
 
   /**
    * A settlement counted with the orders that were known. One that is told later and is older than the verdict may
-   * overturn it: the listing is compared with the cart once more (reopened-verdicts.ts). Carts that tell days instead of
+   * overturn it: the listing is compared with the cart once more (second-looks.ts). Carts that tell days instead of
    * times reopen more than they need to, which costs a reading.
    */
   private async reopenVerdicts(

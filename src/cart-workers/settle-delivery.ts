@@ -7,7 +7,7 @@ import { downFor } from './lane-down.js';
 import { recordOutcome, type LineEnd } from './outcome.js';
 import { readQuantities } from './read-cart.js';
 import { throttleMs } from './retry-policy.js';
-import { relativeTo, settle, type Between } from './settlement.js';
+import { mayHaveClamped, relativeTo, settle, type Between } from './settlement.js';
 
 /**
  * Imports the cart's orders of up to now and waits until the projector has heard them.
@@ -34,7 +34,8 @@ export type BaselineReading = (
  * is tried again later. Anything else is quarantined with its evidence, for a person.
  *
  * Where a quantity was *set*, two equal readings are always an answer: if the cart shows it and sold nothing meanwhile, it
- * is delivered; else what the cart shows becomes the listing's new baseline, and what is lacking leaves as a new delta.
+ * is delivered; else what the cart shows becomes the listing's new baseline, and what is lacking leaves as a new delta. So
+ * is a listing taken that a cart may have clamped at zero, where no sum says anything.
  */
 export async function settleDelivery(
   dependencies: {
@@ -68,6 +69,7 @@ export async function settleDelivery(
           ordersKnown: before && after && !(await isInRefusedOrder(dependencies.database, claimed.cartId, line.key)),
           quietTimeMs: cart.settings.quietTimeMs,
           wasSet: cart.capabilities.delivery === 'set-only',
+          clampsAtZero: cart.settings.clampsAtZero,
         }),
       );
     }
@@ -143,6 +145,8 @@ interface Findings {
   readonly quietTimeMs: number;
   /** The cart was told an absolute quantity, not a delta. */
   readonly wasSet: boolean;
+  /** It lowers a quantity to 0 at most. */
+  readonly clampsAtZero: boolean;
 }
 
 type Verdict =
@@ -201,6 +205,11 @@ function judgeLine(line: ClaimedLine, findings: Findings): Verdict {
       ? { key, response: `Set to ${second} and read back`, end: 'delivered', outcome: 'settled as applied', ...known }
       : { key, response: `Set, and now ${second}: taken as it is`, end: 'baseline', quantity: second };
   }
+  const clamped =
+    findings.clampsAtZero &&
+    mayHaveClamped({ q0: line.q0, delta: line.delta, changes: sinceQ0.map((change) => change.delta) });
+  if (clamped)
+    return { key, response: `Clamped at zero, and now ${second}: taken as it is`, end: 'baseline', quantity: second };
   const story = `${line.q0} before, ${second} now, ${line.delta > 0 ? '+' : ''}${line.delta} sent`;
   if (verdict === 'applied') {
     return {

@@ -30,6 +30,19 @@ export function settle(evidence: {
   return applied ? 'applied' : 'not-applied';
 }
 
+/**
+ * Whether a cart that lowers to 0 at most may have cut something off on the way: then sums prove nothing, in any order.
+ * @param changes what the cart did itself, as far as it may lie after q0
+ */
+export function mayHaveClamped(evidence: {
+  readonly q0: number;
+  readonly delta: number;
+  readonly changes: readonly number[];
+}): boolean {
+  const lowest = [evidence.delta, ...evidence.changes].reduce((sum, step) => sum + Math.min(step, 0), evidence.q0);
+  return lowest < 0;
+}
+
 function subsetSums(values: readonly number[]): Set<number> {
   let sums = new Set([0]);
   for (const value of values) sums = new Set([...sums].flatMap((sum) => [sum, sum + value]));

@@ -10,8 +10,8 @@ import { Lanes } from './lanes.js';
 import type { OrderImport } from './order-import.js';
 import type { QohTransfer } from './qoh-transfer.js';
 import type { QueueBackend } from './queue-backend.js';
-import { ReopenedVerdicts } from './reopened-verdicts.js';
 import { ResolveOrders } from './resolve-orders.js';
+import { SecondLooks } from './second-looks.js';
 import { StackController } from './stack-controller.js';
 
 /** How long a settlement waits for the projector to hear the orders it imported. */
@@ -37,7 +37,7 @@ export interface WorkerRuntimeOptions {
 export class WorkerRuntime {
   private readonly lanes: Lanes;
   private readonly controller: StackController;
-  private readonly reopened: ReopenedVerdicts;
+  private readonly secondLooks: SecondLooks;
   private readonly resolveOrders: ResolveOrders;
 
   constructor(private readonly options: WorkerRuntimeOptions) {
@@ -68,20 +68,20 @@ export class WorkerRuntime {
     });
     this.controller = new StackController({ database, wakeups, lanes: this.lanes, log });
     this.resolveOrders = new ResolveOrders({ database, batcher: options.batcher, log });
-    this.reopened = new ReopenedVerdicts({ database, qohTransfer: options.qohTransfer, log });
+    this.secondLooks = new SecondLooks({ database, qohTransfer: options.qohTransfer, log });
   }
 
   async start(): Promise<void> {
     await this.lanes.keepInStep();
     this.controller.start();
-    this.reopened.start();
+    this.secondLooks.start();
     this.resolveOrders.start();
   }
 
   /** Stops dispatching, lets calls under way finish, then closes the lanes. What is left stands in Postgres. */
   async stop(): Promise<void> {
     await this.controller.stop();
-    await this.reopened.stop();
+    await this.secondLooks.stop();
     await this.resolveOrders.stop();
     await this.lanes.close(this.options.shutdownTimeoutMs / 2);
   }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { ShopFaults } from '../support/shops.js';
 import { until } from '../support/until.js';
 import { laneBench, type LaneBackend } from './lane-bench.js';
 
@@ -145,5 +146,58 @@ export function deliveryWaySuite(backendOf: () => LaneBackend): void {
       await bench.hub.quiet();
       expect(await bench.shown(sku)).toEqual([11, 11]);
     });
+  });
+
+  // Broken once: −5 on 2 and then +5 left the cart at 5, three pieces of which had been sold.
+  describe('a cart that lowers to zero at most', () => {
+    const bench = laneBench(backendOf, {}, { a: { clampsAtZero: true } });
+    const endOf = async (sku: string) => {
+      const [line] = await bench.hub.rows<{ outcome: string | null; state: string }>(
+        `SELECT outcome, state FROM delivery_lines WHERE cart_id = 'a' AND key = $1 ORDER BY ended_at NULLS FIRST LIMIT 1`,
+        sku,
+      );
+      return line?.outcome ?? line?.state;
+    };
+
+    /** It sells eight of ten, which nobody has heard of, and is told −5. */
+    async function oversell(sku: string, fault: ShopFaults = {}): Promise<void> {
+      await bench.a.faults({ clampAtZero: true, ...fault });
+      await bench.a.buy(sku, 8);
+      await bench.sell(sku, 5);
+    }
+
+    it('is looked at before it is raised from zero, so that what was cut off does not come back', async () => {
+      const sku = bench.sku();
+      await oversell(sku);
+      await bench.recordIn('a', sku, 'delivered');
+      expect((await bench.a.stock()).get(sku)).toBe(0);
+      await bench.receive(sku, 5);
+      await bench.hub.quiet();
+      expect(await bench.shown(sku)).toEqual([2, 2]);
+    });
+
+    it('is raised at once while it has something to sell', async () => {
+      const sku = bench.sku();
+      await bench.a.faults({ clampAtZero: true });
+      await bench.sell(sku, 5);
+      await bench.hub.quiet();
+      await bench.receive(sku, 3);
+      await bench.hub.quiet();
+      expect((await bench.records('a', sku)).map(({ state }) => state)).toEqual(['delivered', 'delivered']);
+      expect(await bench.shown(sku)).toEqual([8, 8]);
+    });
+
+    for (const fault of ['dropAfterApply', 'dropBeforeApply'] as const) {
+      it(`is taken at what it shows when ${fault} leaves a doubt that no sum can settle`, async () => {
+        const sku = bench.sku();
+        await oversell(sku, { [fault]: 1 });
+        await bench.recordIn('a', sku, 'in-doubt');
+        await bench.hub.quiet();
+        expect(await endOf(sku)).toBe('superseded');
+        await bench.receive(sku, 5);
+        await bench.hub.quiet();
+        expect(await bench.shown(sku)).toEqual([2, 2]);
+      });
+    }
   });
 }

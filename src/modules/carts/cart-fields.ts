@@ -45,6 +45,10 @@ const delivery = z
   .nullable()
   .describe('How deltas reach it; null: in the strongest way that its type knows (GET /v1/cart-types)');
 
+const clampsAtZero = z
+  .boolean()
+  .describe('Whether the cart lowers a quantity to 0 at most: then it is looked at before it is raised from there');
+
 const stock = {
   locations: z.array(location).min(1).max(100).describe('Whose stock the cart sells'),
   orderLocation: location.describe('Where its orders take their pieces; one of its locations'),
@@ -70,11 +74,12 @@ export const newCart = z.strictObject({
   quietTimeMs: timing.quietTimeMs.optional().describe('Left out: what is usual for its type'),
   pollIntervalMs: timing.pollIntervalMs.default(5_000),
   delivery: delivery.default(null),
+  clampsAtZero: clampsAtZero.optional().describe('Left out: what is usual for its type'),
 });
 
 /** Fields left out stay as they are. The type never changes: another type is another cart. */
 export const cartChange = z
-  .strictObject({ name, ...access, ...timing, ...stock, delivery })
+  .strictObject({ name, ...access, ...timing, ...stock, delivery, clampsAtZero })
   .partial()
   .refine((body) => Object.keys(body).length > 0, 'name at least one field to change');
 

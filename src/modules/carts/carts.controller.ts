@@ -52,7 +52,7 @@ export class CartsController {
       ...settings,
       orderLocation,
       quietTimeMs: body.quietTimeMs ?? quietTimeMs,
-      clampsAtZero,
+      clampsAtZero: body.clampsAtZero ?? clampsAtZero,
     };
     const outcome = await this.commands.run(this.masked(asking, secret), command);
     // After the fact, so that a refused request never replaces the secret of a cart that exists. A cart starts switched
