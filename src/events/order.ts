@@ -12,7 +12,7 @@ import type { Command } from './commands.js';
 import { accept, isoTime, refuse, refuseQuantity, refuseRowCount, refuseTime } from './decision.js';
 import type { DecidedFact, Decision, DecisionContext, Handler, Refused } from './decision.js';
 import { cartOf } from './facts.js';
-import type { Fact, MovementFact, OrderLine, OrderSource, OrderState } from './facts.js';
+import type { Fact, MovementFact, OrderLine, OrderSighting, OrderSource, OrderState } from './facts.js';
 import {
   changesSomething,
   differenceOf,
@@ -122,7 +122,7 @@ function decideImport(told: Import, context: DecisionContext): Decision {
   const timing = placedTime(command, head, context);
   const imported: DecidedFact = {
     stream,
-    occurredAt: timing.imported,
+    occurredAt: timing.imported === null ? null : timing.placedAt,
     fact: {
       type: 'OrderImported',
       data: {
@@ -318,7 +318,7 @@ function movedByCart(
 }
 
 interface PlacedTime {
-  /** Business time of what the import moves; null: now. */
+  /** Business time of what the import moves, which may be later than what the cart said of it; null: now. */
   readonly imported: string | null;
   readonly placedAt: string | null;
   readonly note?: string;
@@ -339,7 +339,23 @@ function placedTime(command: Import, head: OrderHead, context: DecisionContext):
     };
   }
   const placedAt = isoTime(command.placedAt);
-  return { imported: placedAt, placedAt };
+  const imported = cartOf(command.source) === null ? placedAt : latestMoment(placedAt, command.sighting);
+  return { imported, placedAt };
+}
+
+const secondMs = 1_000;
+const dayMs = 86_400_000;
+
+/**
+ * Carts tell whole seconds, or days, in a time zone that they keep to themselves, and mean any moment in them. It is taken
+ * as late as it can have been: a sale wrongly held to be in a count already is a piece sold twice, one wrongly taken from
+ * a count is a piece too few until the next count. The last poll did not show the order, so it is no older than that.
+ */
+function latestMoment(placedAt: string, { after, by }: OrderSighting): string {
+  const spanMs = placedAt.endsWith('T00:00:00.000Z') ? dayMs : placedAt.endsWith('.000Z') ? secondMs : 1;
+  const placedMs = Date.parse(placedAt);
+  const latestMs = Math.min(placedMs + spanMs - 1, Date.parse(by));
+  return new Date(Math.max(placedMs, latestMs, after === null ? placedMs : Date.parse(after))).toISOString();
 }
 
 /** An order is a fact even where it names what we do not know: the movement is recorded, and the answer says so. */

@@ -96,12 +96,14 @@ export async function fanOut(client: PoolClient, touched: Touched): Promise<numb
  * doing of now, however old the order: read as part of the baseline, its restocking would be sent to it a second time.
  */
 export function isOlderThanBaseline(
-  order: Pick<Echo, 'orderNumber' | 'firstSight' | 'placedAt'>,
+  order: Pick<Echo, 'orderNumber' | 'firstSight' | 'placedAt' | 'seenAfter'>,
   baseline: { readonly baseline_at: Date | null; readonly baseline_mark: string | null },
 ): boolean {
   const { baseline_at: at, baseline_mark: mark } = baseline;
   if (!order.firstSight || at === null || mark === null) return false;
   if (isWholeNumber(mark) && isWholeNumber(order.orderNumber)) return BigInt(order.orderNumber) <= BigInt(mark);
+  // A poll that began after the reading did not show it yet, so it cannot be in what was read, whatever its day says.
+  if (order.seenAfter !== null && new Date(order.seenAfter) >= at) return false;
   return new Date(order.placedAt) <= at;
 }
 
