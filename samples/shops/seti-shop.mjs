@@ -4,7 +4,7 @@
 //
 // The password may come from SHOP_PASSWORD instead. Selling takes the pieces at once; orders count upward from 1001.
 
-import { startShop } from './shop-server.mjs';
+import { spend, startShop } from './shop-server.mjs';
 
 /** @typedef {import('./shop-server.mjs').Shop} Shop */
 
@@ -76,6 +76,7 @@ async function updateQuantity(/** @type {Shop} */ shop, /** @type {URLSearchPara
     );
   }
   if (shop.faults.untrackedKeys.includes(key)) return text(`SETIResponse=False;SKU=${key};QOH=NA;NOTE=NotTracked`);
+  if (spend(shop.faults, 'okButIgnored')) return text(`SETIResponse=OK;SKU=${key};QOH=${item.quantity};NOTE=`);
   const sum = shop.faults.updateSets ? number : item.quantity + number;
   const quantity = shop.faults.clampAtZero ? Math.max(0, sum) : sum;
   await shop.store.append({ changes: [shop.store.change('delta', key, quantity, 'invupdate')] });
@@ -86,13 +87,14 @@ async function updateQuantity(/** @type {Shop} */ shop, /** @type {URLSearchPara
 async function replaceQuantities(/** @type {Shop} */ shop, /** @type {URLSearchParams} */ form) {
   const lines = [];
   const changes = [];
+  const ignored = spend(shop.faults, 'okButIgnored');
   for (const part of (form.get('update') ?? '').split('|').filter((pair) => pair !== '')) {
     const { key, number } = splitUpdate(part);
     if (!known(shop, key)) lines.push(`${key}=NF`);
     else if (shop.faults.untrackedKeys.includes(key)) lines.push(`${key}=NA`);
     else if (!Number.isSafeInteger(number)) lines.push(`${key}=Err`);
     else {
-      changes.push(shop.store.change('set', key, number, 'qohreplace'));
+      if (!ignored) changes.push(shop.store.change('set', key, number, 'qohreplace'));
       lines.push(`${key}=OK`);
     }
   }
@@ -114,6 +116,7 @@ function known(/** @type {Shop} */ shop, /** @type {string} */ key) {
 
 function ordersAfter(/** @type {Shop} */ shop, /** @type {URLSearchParams} */ form) {
   const last = form.get('lastorder') ?? 'All';
+  if (shop.faults.ordersHidden) return [];
   return last.toLowerCase() === 'all'
     ? shop.store.orders()
     : shop.store.orders().filter(({ number }) => Number(number) > Number(last));

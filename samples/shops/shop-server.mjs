@@ -24,6 +24,9 @@ const NO_FAULTS = {
   /** keys that this shop claims not to know */ unknownKeys: /** @type {string[]} */ ([]),
   /** keys whose stock this shop does not track */ untrackedKeys: /** @type {string[]} */ ([]),
   /** a quantity never goes below zero */ clampAtZero: false,
+  /** say that it was changed, with the quantity there is, and change nothing */
+  okButIgnored: /** @type {number|boolean} */ (0),
+  /** tell no orders to whoever asks for them */ ordersHidden: false,
   /** webhook: no idempotency key is remembered; a repetition is a new call */ forgetKeys: false,
   /** SETI: an unknown item is answered OK with a note */ okButNotFound: false,
   /** SETI: `invupdate` sets instead of adding, as some scripts do */ updateSets: false,
@@ -223,9 +226,9 @@ async function answerHub(
 }
 
 /** Whether a counted fault strikes now; takes one off its count. */
-function spend(
+export function spend(
   /** @type {Faults} */ faults,
-  /** @type {'refuse'|'throttle'|'dropBeforeApply'|'dropAfterApply'|'failAfterApply'} */ name,
+  /** @type {'refuse'|'throttle'|'dropBeforeApply'|'dropAfterApply'|'failAfterApply'|'okButIgnored'} */ name,
 ) {
   const left = faults[name];
   if (typeof left === 'boolean') return left;

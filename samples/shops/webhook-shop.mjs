@@ -7,7 +7,7 @@
 
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 
-import { delay, json, startShop } from './shop-server.mjs';
+import { delay, json, spend, startShop } from './shop-server.mjs';
 
 /** @typedef {import('./shop-server.mjs').Shop} Shop */
 /** @typedef {import('./shop-server.mjs').Answer} Answer */
@@ -88,6 +88,7 @@ function changeStock(/** @type {Shop} */ shop, /** @type {any} */ call, /** @typ
   /** @type {any[]} */
   const lines = [];
   const now = new Map();
+  const ignored = spend(shop.faults, 'okButIgnored');
   for (const line of call.data.lines) {
     const item = shop.faults.unknownKeys.includes(line.key) ? undefined : shop.store.item(line.key);
     const value = sets ? line.quantity : line.delta;
@@ -98,6 +99,7 @@ function changeStock(/** @type {Shop} */ shop, /** @type {any} */ call, /** @typ
       lines.push({ key: line.key, status: 'stale', quantity: now.get(line.key) ?? item.quantity });
     else if (!Number.isSafeInteger(value))
       lines.push({ key: line.key, status: 'rejected', quantity: item.quantity, message: 'not a whole number' });
+    else if (ignored) lines.push({ key: line.key, status: 'applied', quantity: item.quantity });
     else {
       const before = now.get(line.key) ?? item.quantity;
       const after = sets ? value : before + value;
@@ -133,7 +135,7 @@ function listOrders(/** @type {Shop} */ shop, /** @type {any} */ { since }) {
   const after = Number(since ?? 0);
   const orders = shop.store
     .orders()
-    .filter(({ number }) => Number(number) > after)
+    .filter(({ number }) => !shop.faults.ordersHidden && Number(number) > after)
     .slice(0, ORDER_PAGE_ROWS);
   return json({ orders, mark: orders.at(-1)?.number ?? since ?? '0' });
 }

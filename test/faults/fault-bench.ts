@@ -10,7 +10,8 @@ import { startHubProcess, type HubProcess } from './hub-process.js';
 export const cartIds = ['key', 'compare', 'settle', 'set'] as const;
 export type CartId = (typeof cartIds)[number];
 
-const kinds: Readonly<
+/** How each of them is connected, and the faults that make it weaker than its type; those stay on. */
+export const kinds: Readonly<
   Record<CartId, { kind: Shop['kind']; settings: Partial<Omit<CartSettings, 'type'>>; faults: ShopFaults }>
 > = {
   key: { kind: 'webhook', settings: {}, faults: {} },

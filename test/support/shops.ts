@@ -59,6 +59,8 @@ export interface ShopFaults {
   readonly okButNotFound?: boolean;
   readonly updateSets?: boolean;
   readonly forgetKeys?: boolean;
+  readonly okButIgnored?: number | boolean;
+  readonly ordersHidden?: boolean;
 }
 
 export interface ShopOptions {

@@ -1,0 +1,47 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, inject, it } from 'vitest';
+import { depth } from './depth.js';
+import { keptHistories } from './kept-histories.js';
+import { openTradingFloor, type TradingFloor } from './trading-day.js';
+import { tradingDay } from './trading-steps.js';
+
+const daysOfShortForm = 5;
+const daysPerFloor = 40;
+const dayTimeoutMs = 180_000;
+
+/** Trading days that nobody planned, at a cart of every way of delivering, compared with a model after each quiet moment. */
+describe('random histories', () => {
+  let floor: TradingFloor;
+  const open = () => {
+    const redisUrl = inject('redisUrl');
+    return openTradingFloor(redisUrl === '' ? 'postgres' : { redisUrl }, keptHistories.length + daysPerFloor);
+  };
+
+  beforeAll(async () => {
+    console.log(`random histories: seed ${depth.seed}`);
+    floor = await open();
+  });
+  afterAll(() => floor.close());
+
+  for (const { broke, steps } of keptHistories) it(`once ${broke}`, () => floor.live(steps), dayTimeoutMs);
+
+  it(
+    'ends with the stock that the model has, at the hub and in every shop',
+    async () => {
+      const end = Date.now() + depth.minutes * 60_000;
+      let seed = depth.seed;
+      do {
+        await fc.assert(
+          fc.asyncProperty(tradingDay, (steps) => floor.live(steps)),
+          { seed, numRuns: daysOfShortForm, endOnFailure: true },
+        );
+        seed += 1;
+        if ((seed - depth.seed) % (daysPerFloor / daysOfShortForm) === 0) {
+          await floor.close();
+          floor = await open();
+        }
+      } while (Date.now() < end);
+    },
+    dayTimeoutMs + depth.minutes * 60_000 + daysOfShortForm * dayTimeoutMs,
+  );
+});
