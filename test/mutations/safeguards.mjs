@@ -118,4 +118,28 @@ export const safeguards = [
     tests: store,
     only: 'leaves no head behind for what it refused',
   },
+  {
+    name: 'the look at a zero of a clamping cart before it is raised',
+    file: 'src/cart-workers/clamped-listings.ts',
+    from: '(coalesce(${listing}.last_quantity, 0) <= 0 AND',
+    to: '(false AND',
+    tests: lanes,
+    only: 'is looked at before it is raised from zero',
+  },
+  {
+    name: 'no sums where a cart may have clamped',
+    file: 'src/cart-workers/settlement.ts',
+    from: 'return lowest < 0;',
+    to: 'return lowest < -1_000_000;',
+    tests: lanes,
+    only: 'leaves a doubt that no sum can settle',
+  },
+  {
+    name: 'an order is taken as late as the words of its cart allow',
+    file: 'src/events/order.ts',
+    from: 'cartOf(command.source) === null ? placedAt',
+    to: 'cartOf(command.source) !== undefined ? placedAt',
+    tests: 'test/events/order.spec.ts',
+    only: 'is taken from a count of',
+  },
 ];
