@@ -10,4 +10,15 @@ export const keptHistories: readonly { readonly broke: string; readonly steps: r
       { do: 'buy', cart: 'settle', item, quantity: 2 },
     ]),
   },
+  {
+    // The change by hand makes the lost answer undecidable; what comes later waits behind it for a person.
+    broke: 'was waited for in vain, though a person had to decide first',
+    steps: [
+      { do: 'edit', cart: 'settle', item: 2, by: 1_009 },
+      { do: 'fault', cart: 'settle', faults: { refuse: 2 } },
+      { do: 'move', item: 2, delta: -2, minutesAgo: 4 },
+      { do: 'move', item: 2, delta: 7, minutesAgo: 59 },
+      { do: 'move', item: 2, delta: 5, minutesAgo: 51 },
+    ],
+  },
 ];

@@ -163,8 +163,8 @@ class TradingDay {
       if (why === null) throw new Error(`Quarantined, though one story fits: ${JSON.stringify(evidence)}`);
       tally({ quarantined: 1 });
       await this.hub.deadLetters.resolveQuarantined({ cartId, key, action: 'set-to-target', by: 'test' });
+      await this.#untilQuiet();
     }
-    await this.#untilQuiet();
     await this.#compare();
   }
 
@@ -287,20 +287,25 @@ class TradingDay {
     return this.#shop(cartId).faults({ ...kinds[cartId].faults, ...faults });
   }
 
-  /** Also until every verdict that an older order reopened has been looked at again. */
+  /**
+   * Until nothing is under way but what waits behind a quarantined line, and every verdict that an older order reopened has
+   * been looked at again.
+   */
   async #untilQuiet(): Promise<void> {
-    await this.hub.quiet(60_000);
     await until(
-      'reopened verdicts are compared',
+      'nothing is under way',
       async () => {
+        await this.hub.projector.caughtUp(10_000);
         const left = await this.hub.rows(
-          'SELECT FROM delivery_lines WHERE reopened_at IS NOT NULL AND compared_at IS NULL LIMIT 1',
+          `SELECT FROM web_stack w WHERE state IN ('waiting', 'in-flight', 'in-doubt', 'held')
+              AND NOT EXISTS (SELECT FROM delivery_lines d WHERE d.cart_id = w.cart_id AND d.key = w.key AND d.state = 'quarantined')
+           UNION ALL
+           SELECT FROM delivery_lines WHERE reopened_at IS NOT NULL AND compared_at IS NULL LIMIT 1`,
         );
         return left.length === 0;
       },
-      30_000,
+      60_000,
     );
-    await this.hub.quiet(60_000);
   }
 
   async #compare(): Promise<void> {
