@@ -17,6 +17,9 @@ import type { QueueBackend } from './queue-backend.js';
 /** Works on one job of one cart; see cart-worker.ts. */
 export type LaneProcessor = (cartId: string, job: LaneJobData, signal: AbortSignal) => Promise<JobEnd>;
 
+/** Longer than any pause of ours between two tries of one take. */
+const delayMsMax = 60_000;
+
 interface Lane {
   readonly queue: Queue;
   readonly worker: Worker;
@@ -95,12 +98,14 @@ export class Lanes {
 
   /**
    * Whether the job of a take will still be handed to a worker. An active one is no sign of life: the caller has seen that
-   * no attempt of it is open, so its worker died, and waiting for its lock to run out would only hold the lane up.
+   * no attempt of it is open, so its worker died, and waiting for its lock to run out would only hold the lane up. Nor is
+   * one that was put off for longer than we ever do: a person may have done that on Bull Board.
    */
   async isAlive(cartId: string, job: LaneJobData): Promise<boolean> {
     const found = await this.open.get(cartId)?.queue.getJob(laneJobId(job));
     if (found === undefined || found === null) return false;
     const state = await found.getState();
+    if (state === 'delayed' && found.delay > delayMsMax) return false;
     return state !== 'completed' && state !== 'failed' && state !== 'active' && state !== 'unknown';
   }
 
