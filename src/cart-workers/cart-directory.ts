@@ -3,6 +3,7 @@ import type { Config } from '../config.js';
 import type { Database } from '../database.js';
 import type { CartSettings } from '../events/facts.js';
 import { carts } from '../projections/projections.table.js';
+import { steadyNow } from '../steady-clock.js';
 import type { CartSecrets } from './cart-secrets.js';
 import { capabilitiesOf } from './connectors/capabilities.js';
 import { connectorFor } from './connectors/index.js';
@@ -92,5 +93,5 @@ export class CartDirectory {
 
 /** A call that may take `timeoutMs` from now on. */
 export function callFor(timeoutMs: number, signal?: AbortSignal): CallContext {
-  return { deadlineMs: Date.now() + timeoutMs, ...(signal === undefined ? {} : { signal }) };
+  return { deadlineMs: steadyNow() + timeoutMs, ...(signal === undefined ? {} : { signal }) };
 }

@@ -119,7 +119,7 @@ async function send(
 /** How old the delivery's key will be when a call that begins now has ended. */
 function ageOf(cart: ReachableCart, claimed: Claim) {
   const { delivery, keyLifeMs } = cart.capabilities;
-  return { delivery, keyLifeMs, keyAgeMs: Date.now() + cart.settings.requestTimeoutMs - claimed.createdAtMs };
+  return { delivery, keyLifeMs, keyAgeMs: claimed.keyAgeMs + cart.settings.requestTimeoutMs };
 }
 
 /** The cart may have forgotten the key by now, so that the same bytes would be applied a second time: nothing is sent. */

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { DatabaseError, type PoolClient } from 'pg';
 import type { Database } from '../database.js';
+import { steadyNow } from '../steady-clock.js';
 import type { LaneJobData } from './lane-job.js';
 
 export interface ClaimedLine {
@@ -31,8 +32,10 @@ export interface Claim {
   readonly probe: boolean;
   /** To settle: those that are due. To send: the whole body. */
   readonly lines: readonly ClaimedLine[];
-  /** By this process's clock, taken before the claim, so never later than the stored one. */
+  /** By this process's steady clock, read before the claim, so never later than the stored one. */
   readonly deadlineMs: number;
+  /** Age of the delivery's key at the claim, by the database's clock alone: it made the key. */
+  readonly keyAgeMs: number;
 }
 
 export type ClaimResult =
@@ -67,7 +70,7 @@ const retryableCodes = new Set(['23505', '40P01', '40001', '55P03']);
  * serial one), by unique index. The attempt stands in the database before the first byte leaves.
  */
 export async function claim(database: Database, job: LaneJobData, terms: ClaimTerms): Promise<ClaimResult> {
-  const startedMs = Date.now();
+  const startedMs = steadyNow();
   const client = await database.pool.connect();
   try {
     await client.query('BEGIN');
@@ -97,6 +100,7 @@ interface DeliveryRow {
   readonly in_effect: boolean;
   /** A probe, or a delivery of absolute quantities, whose cart has not answered a reading yet. */
   readonly to_be_read_first: boolean;
+  readonly key_age_ms: string;
   /** How long an unanswered call may still run inside a serial cart, in ms. */
   readonly busy_ms: string;
 }
@@ -113,6 +117,7 @@ async function claimIn(
                   c.is_on AND s.is_on AND c.generation = d.generation AS in_effect,
                   (d.probe OR $2) AND NOT EXISTS (SELECT FROM attempts r WHERE r.delivery_id = d.id AND r.kind = 'read' AND r.outcome = 'read')
                     AS to_be_read_first,
+                  ceil(extract(epoch FROM clock_timestamp() - d.created_at) * 1000) AS key_age_ms,
                   greatest(0, ceil(extract(epoch FROM l.busy_until - clock_timestamp()) * 1000)) AS busy_ms
              FROM deliveries d JOIN lanes l USING (cart_id) JOIN carts c USING (cart_id) JOIN system_switch s ON s.id = 1
             WHERE d.id = $1 FOR UPDATE OF d`,
@@ -156,6 +161,7 @@ async function claimIn(
     probe: delivery.probe,
     lines,
     deadlineMs: startedMs + timeoutMs,
+    keyAgeMs: Number(delivery.key_age_ms),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { Database } from '../database.js';
+import { steadyNow } from '../steady-clock.js';
 import { lockController } from './dispatch.js';
 
 /** A hold ends by itself this long after whoever took it stopped renewing it. */
@@ -18,10 +19,10 @@ export interface LaneHold {
  * @throws Error when somebody else holds the lane for longer than a minute and a half
  */
 export async function holdLane(database: Database, cartId: string): Promise<LaneHold> {
-  const end = Date.now() + waitMsMax;
+  const end = steadyNow() + waitMsMax;
   let until = await take(database, cartId, null);
   while (until === null) {
-    if (Date.now() > end) throw new Error('Another comparison of this cart is under way; ask again when it has ended');
+    if (steadyNow() > end) throw new Error('Another comparison of this cart is under way; ask again when it has ended');
     await new Promise((resolve) => setTimeout(resolve, pollMs));
     until = await take(database, cartId, null);
   }

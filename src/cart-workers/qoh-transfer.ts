@@ -3,6 +3,7 @@ import { waitStatesSql } from '../projections/listings.table.js';
 import type { CommandBatcher } from '../events/command-batcher.js';
 import type { Command } from '../events/commands.js';
 import type { BaselineRow } from '../events/facts.js';
+import { steadyNow } from '../steady-clock.js';
 import type { CartDirectory, ReachableCart } from './cart-directory.js';
 import { databaseNow } from './database-clock.js';
 import { holdLane } from './lane-hold.js';
@@ -282,7 +283,7 @@ export class QohTransfer {
 
   /** What is under way has to end first: nobody could say whether a reading saw it. */
   private async untilQuiet(cartId: string, keys: readonly string[] | null): Promise<void> {
-    const end = Date.now() + quietWaitMs;
+    const end = steadyNow() + quietWaitMs;
     for (;;) {
       const found = await this.dependencies.database.pool.query<{ open: string }>(
         `SELECT count(*) AS open FROM delivery_lines
@@ -290,7 +291,7 @@ export class QohTransfer {
         [cartId, keys],
       );
       if (Number(found.rows[0]?.open) === 0) return;
-      if (Date.now() > end)
+      if (steadyNow() > end)
         throw new Error('Deliveries to this cart are still under way; try again when its lane is quiet');
       await new Promise((resolve) => setTimeout(resolve, quietPollMs));
     }

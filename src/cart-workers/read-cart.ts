@@ -1,3 +1,4 @@
+import { steadyNow } from '../steady-clock.js';
 import type { ReachableCart } from './cart-directory.js';
 
 /** What the cart shows for these keys now; null where it does not track, absent where it does not list. */
@@ -10,7 +11,7 @@ export async function readQuantities(
   const read = new Map<string, number | null>();
   const timeoutMs = cart.connection.requestTimeoutMs;
   const pages = cart.connector.readQuantities(cart.connection, keys, () => ({
-    deadlineMs: Math.min(deadlineMs, Date.now() + timeoutMs),
+    deadlineMs: Math.min(deadlineMs, steadyNow() + timeoutMs),
     signal,
   }));
   for await (const page of pages) for (const row of page) read.set(row.key, row.quantity);

@@ -49,7 +49,7 @@ export async function recordError(
   const verdict = judge(error, {
     delivery: capabilities.delivery,
     keyLifeMs: capabilities.keyLifeMs,
-    keyAgeMs: Date.now() - claimed.createdAtMs,
+    keyAgeMs: claimed.keyAgeMs + cart.settings.requestTimeoutMs,
     ambiguousBefore: claimed.ambiguous,
     resends: claimed.resends,
     attemptsCounted: Math.max(0, ...lines.map((line) => line.attemptsCounted)),

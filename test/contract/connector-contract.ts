@@ -24,6 +24,7 @@ import type {
   LineAnswer,
   QuantityRow,
 } from '../../src/cart-workers/connectors/connector.js';
+import { steadyNow } from '../../src/steady-clock.js';
 import { startShop, type Shop, type ShopKind } from '../support/shops.js';
 
 const ODD_SKUS = ['0012', 'AB 1', 'A+B', 'C/D', 'T~3', '~', 'Ü&<ö>"é"', 'x=y;z', '100%', "o'k", '№ 5 😀', '-1'];
@@ -45,7 +46,7 @@ export function connectionTo(shop: Shop): CartConnection {
   };
 }
 
-export const soon = (ms = LONG_MS): CallContext => ({ deadlineMs: Date.now() + ms });
+export const soon = (ms = LONG_MS): CallContext => ({ deadlineMs: steadyNow() + ms });
 
 export function sendLines(
   connector: Connector,
@@ -142,7 +143,7 @@ export function connectorContract(kind: ShopKind, connector: Connector): void {
 
       it('is definite when its deadline has passed, and the shop has seen nothing', async () => {
         const before = await deltas();
-        const error = await thrownBy(send(one, { deadlineMs: Date.now() - 1 }));
+        const error = await thrownBy(send(one, { deadlineMs: steadyNow() - 1 }));
         expect(error).toBeInstanceOf(CartUnreachableError);
         expect(await deltas()).toBe(before);
       });

@@ -26,7 +26,7 @@ export interface CartConnection {
 
 /** One call's surroundings, handed in by whoever decided to make the call. */
 export interface CallContext {
-  /** After this moment (epoch ms) nothing may be written to the socket any more, and a call under way is aborted. */
+  /** After this moment (ms of the steady clock) nothing may be written to the socket any more, and a call under way is aborted. */
   readonly deadlineMs: number;
   /** Called when the whole request has left this process. */
   readonly onSent?: (() => void) | undefined;

@@ -2,6 +2,7 @@ import net from 'node:net';
 
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
+import { steadyNow } from '../../steady-clock.js';
 import { addressIsAllowed, parseCartUrl } from './cart-address.js';
 import { CartThrottledError, CartUnreachableError, CartUrlRefusedError, OutcomeUnknownError } from './cart-error.js';
 import { httpCall, parseRetryAfter, type HttpCallRequest } from './http-call.js';
@@ -49,7 +50,7 @@ const call = (url: string, more: Partial<HttpCallRequest> = {}): HttpCallRequest
   url,
   headers: { 'x-secret': 'do-not-tell' },
   body: 'the body',
-  deadlineMs: Date.now() + 10_000,
+  deadlineMs: steadyNow() + 10_000,
   answerTimeoutMs: 10_000,
   allowPrivateAddress: true,
   reuseConnection: true,
@@ -119,10 +120,10 @@ describe('one HTTP call', () => {
 
   it('sends no byte when the deadline passes while it connects', async () => {
     const server = await rawServer((socket) => socket.write(OK));
-    const request = call(server.url, { deadlineMs: Date.now() + 30 });
+    const request = call(server.url, { deadlineMs: steadyNow() + 30 });
     const failed = failure(request);
     // Keeps the process busy past the deadline, as a long garbage collection would, so the connection comes too late.
-    while (Date.now() <= request.deadlineMs);
+    while (steadyNow() <= request.deadlineMs);
     expect(await failed).toBeInstanceOf(CartUnreachableError);
     expect(server.received()).toBe('');
   });
@@ -141,10 +142,27 @@ describe('one HTTP call', () => {
     expect(server.received()).toBe('');
   });
 
+  // A clock that was set back moved the deadline away with it: bytes could leave after the others had given the call up.
+  it('keeps its deadline when the system clock is set back while it connects', async () => {
+    const server = await rawServer((socket) => socket.write(OK));
+    const real = Date.now.bind(Date);
+    const request = call(server.url, { deadlineMs: steadyNow() + 30 });
+    const clock = vi.spyOn(Date, 'now');
+    try {
+      const failed = failure(request);
+      clock.mockImplementation(() => real() - 3_600_000);
+      while (steadyNow() <= request.deadlineMs);
+      expect(await failed).toBeInstanceOf(CartUnreachableError);
+    } finally {
+      clock.mockRestore();
+    }
+    expect(server.received()).toBe('');
+  });
+
   it('sends no byte when a secure connection cannot be made', async () => {
     const server = await rawServer(() => undefined);
     const secure = server.url.replace('http:', 'https:');
-    const error = await failure(call(secure, { deadlineMs: Date.now() + 500 }));
+    const error = await failure(call(secure, { deadlineMs: steadyNow() + 500 }));
     expect(error).toBeInstanceOf(CartUnreachableError);
     expect(server.received()).not.toContain('script');
   });

@@ -3,6 +3,7 @@ import https from 'node:https';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 
+import { steadyNow } from '../../steady-clock.js';
 import { addressIsAllowed, lookupAllowed, parseCartUrl } from './cart-address.js';
 import { CartThrottledError, CartUnreachableError, CartUrlRefusedError, OutcomeUnknownError } from './cart-error.js';
 
@@ -19,7 +20,7 @@ export interface HttpCallRequest {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
-  /** Nothing is written after this moment (epoch ms), and a call under way is cut off at it. */
+  /** Nothing is written after this moment (ms of the steady clock), and a call under way is cut off at it. */
   readonly deadlineMs: number;
   /** Longest time from the write to the last byte of the answer, in ms. */
   readonly answerTimeoutMs: number;
@@ -65,7 +66,7 @@ const httpsAgent = new https.Agent(agentOptions);
 export async function httpCall(call: HttpCallRequest): Promise<HttpAnswer> {
   const url = parseCartUrl(call.url, call.allowPrivateAddress);
   if (call.signal?.aborted) throw new CartUnreachableError('stopped before the request was sent');
-  if (Date.now() >= call.deadlineMs)
+  if (steadyNow() >= call.deadlineMs)
     throw new CartUnreachableError('the deadline had passed before the request was sent');
   const answer = await new Promise<HttpAnswer>((resolve, reject) => {
     new Exchange(url, call, resolve, reject).start();
@@ -122,7 +123,7 @@ class Exchange {
     this.#request.on('close', () => this.#fail(new Error('the connection was closed')));
     this.call.signal?.addEventListener('abort', this.#onAbort, { once: true });
     this.#failAt(this.call.deadlineMs, 'the deadline passed');
-    this.#failAt(Date.now() + CONNECT_TIMEOUT_MS, 'no connection in time', () => !this.#written);
+    this.#failAt(steadyNow() + CONNECT_TIMEOUT_MS, 'no connection in time', () => !this.#written);
   }
 
   #onSocket(socket: Socket, secure: boolean): void {
@@ -142,7 +143,7 @@ class Exchange {
       );
       return;
     }
-    const nowMs = Date.now();
+    const nowMs = steadyNow();
     if (nowMs >= this.call.deadlineMs) {
       this.#fail(new Error('the deadline passed'));
       return;
@@ -175,7 +176,7 @@ class Exchange {
   readonly #onAbort = (): void => this.#fail(new Error('stopped'));
 
   #failAt(momentMs: number, reason: string, still: () => boolean = () => true): void {
-    const delayMs = Math.min(Math.max(momentMs - Date.now(), 0), TIMER_MS_MAX);
+    const delayMs = Math.min(Math.max(momentMs - steadyNow(), 0), TIMER_MS_MAX);
     this.#timers.add(
       setTimeout(() => {
         if (still()) this.#fail(new Error(reason));

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 
 import { afterEach, describe, expect, it } from 'vitest';
 
+import { steadyNow } from '../../steady-clock.js';
 import { CartRejectedError, OutcomeUnknownError } from './cart-error.js';
 import type { CartConnection, QuantityRow } from './connector.js';
 import { setiConnector } from './seti.connector.js';
@@ -42,7 +43,7 @@ async function script(answer: Script, status = 200): Promise<{ cart: CartConnect
   return { cart, calls };
 }
 
-const soon = (): { deadlineMs: number } => ({ deadlineMs: Date.now() + 5_000 });
+const soon = (): { deadlineMs: number } => ({ deadlineMs: steadyNow() + 5_000 });
 const document = (root: string, rows: readonly string[]): string =>
   `<${root}><Response><ResponseCode>${rows.length > 0 ? 1 : 2}</ResponseCode></Response>${rows.join('')}</${root}>`;
 const item = (key: string, quantity = 1): string => `<Product><Code>${key}</Code><QOH>${quantity}</QOH></Product>`;

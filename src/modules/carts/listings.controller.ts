@@ -6,6 +6,7 @@ import { CartDirectory } from '../../cart-workers/cart-directory.js';
 import { readQuantities } from '../../cart-workers/read-cart.js';
 import type { Database } from '../../database.js';
 import { items } from '../../projections/items.table.js';
+import { steadyNow } from '../../steady-clock.js';
 import { Needs } from '../access/access.guard.js';
 import type { Asking } from '../http/asking.js';
 import { Asks } from '../http/asking.js';
@@ -73,7 +74,7 @@ export class ListingsController {
     if (!(await this.carts.exists(id))) unknownCart(id);
     const cart = await this.directory.cart(id);
     const askedAt = new Date();
-    const deadlineMs = askedAt.getTime() + cart.connection.requestTimeoutMs;
+    const deadlineMs = steadyNow() + cart.connection.requestTimeoutMs;
     const read = await readQuantities(cart, [key], deadlineMs, AbortSignal.timeout(cart.connection.requestTimeoutMs));
     return {
       cartId: id,
