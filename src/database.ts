@@ -42,12 +42,16 @@ const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000;
  * stuck in writing, which no other time-out of its ends. Only Linux servers can do it; elsewhere it is without effect.
  */
 const UNREAD_ANSWER_TIMEOUT_MS = 8_000;
+/**
+ * The server ends what takes too long; this is for the answer that never comes, because the way to it swallows everything
+ * without closing. The connection is then given up, as pg does with pipelined ones; on others it would wait for ever.
+ */
+const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 10_000;
 const LOCK_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 
 export function createDatabase(options: DatabaseOptions): Database {
-  // Statements that are sent without waiting for one another share a round trip. Each is answered by itself all the same.
-  const pool = createPool(options, { pipeline: true });
+  const pool = createPool(options);
   let closing: Promise<void> | undefined;
   return {
     pool,
@@ -72,30 +76,6 @@ export function createQueuePool(options: DatabaseOptions): QueuePool {
 
 /** Both types at once: BullMQ describes a pool in its own words, which pg's type does not satisfy as it stands. */
 export type QueuePool = pg.Pool & PgPool;
-
-/**
- * Whether an error says that PostgreSQL is away, ending or full, and not that a statement is wrong: the same request may
- * succeed when it is back.
- */
-export function isDatabaseAway(error: unknown): boolean {
-  for (let cause = error, depth = 0; cause instanceof Error && depth < 10; cause = cause.cause, depth += 1) {
-    if (cause instanceof AggregateError && cause.errors.some(isDatabaseAway)) return true;
-    const code = 'code' in cause ? String(cause.code) : '';
-    // Class 08: connection; 57P0x: shut down, crashed, starting; 53300: too many connections. The rest is the system's.
-    if (
-      /^(?:08...|57P0[1-5]|53300|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH)$/.test(code)
-    )
-      return true;
-    // pg and its pool have no codes for these.
-    if (
-      /^(?:Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection)/.test(
-        cause.message,
-      )
-    )
-      return true;
-  }
-  return false;
-}
 
 /** Several processes may start at once: the first migrates, the others wait for it. */
 const MIGRATION_LOCK = 0x6f6e6861; // "onha"
@@ -164,6 +144,7 @@ export async function migrateQueues(pool: pg.Pool): Promise<void> {
   });
 }
 
+/** Statements that are sent without waiting for one another share a round trip; each is answered by itself all the same. */
 function createPool(options: DatabaseOptions, extra: pg.PoolConfig = {}): pg.Pool {
   const pool = new pg.Pool({
     connectionString: options.url,
@@ -173,6 +154,8 @@ function createPool(options: DatabaseOptions, extra: pg.PoolConfig = {}): pg.Poo
     idleTimeoutMillis: 30_000,
     keepAlive: true,
     statement_timeout: STATEMENT_TIMEOUT_MS,
+    query_timeout: ANSWER_TIMEOUT_MS,
+    pipeline: true,
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
     lock_timeout: LOCK_TIMEOUT_MS,
     ...extra,

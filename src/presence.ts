@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import pg from 'pg';
 import type { Database } from './database.js';
 
+const connectTimeoutMs = 10_000;
 const reconnectMs = 250;
 /** How often a process says that it is not only connected but awake. */
 const beatMs = 2_000;
@@ -63,6 +64,7 @@ export class Presence {
       connectionString: this.database.pool.options.connectionString,
       application_name: this.name,
       keepAlive: true,
+      connectionTimeoutMillis: connectTimeoutMs,
     });
     client.on('error', () => this.connectAgain(client));
     client.on('end', () => this.connectAgain(client));

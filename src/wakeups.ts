@@ -9,6 +9,7 @@ const channel = 'onhand_wakeups';
 /** Signals of one topic within this time become one notification. */
 const coalesceMs = 5;
 const reconnectMs = 500;
+const connectTimeoutMs = 10_000;
 
 /**
  * Tells loops in this and other processes that there may be work. A wake-up is a hint and may be lost: every loop also
@@ -61,6 +62,7 @@ export class Wakeups {
       connectionString: this.database.pool.options.connectionString,
       application_name: `${this.database.pool.options.application_name ?? 'onhand'} wake-ups`,
       keepAlive: true,
+      connectionTimeoutMillis: connectTimeoutMs,
     });
     client.on('error', () => this.listenAgain(client));
     client.on('end', () => this.listenAgain(client));

@@ -1,8 +1,10 @@
 import type { PoolClient } from 'pg';
 import type { Database } from '../database.js';
+import { isOfTheSurroundings } from '../database-fault.js';
 import { readAfter, type RecordedFact } from '../events/event-reader.js';
 import { reached } from '../moments.js';
 import type { Presence } from '../presence.js';
+import { steadyNow } from '../steady-clock.js';
 import { Doorbell, type Wakeups } from '../wakeups.js';
 import { applyBatch, type BatchResult } from './apply-batch.js';
 import { ensureCheckpoint, holdProjection, moveCheckpoint, readCheckpoint } from './checkpoint.js';
@@ -129,7 +131,7 @@ export class Projector {
 
   /** Resolves with true when everything appended before the call has been applied, with false after the time-out. */
   async caughtUp(timeoutMs: number): Promise<boolean> {
-    const end = Date.now() + timeoutMs;
+    const end = steadyNow() + timeoutMs;
     const { pool } = this.dependencies.database;
     const newest = await pool.query<{ generation: number; transaction_id: string }>(
       // The cast has a name of its own: ordering by the output column would compare the ids as text.
@@ -143,7 +145,7 @@ export class Projector {
         [projection, goal.generation, goal.transaction_id],
       );
       if (reached.rows[0]?.reached === true) return true;
-      if (Date.now() >= end) return false;
+      if (steadyNow() >= end) return false;
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
   }
@@ -212,7 +214,7 @@ export class Projector {
   private async handleFault(error: unknown, factsMax: number): Promise<number> {
     const cause = error instanceof BatchFailedError ? error.cause : error;
     const text = cause instanceof Error ? cause.message : String(cause);
-    const poison = error instanceof BatchFailedError && !isTransient(cause) ? error.first : undefined;
+    const poison = error instanceof BatchFailedError && !isOfTheSurroundings(cause) ? error.first : undefined;
     if (poison === undefined) {
       this.dependencies.log.error(`The projector could not apply a batch and tries again: ${text}`);
       await this.doorbell.wait(this.stopping ? 0 : faultPauseMs);
@@ -255,18 +257,6 @@ async function applyOneByOne(
     lanesChanged ||= applied.lanesChanged;
   }
   return { records, lanesChanged };
-}
-
-/** PostgreSQL's classes for connection, resources, roll-back, operator intervention and locks; and everything that is no answer of its at all. */
-const transientClasses = new Set(['08', '53', '57', '58', '40', '55', '25']);
-
-function isTransient(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const code = (error as Error & { code?: unknown }).code;
-  if (typeof code !== 'string') return /connection|timeout|terminated/i.test(error.message);
-  // Node's own codes for wrong arguments say something about the data, those of sockets (ECONNRESET) do not.
-  if (code.length !== 5) return !code.startsWith('ERR_');
-  return transientClasses.has(code.slice(0, 2));
 }
 
 class BatchFailedError extends Error {

@@ -1,7 +1,8 @@
 import { Catch, HttpException, Logger, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
+import { DrizzleQueryError } from 'drizzle-orm/errors';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CartError } from '../../cart-workers/connectors/cart-error.js';
-import { isDatabaseAway } from '../../database.js';
+import { databaseCode, isOfTheSurroundings } from '../../database-fault.js';
 import { QueueFullError } from '../../events/command-batcher.js';
 import { CommitUnknownError } from '../../events/append-batch.js';
 import { messageOf } from '../start/message-of.js';
@@ -31,8 +32,10 @@ const logger = new Logger('Http');
 /** A fault with its stack; what is only not possible now in a line. */
 export function logFault({ status, type }: ProblemBody, method: string, path: string, error: unknown): void {
   if (status < 500) return;
-  if (type.endsWith('unavailable')) logger.warn(`${method} ${path}: ${messageOf(error)}`);
-  else logger.error(`${method} ${path} failed`, error instanceof Error ? error.stack : String(error));
+  // What drizzle throws repeats the statement with all its values, which belong in no log.
+  const said = error instanceof DrizzleQueryError && error.cause !== undefined ? error.cause : error;
+  if (type.endsWith('unavailable')) logger.warn(`${method} ${path}: ${messageOf(said)}`);
+  else logger.error(`${method} ${path} failed`, said instanceof Error ? said.stack : String(said));
 }
 
 /** Without the query: a problem's `instance` and the log name the place, not what was asked. */
@@ -58,16 +61,20 @@ export function problemOf(error: unknown, method: string, path: string): Problem
       [],
       path,
     );
-  if (isDatabaseAway(error))
-    return problemBody(
-      'unavailable',
-      'The database does not answer. Send it again in a moment, changes under the same Idempotency-Key; the hub goes on by itself when the database is back.',
-      [],
-      path,
-    );
+  if (isOfTheSurroundings(error)) return problemBody('unavailable', whyUnavailable(error as Error), [], path);
   const status = error instanceof HttpException ? error.getStatus() : 500;
   const [code, detail] = byStatus[status] ?? (status < 500 ? byStatus[400]! : byStatus[500]!);
   return problemBody(code, detail.replace('{method}', method).replace('{path}', path), [], path);
+}
+
+function whyUnavailable(error: Error): string {
+  const code = databaseCode(error) ?? '';
+  if (code === '53100')
+    return 'The disk of the database is full, so nothing can be recorded. Make room, then send it again under the same Idempotency-Key; the hub goes on by itself.';
+  // Roll-back, a lock or a statement that took too long: it answers, and others were in the way.
+  if (/^(?:40|55)|^57014$/.test(code))
+    return 'The database could not do it in time beside what else it does. Send it again in a moment, changes under the same Idempotency-Key.';
+  return 'The database does not answer. Send it again in a moment, changes under the same Idempotency-Key; the hub goes on by itself when the database is back.';
 }
 
 const byStatus: Record<number, readonly [ProblemCode, string]> = {
