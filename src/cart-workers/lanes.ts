@@ -100,12 +100,16 @@ export class Lanes {
    * Whether the job of a take will still be handed to a worker. An active one is no sign of life: the caller has seen that
    * no attempt of it is open, so its worker died, and waiting for its lock to run out would only hold the lane up. Nor is
    * one that was put off for longer than we ever do: a person may have done that on Bull Board.
+   * A sleeping one is woken, because its delivery is due: queues wake by the clock of a process, which may have been set
+   * back since. One that comes too early costs a look, and sleeps again.
    */
   async isAlive(cartId: string, job: LaneJobData): Promise<boolean> {
     const found = await this.open.get(cartId)?.queue.getJob(laneJobId(job));
     if (found === undefined || found === null) return false;
     const state = await found.getState();
     if (state === 'delayed' && found.delay > delayMsMax) return false;
+    // Whoever moved it in between has woken it.
+    if (state === 'delayed') await found.promote().catch(() => undefined);
     return state !== 'completed' && state !== 'failed' && state !== 'active' && state !== 'unknown';
   }
 

@@ -11,6 +11,7 @@ import {
 import { Redis } from 'ioredis';
 import type { Config } from '../config.js';
 import { createQueuePool, migrateQueues } from '../database.js';
+import { watchClock } from './clock-set-back.js';
 
 /**
  * The one seam between lanes and what carries their jobs: Redis, or PostgreSQL where there is none. Everything that must
@@ -41,6 +42,12 @@ export interface QueueBackend {
 /** Connections beside one LISTEN per lane: queries of all lanes together, and the fixed queues. */
 const connectionsBesideLanes = 16;
 
+/**
+ * A way that swallows everything without closing shows in no other way. Longer than a worker waits for its next job in one
+ * command, which is 10 s at most.
+ */
+const redisAnswerTimeoutMs = 20_000;
+
 /** Before every key in Redis, so that an Onhand can share a Redis with others; PostgreSQL has its schema for that. */
 const defaultPrefix = 'onhand';
 
@@ -57,7 +64,12 @@ export async function createQueueBackend(options: {
 
 async function redisBackend(url: string, prefix: string, onError: (error: Error) => void): Promise<QueueBackend> {
   // Workers block on their connection and must wait for Redis however long it is gone: no limit on retries.
-  const connection = new Redis(url, { maxRetriesPerRequest: null, enableReadyCheck: true, lazyConnect: true });
+  const connection = new Redis(url, {
+    maxRetriesPerRequest: null,
+    enableReadyCheck: true,
+    lazyConnect: true,
+    socketTimeout: redisAnswerTimeoutMs,
+  });
   let reason: Error | undefined;
   connection.on('error', (error) => {
     reason = error;
@@ -128,6 +140,7 @@ async function postgresBackend(options: {
     onIdleError: options.onError,
   });
   await migrateQueues(pool);
+  const unwatch = await watchClock(pool, options.onError);
   return backend({
     kind: 'postgres',
     prefix: defaultPrefix,
@@ -136,7 +149,10 @@ async function postgresBackend(options: {
     lanesMax: options.config.lanesMax,
     available: () => true,
     maxmemoryPolicy: () => Promise.resolve(null),
-    close: () => pool.end(),
+    close: async () => {
+      await unwatch();
+      await pool.end();
+    },
   });
 }
 

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { CartSettings } from '../../src/events/facts.js';
 import { assertInvariants, assertShopsAgree } from '../projections/assert-invariants.js';
+import type { TestDatabase } from '../support/database.js';
 import { createHarness, type Harness } from '../support/hub-harness.js';
 import { startShop, type Shop, type ShopFaults } from '../support/shops.js';
 import { tally } from './depth.js';
@@ -33,7 +34,11 @@ export interface FaultBench {
   readonly shops: ReadonlyMap<CartId, Shop>;
   /** What every shop has to show in the end. */
   readonly model: ReadonlyMap<string, number>;
-  start(): Promise<HubProcess>;
+  /** Tells the model of what was moved by other means than `move` and `buy`. */
+  moved(sku: string, delta: number): void;
+  /** @param env settings of this one */
+  start(env?: Readonly<Record<string, string>>): Promise<HubProcess>;
+  readonly ownerKey: string;
   /** Changes on hand by a command, and the model with it. */
   move(sku: string, delta: number): Promise<void>;
   /** A customer buys in a shop: the shop has taken the pieces before anybody else hears of it. */
@@ -46,9 +51,18 @@ export interface FaultBench {
 export async function faultBench(options: {
   readonly redisUrl: string | undefined;
   readonly skus: readonly string[];
+  /** On a server of the test's own. */
+  readonly database?: TestDatabase;
+  /** Of every shop, beside what makes it the kind it is. */
+  readonly shopFaults?: ShopFaults;
+  /** Settings of every hub. */
+  readonly env?: Readonly<Record<string, string>>;
 }): Promise<FaultBench> {
-  const { redisUrl, skus } = options;
-  const harness = await createHarness({ backend: redisUrl === undefined ? 'postgres' : { redisUrl } });
+  const { redisUrl, skus, database, env, shopFaults } = options;
+  const harness = await createHarness({
+    backend: redisUrl === undefined ? 'postgres' : { redisUrl },
+    ...(database !== undefined && { database }),
+  });
   const encryptionKey = harness.encryptionKey.toString('base64');
   const ownerKey = `ohk_${randomBytes(32).toString('base64url')}`;
   const items = skus.map((key) => ({ key, title: `Item ${key}`, quantity: onHandAtFirst }));
@@ -57,7 +71,7 @@ export async function faultBench(options: {
   for (const cartId of cartIds) {
     const shop = await startShop(kinds[cartId].kind, { items });
     shops.set(cartId, shop);
-    await shop.faults(kinds[cartId].faults);
+    await shop.faults({ ...kinds[cartId].faults, ...shopFaults });
     await harness.connect(cartId, shop, {
       requestTimeoutMs: 1_000,
       quietTimeMs: 300,
@@ -71,10 +85,11 @@ export async function faultBench(options: {
   await harness.projector.stop();
 
   const model = new Map(skus.map((sku) => [sku, onHandAtFirst]));
+  const moved = (sku: string, delta: number) => void model.set(sku, (model.get(sku) ?? 0) + delta);
   const running = new Set<HubProcess>();
   let commands = 0;
 
-  const start = async () => {
+  const start = async (own: Readonly<Record<string, string>> = {}) => {
     const hub = await startHubProcess({
       DATABASE_URL: harness.database.url,
       ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }),
@@ -83,6 +98,8 @@ export async function faultBench(options: {
       ONHAND_ALLOW_PRIVATE_CART_URLS: 'true',
       ONHAND_LOG_LEVEL: 'info',
       ONHAND_LANES_MAX: '8',
+      ...env,
+      ...own,
     });
     running.add(hub);
     const url = `${hub.url}/v1/carts/`;
@@ -109,12 +126,14 @@ export async function faultBench(options: {
     shops,
     model,
     start,
+    ownerKey,
+    moved,
     move: async (sku, delta) => {
-      model.set(sku, (model.get(sku) ?? 0) + delta);
+      moved(sku, delta);
       await post('/v1/movements', { kind: 'adjusted', sku, location: 'MAIN', delta, reason: 'test' });
     },
     buy: async (cart, sku, quantity) => {
-      model.set(sku, (model.get(sku) ?? 0) - quantity);
+      moved(sku, -quantity);
       await shops.get(cart)?.buy(sku, quantity);
     },
     settle: async () => {

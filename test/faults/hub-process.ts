@@ -15,6 +15,8 @@ export interface HubProcess {
   readonly url: string;
   /** Names the moment; resolves when the process has heard it. */
   arm(wish: { moment: Moment; cartId: string | null; signal: 'SIGKILL' | 'SIGSTOP' }): Promise<void>;
+  /** Sets its clock that far ahead of the system's, or back. What only runs on (timers, performance.now()) is not shifted. */
+  shiftClock(shiftMs: number): Promise<void>;
   /** Resolves when the process is dead, or frozen. */
   struck(timeoutMs?: number): Promise<void>;
   /** Goes on after it was frozen; resolves when it answers. */
@@ -42,6 +44,7 @@ export async function startHubProcess(env: Readonly<Record<string, string>>): Pr
   return {
     url,
     arm: (wish) => say(wish),
+    shiftClock: (shiftMs) => say({ shiftMs }),
     struck: (timeoutMs = 30_000) =>
       until(
         'the process is struck',

@@ -64,8 +64,10 @@ export async function createHarness(options: {
   readonly backend: 'postgres' | { readonly redisUrl: string };
   readonly lanesMax?: number;
   readonly workers?: boolean;
+  /** A database on a server of the test's own; closed with the harness. */
+  readonly database?: TestDatabase;
 }): Promise<Harness> {
-  const database = await createTestDatabase({ poolMax: 20 });
+  const database = options.database ?? (await createTestDatabase({ poolMax: 20 }));
   await ensureLogGeneration(database.pool);
   // Files of one run share a Redis and must not meet in it.
   const prefix = `test-${randomBytes(4).toString('hex')}`;

@@ -59,10 +59,16 @@ export class OrderPollSchedules implements OnApplicationBootstrap, OnApplication
 
   private async step(): Promise<void> {
     const [wanted, present] = await Promise.all([this.wanted(), this.queue.getJobSchedulers(0, SCHEDULERS_MAX)]);
-    const everyOf = new Map(present.map((scheduler) => [scheduler.key, scheduler.every]));
+    const everyOf = new Map(present.map((scheduler) => [scheduler.key, Number(scheduler.every)]));
+    for (const { key, every, next } of present) {
+      // Due later than one interval from now: the clock was set back, and no order would be asked for until it is there again.
+      if (!liesAhead(next, every)) continue;
+      await this.queue.removeJobScheduler(key);
+      everyOf.delete(key);
+    }
     for (const [cartId, every] of wanted) {
       // Setting a scheduler anew begins its interval anew, so one that fits is left alone.
-      if (Number(everyOf.get(cartId)) === every) continue;
+      if (everyOf.get(cartId) === every) continue;
       await this.queue.upsertJobScheduler(
         cartId,
         { every },
@@ -86,5 +92,9 @@ export class OrderPollSchedules implements OnApplicationBootstrap, OnApplication
   }
 }
 
-const EVERY_MS = 15_000;
+const liesAhead = (next = 0, every = 0) => next > Date.now() + every + CLOCKS_DIFFER_MS_MAX;
+
+/** Two machines' clocks may differ that much without either of them setting the other's schedules anew. */
+const CLOCKS_DIFFER_MS_MAX = 5_000;
+const EVERY_MS = 5_000;
 const SCHEDULERS_MAX = 100_000;
