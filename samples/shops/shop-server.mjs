@@ -40,6 +40,8 @@ const NO_FAULTS = {
  * @property {ShopStore} store
  * @property {Faults} faults
  * @property {Record<string, string>} options
+ * @property {number} writes writing calls under way
+ * @property {number} writesAtOnceMax the most of them at any moment
  */
 /**
  * @typedef {object} Protocol
@@ -71,6 +73,8 @@ export function startShop(/** @type {Protocol} */ protocol, /** @type {Record<st
     store: new ShopStore(options.dir ?? '.'),
     faults: structuredClone(NO_FAULTS),
     options,
+    writes: 0,
+    writesAtOnceMax: 0,
   };
 
   const server = http.createServer((request, response) => {
@@ -124,7 +128,14 @@ async function answer(
   if (route === 'GET /stock') return send(response, json({ name: shop.name, items: shop.store.items() }));
   if (route === 'GET /orders') return send(response, json({ orders: shop.store.orders() }));
   if (route === 'GET /journal')
-    return send(response, json({ journal: shop.store.journal(), outbox: shop.store.outboxSize() }));
+    return send(
+      response,
+      json({
+        journal: shop.store.journal(),
+        outbox: shop.store.outboxSize(),
+        writesAtOnceMax: shop.writesAtOnceMax,
+      }),
+    );
   if (route === 'GET /faults') return send(response, json(shop.faults));
   if (request.method === 'POST') return send(response, await answerTill(protocol, shop, pathname, request, body));
   return send(response, json({ error: 'not found' }, 404));
@@ -193,8 +204,26 @@ async function buy(/** @type {Protocol} */ protocol, /** @type {Shop} */ shop, /
   return json({ order, items: lines.map(({ key }) => shop.store.item(key)) }, 201);
 }
 
-/** Serves one call of the hub, with the faults that are switched on. */
+/** Counts the writing calls that the shop is working on, from their arrival to their end, whoever still waits for them. */
 async function answerHub(
+  /** @type {Protocol} */ protocol,
+  /** @type {Shop} */ shop,
+  /** @type {http.IncomingMessage} */ request,
+  /** @type {Buffer} */ body,
+  /** @type {http.ServerResponse} */ response,
+) {
+  if (!protocol.writes(shop, request, body)) return serveHub(protocol, shop, request, body, response);
+  shop.writes += 1;
+  shop.writesAtOnceMax = Math.max(shop.writesAtOnceMax, shop.writes);
+  try {
+    await serveHub(protocol, shop, request, body, response);
+  } finally {
+    shop.writes -= 1;
+  }
+}
+
+/** Serves one call of the hub, with the faults that are switched on. */
+async function serveHub(
   /** @type {Protocol} */ protocol,
   /** @type {Shop} */ shop,
   /** @type {http.IncomingMessage} */ request,

@@ -1,8 +1,6 @@
-import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { request } from 'node:http';
-import { Socket } from 'node:net';
 import path from 'node:path';
 import { GenericContainer, Wait } from 'testcontainers';
 import type { TestProject } from 'vitest/node';
@@ -11,6 +9,7 @@ import { createDatabase, createQueuePool, migrate, migrateQueues } from '../../s
 import { startEmbeddedPostgres } from '../../src/embedded-postgres.js';
 import { choosePostgres, chooseRedis, HOW_TO_GET_REDIS, type RedisChoice } from './choose-servers.js';
 import { dropTestDatabases, onServer, withDatabase } from './database-server.js';
+import { stopWhenWeAreKilled } from './stop-when-killed.js';
 import { temporaryDirectory } from './temporary-directory.js';
 
 declare module 'vitest' {
@@ -80,17 +79,6 @@ async function startPostgres(choice: ReturnType<typeof choosePostgres>, dir: str
       return postgres;
     }
   }
-}
-
-/**
- * A hub's server outlives its killed hub on purpose; a test's must not. The shell waits until our end of the pipe
- * closes, however we end; after an orderly end there is no pid file any more.
- */
-function stopWhenWeAreKilled(pidFile: string): void {
-  const script = 'cat > /dev/null; test -f "$1" && kill -INT "$(head -n 1 "$1")"';
-  const keeper = spawn('sh', ['-c', script, 'sh', pidFile], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
-  keeper.unref();
-  if (keeper.stdin instanceof Socket) keeper.stdin.unref();
 }
 
 async function startRedisServer(choice: RedisChoice, dir: string): Promise<Server | undefined> {

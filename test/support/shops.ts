@@ -94,6 +94,8 @@ export interface Shop {
   stock(): Promise<ReadonlyMap<string, number>>;
   orders(): Promise<readonly ShopOrder[]>;
   journal(): Promise<readonly ShopChange[]>;
+  /** The most writing calls of the hub that the shop was working on at any moment since its start. */
+  writesAtOnceMax(): Promise<number>;
   /** Orders that the hub has not confirmed yet (webhook shop). */
   outboxSize(): Promise<number>;
   /** @throws Error when the shop refuses (sold out, unknown) */
@@ -166,6 +168,7 @@ export async function startShop(kind: ShopKind, options: ShopOptions = {}): Prom
       new Map((await get<{ items: ShopItem[] }>('/stock')).items.map(({ key, quantity }) => [key, quantity])),
     orders: async () => (await get<{ orders: ShopOrder[] }>('/orders')).orders,
     journal: async () => (await get<{ journal: ShopChange[] }>('/journal')).journal,
+    writesAtOnceMax: async () => (await get<{ writesAtOnceMax: number }>('/journal')).writesAtOnceMax,
     outboxSize: async () => (await get<{ outbox: number }>('/journal')).outbox,
     buy: (key, quantity = 1) => order('/buy', { key, quantity }),
     buyLines: (lines, backorder = false) => order('/buy', { lines, backorder }),

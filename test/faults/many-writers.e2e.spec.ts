@@ -1,0 +1,161 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { until } from '../support/until.js';
+import { adjustment, callHub } from './call-hub.js';
+import { depth, tally } from './depth.js';
+import { faultBench, type FaultBench } from './fault-bench.js';
+import type { HubProcess } from './hub-process.js';
+
+/**
+ * Two hubs on one database, both with every role: two APIs that append, two projectors of which one is effective, two
+ * workers. Many clients write through both at once; then the database itself refuses, in every way that may pass.
+ */
+const times = depth.minutes === 0 ? 1 : depth.minutes * 4;
+const skus = [
+  'ONCE',
+  'HOT',
+  'TWO',
+  'A',
+  'B',
+  'C',
+  'D',
+  'POISON',
+  'AFTER',
+  ...Array.from({ length: 6 }, (_, n) => `F${n}`),
+];
+
+let bench: FaultBench;
+let hubs: readonly [HubProcess, HubProcess];
+
+beforeAll(async () => {
+  bench = await faultBench({ redisUrl: undefined, skus, env: { ONHAND_LOG_LEVEL: 'fatal' } });
+  hubs = [await bench.start(), await bench.start()];
+});
+afterAll(() => bench?.close());
+
+const call = (hub: HubProcess, path: string, body: unknown, key: string, apiKey = bench.ownerKey) =>
+  callHub(hub, apiKey, path, body, key);
+const through = (n: number) => hubs[n % 2] as HubProcess;
+
+/** What was sent by `call` and not by `bench.move`. */
+const alsoMoved = (sku: string, delta: number) => bench.moved(sku, delta);
+
+describe('many clients through two processes', () => {
+  it('a command that is sent a hundred times at once is one movement, with one answer', async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, (_, n) => call(through(n), '/v1/movements', adjustment('ONCE', 5), 'once')),
+    );
+    alsoMoved('ONCE', 5);
+    expect(answers.filter(({ replayed }) => !replayed)).toHaveLength(1);
+    expect(answers.map(({ status, body }) => ({ status, body }))).toEqual(
+      answers.map(() => ({ status: 201, body: answers[0]?.body })),
+    );
+    await bench.settle();
+  });
+
+  it('sixty-four clients on one SKU are all accepted, and the sum is exact', async () => {
+    const each = 6 * times;
+    const statuses = await Promise.all(
+      Array.from({ length: 64 }, async (_, client) => {
+        const own: number[] = [];
+        for (let n = 0; n < each; n += 1) {
+          const delta = (client + n) % 3 === 0 ? -1 : 2;
+          own.push(
+            (await call(through(client), '/v1/movements', adjustment('HOT', delta), `hot-${client}-${n}`)).status,
+          );
+          alsoMoved('HOT', delta);
+        }
+        return own;
+      }),
+    );
+    expect(new Set(statuses.flat())).toEqual(new Set([201]));
+    await bench.settle();
+    tally({ 'movements of one hot SKU': 64 * each });
+  });
+
+  it('the same key of two clients is two movements', async () => {
+    const made = await call(hubs[0], '/v1/api-keys', { name: 'till', scope: 'operate' }, 'till');
+    const other = String(made.body.key);
+    const answers = await Promise.all([
+      call(hubs[0], '/v1/movements', adjustment('TWO', 3), 'same'),
+      call(hubs[1], '/v1/movements', adjustment('TWO', 3), 'same', other),
+    ]);
+    alsoMoved('TWO', 6);
+    expect(answers.map(({ status, replayed }) => [status, replayed])).toEqual([
+      [201, false],
+      [201, false],
+    ]);
+    await bench.settle();
+  });
+
+  it('batches that name the same SKUs in opposite order are all accepted', async () => {
+    const rows = ['A', 'B', 'C', 'D'].map((sku) => adjustment(sku, 1));
+    const answers = await Promise.all(
+      Array.from({ length: 40 * times }, (_, n) =>
+        call(through(n), '/v1/movements/batch', { movements: n % 4 < 2 ? rows : rows.toReversed() }, `batch-${n}`),
+      ),
+    );
+    for (const sku of ['A', 'B', 'C', 'D']) alsoMoved(sku, 40 * times);
+    const statuses = answers.flatMap(({ body }) => (body.outcomes ?? []).map((row) => row.status));
+    expect(new Set(statuses)).toEqual(new Set([201]));
+    expect(statuses).toHaveLength(40 * times * 4);
+    await bench.settle();
+  });
+});
+
+/** Every so many statements on these tables one fails, in turn with each of these codes. */
+const refusals = ['40001', '40P01', '55P03', '57014', '53100', '53200'];
+const refusing: Readonly<Record<string, number>> = {
+  events: 3,
+  quantity_on_hand: 4,
+  web_stack: 6,
+  attempts: 9,
+  deliveries: 9,
+};
+
+describe('a database that refuses for reasons that pass', () => {
+  it('takes every accepted command once, and every cart is told once', async () => {
+    await bench.harness.rows('CREATE SEQUENCE refusals');
+    for (const [table, every] of Object.entries(refusing)) {
+      await bench.harness.rows(`
+        CREATE FUNCTION refuse_${table}() RETURNS trigger LANGUAGE plpgsql AS $$
+        DECLARE codes text[] := '{${refusals.join(',')}}'; n bigint := nextval('refusals');
+        BEGIN
+          IF n % ${every} = 0 THEN RAISE EXCEPTION 'refused on purpose' USING ERRCODE = codes[1 + (n / ${every}) % ${refusals.length}]; END IF;
+          RETURN NULL;
+        END $$`);
+      await bench.harness.rows(
+        `CREATE TRIGGER refuse AFTER INSERT OR UPDATE ON ${table} FOR EACH STATEMENT EXECUTE FUNCTION refuse_${table}()`,
+      );
+    }
+    // In waves, because what comes at once is one statement.
+    for (let wave = 0; wave < 10 * times; wave += 1) {
+      await Promise.all(
+        Array.from({ length: 6 }, (_, n) => bench.move(`F${n}`, wave % 2 === 0 ? 3 : -2)).concat(
+          bench.buy('settle', 'F1', 1),
+          bench.buy('key', 'F2', 1),
+        ),
+      );
+    }
+    const [refused] = await bench.harness.rows<{ n: number }>('SELECT last_value::int AS n FROM refusals');
+    for (const table of Object.keys(refusing)) await bench.harness.rows(`DROP TRIGGER refuse ON ${table}`);
+    await bench.settle();
+    expect(refused?.n).toBeGreaterThan(50);
+    tally({ 'statements under refusal': refused?.n ?? 0 });
+  });
+
+  it('stops at a fact that cannot be applied, loudly, and goes on from it when it is mended', async () => {
+    await bench.harness.rows('ALTER TABLE quantity_on_hand ADD CONSTRAINT poison CHECK (on_hand <> 4242)');
+    await bench.move('POISON', 4142);
+    await bench.move('AFTER', 1);
+    const ready = (hub: HubProcess) => callHub(hub, bench.ownerKey, '/v1/health/ready');
+    for (const hub of hubs) {
+      await until('it says that the projector stands', async () => (await ready(hub)).status === 503);
+      expect((await ready(hub)).body.detail).toContain('StockAdjusted (stock:MAIN/POISON');
+    }
+    await bench.harness.rows('ALTER TABLE quantity_on_hand DROP CONSTRAINT poison');
+    const resumed = await call(hubs[1], '/v1/projector/resume', {}, 'resume');
+    expect(resumed.body.state).toBe('following');
+    await bench.settle();
+    expect((await ready(hubs[0])).status).toBe(200);
+  });
+});
