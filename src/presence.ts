@@ -4,6 +4,7 @@ import pg from 'pg';
 import type { Database } from './database.js';
 
 const connectTimeoutMs = 10_000;
+const answerTimeoutMs = 5_000;
 const reconnectMs = 250;
 /** How often a process says that it is not only connected but awake. */
 const beatMs = 2_000;
@@ -41,12 +42,13 @@ export class Presence {
     await this.connect();
     let under = false;
     this.beat = setInterval(() => {
-      if (this.client === undefined || under) return;
+      const { client } = this;
+      if (client === undefined || under) return;
       under = true;
-      this.client
+      client
         .query('SELECT 1')
-        // One that fails has broken the connection, and that is dealt with where it is heard of.
-        .catch(() => undefined)
+        // Also where no answer comes, because the way swallows everything without closing.
+        .catch(() => this.connectAgain(client))
         .finally(() => (under = false));
     }, beatMs);
     this.beat.unref();
@@ -65,6 +67,7 @@ export class Presence {
       application_name: this.name,
       keepAlive: true,
       connectionTimeoutMillis: connectTimeoutMs,
+      query_timeout: answerTimeoutMs,
     });
     client.on('error', () => this.connectAgain(client));
     client.on('end', () => this.connectAgain(client));
@@ -79,6 +82,8 @@ export class Presence {
 
   private connectAgain(client: pg.Client): void {
     client.removeAllListeners('end');
+    client.removeAllListeners('error').on('error', () => undefined);
+    if (this.client === client) this.client = undefined;
     client.end().catch(() => undefined);
     if (this.stopped || this.retry !== undefined) return;
     this.retry = setTimeout(() => {

@@ -39,6 +39,8 @@ export interface FaultBench {
   /** @param env settings of this one */
   start(env?: Readonly<Record<string, string>>): Promise<HubProcess>;
   readonly ownerKey: string;
+  /** Settings that every hub is started with. */
+  readonly hubEnv: Readonly<Record<string, string>>;
   /** Changes on hand by a command, and the model with it. */
   move(sku: string, delta: number): Promise<void>;
   /** A customer buys in a shop: the shop has taken the pieces before anybody else hears of it. */
@@ -89,18 +91,18 @@ export async function faultBench(options: {
   const running = new Set<HubProcess>();
   let commands = 0;
 
+  const hubEnv = {
+    DATABASE_URL: harness.database.url,
+    ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }),
+    ONHAND_ENCRYPTION_KEY: encryptionKey,
+    ONHAND_OWNER_KEY: ownerKey,
+    ONHAND_ALLOW_PRIVATE_CART_URLS: 'true',
+    ONHAND_LOG_LEVEL: 'info',
+    ONHAND_LANES_MAX: '8',
+    ...env,
+  };
   const start = async (own: Readonly<Record<string, string>> = {}) => {
-    const hub = await startHubProcess({
-      DATABASE_URL: harness.database.url,
-      ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }),
-      ONHAND_ENCRYPTION_KEY: encryptionKey,
-      ONHAND_OWNER_KEY: ownerKey,
-      ONHAND_ALLOW_PRIVATE_CART_URLS: 'true',
-      ONHAND_LOG_LEVEL: 'info',
-      ONHAND_LANES_MAX: '8',
-      ...env,
-      ...own,
-    });
+    const hub = await startHubProcess({ ...hubEnv, ...own });
     running.add(hub);
     const url = `${hub.url}/v1/carts/`;
     for (const [cartId, shop] of shops) if (shop.kind === 'webhook') await shop.setHub(`${url}${cartId}/webhooks`);
@@ -127,6 +129,7 @@ export async function faultBench(options: {
     model,
     start,
     ownerKey,
+    hubEnv,
     moved,
     move: async (sku, delta) => {
       moved(sku, delta);

@@ -63,7 +63,9 @@ describe('the order of the log', () => {
         unkeyed({ type: 'AddLocation', location: 'MAIN', name: 'Main' }),
         ...movedSkus.map((sku) => unkeyed({ type: 'CreateItem', sku, title: sku })),
       ]);
-      const projectors = [1, 2].map(() => new Projector({ database, wakeups, log: silent }));
+      const projectors = [1, 2].map(
+        (n) => new Projector({ database, wakeups, presence: { name: `projector ${n}` }, log: silent }),
+      );
       for (const projector of projectors) await projector.start();
       const followers = [1, 3, 40].map((limit) => follow(limit));
       const naive = readByPosition();
