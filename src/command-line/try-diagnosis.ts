@@ -156,7 +156,7 @@ function whyInFlight({ cart, lane }: Situation, record: StackRecord, now: number
     const since = formatDuration(now - Date.parse(attempt.startedAt));
     return {
       hop: 'answered',
-      why: `The cart was called ${since} ago and has not answered; the call is given up at ${attempt.deadline}.`,
+      why: `The cart was called ${since} ago and has not answered; the call is given up at ${attempt.deadline}.${beforeThat({ cart, lane }, record)}`,
     };
   }
   const next = record.delivery?.nextAttemptAt ?? null;
@@ -164,6 +164,14 @@ function whyInFlight({ cart, lane }: Situation, record: StackRecord, now: number
   const tried = `The ${record.attemptsMade.length}. try ended as ${attempt.outcome ?? 'unknown'}: ${attempt.response ?? said(record)}.`;
   const lookAt = lane?.light === 'amber' ? laneSentence(lane) : `Look at the cart: onhand carts test ${cart.id}`;
   return { hop: 'answered', why: `${tried} ${again} ${lookAt}` };
+}
+
+/** A cart that is down is called again and again; one call that is under way says less than those that have failed. */
+function beforeThat({ cart, lane }: Pick<Situation, 'cart' | 'lane'>, record: StackRecord): string {
+  const failed = record.attemptsMade.findLast((attempt) => attempt.endedAt !== null && attempt.outcome !== 'read');
+  if (failed === undefined) return '';
+  const lookAt = lane?.light === 'amber' ? laneSentence(lane) : `Look at the cart: onhand carts test ${cart.id}`;
+  return ` The call before it ended as ${failed.outcome ?? 'unknown'}: ${failed.response ?? said(record)}. ${lookAt}`;
 }
 
 function whyNotSeen({ seen, wanted, cart }: Situation, record: StackRecord): string {

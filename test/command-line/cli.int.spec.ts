@@ -230,7 +230,7 @@ describe('carts', () => {
     shop = await startShop('seti', { dir: shop.dir, port: Number(new URL(shop.url).port) });
     expect(down.code).toBe(5);
     expect(down.err).toContain('+1 is late (1.0 s)');
-    expect(down.out).toMatch(/It stands still before "(dispatched|answered)": .*(ECONNREFUSED|refused)/);
+    expect(down.out).toMatch(/It stands still before "(dispatched|attempt|answered)": .*(ECONNREFUSED|refused)/);
     expect(down.out).toContain('onhand carts test main-shop');
     await expect.poll(async () => (await json('stack', 'list', '--state', 'waits')).data, settled).toEqual([]);
     expect((await shop.stock()).get('MUG')).toBe(14);

@@ -84,7 +84,7 @@ export const safeguards = [
     from: 'WHERE name = $1 AND generation = $2 AND transaction_id = $3::xid8 AND position = $4 AND stopped IS NULL`',
     to: 'WHERE name = $1 AND ($2::int, $3::xid8, $4::bigint) IS NOT NULL`',
     tests: 'test/projections/projector.int.spec.ts',
-    only: 'applies every fact once when two of it run at the same time',
+    only: 'moves its checkpoint on only from where it was read',
   },
   {
     name: 'the quiet time before a doubt is settled',
