@@ -23,11 +23,17 @@ export interface HubUnderTest {
   close(): Promise<void>;
 }
 
-/** A whole hub in this process, on a database of its own, listening on a free port. */
-export async function startHubUnderTest(settings: Record<string, string> = {}): Promise<HubUnderTest> {
+/**
+ * A whole hub in this process, on a database of its own, listening on a free port.
+ * @param through where the hub is to find that database, if not at the database itself
+ */
+export async function startHubUnderTest(
+  settings: Record<string, string> = {},
+  through: (url: string) => Promise<string> = async (url) => url,
+): Promise<HubUnderTest> {
   const database = await createTestDatabase();
   const config = loadConfig({
-    DATABASE_URL: database.url,
+    DATABASE_URL: await through(database.url),
     ONHAND_ENCRYPTION_KEY: randomBytes(32).toString('base64'),
     ONHAND_PORT: '0',
     ONHAND_OWNER_KEY: ownerKey,

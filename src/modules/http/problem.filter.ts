@@ -23,8 +23,16 @@ export class ProblemFilter implements ExceptionFilter {
     logFault(body, request.method, path, error);
     if (reply.sent) return;
     if (body.status === 401) reply.header('WWW-Authenticate', 'Bearer realm="onhand"');
-    reply.status(body.status).type('application/problem+json; charset=utf-8').send(JSON.stringify(body));
+    sendProblemBody(reply, body);
   }
+}
+
+/** What comes and goes by itself is worth asking again soon; who is throttled was told when before. */
+const RETRY_AFTER_S = 1;
+
+export function sendProblemBody(reply: FastifyReply, body: ProblemBody): FastifyReply {
+  if (body.status === 503 && !reply.hasHeader('Retry-After')) reply.header('Retry-After', String(RETRY_AFTER_S));
+  return reply.status(body.status).type('application/problem+json; charset=utf-8').send(JSON.stringify(body));
 }
 
 const logger = new Logger('Http');

@@ -7,7 +7,7 @@ import { allows } from '../access/api-keys.js';
 import { BOARD_PATH } from '../dashboard/board-queues.js';
 import { ROAD_PATH } from '../dashboard/road.controller.js';
 import { problemBody, type ProblemBody, type ProblemCode } from './problem.js';
-import { logFault, pathOf, problemOf } from './problem.filter.js';
+import { logFault, pathOf, problemOf, sendProblemBody } from './problem.filter.js';
 
 export const DOCS_PATH = '/docs';
 
@@ -19,7 +19,7 @@ export async function admit(admission: Admission, request: FastifyRequest, reply
     const path = pathOf(request.url);
     const body = problemOf(error, request.method, path);
     logFault(body, request.method, path, error);
-    await send(reply, body);
+    await sendProblemBody(reply, body);
   }
 }
 
@@ -113,9 +113,5 @@ function clientProblem(code: string | undefined): ProblemBody {
 }
 
 export function sendProblem(reply: FastifyReply, code: ProblemCode, detail: string, path: string): FastifyReply {
-  return send(reply, problemBody(code, detail, [], path));
-}
-
-function send(reply: FastifyReply, body: ProblemBody): FastifyReply {
-  return reply.status(body.status).type('application/problem+json; charset=utf-8').send(JSON.stringify(body));
+  return sendProblemBody(reply, problemBody(code, detail, [], path));
 }
