@@ -70,11 +70,17 @@ const iso = /^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)? ?(?:Z|[+-]
 export function parseTime(text: string, what: string): string {
   const trimmed = text.trim();
   const written = trimmed.length === 10 ? `${trimmed}T00:00:00` : trimmed.replace(/^(.{10}) /, '$1T').replace(' ', '');
-  const time = iso.test(trimmed) ? Date.parse(written) : Number.NaN;
+  const time = iso.test(trimmed) && isDay(trimmed.slice(0, 10)) ? Date.parse(written) : Number.NaN;
   if (Number.isNaN(time)) {
     throw new UsageError(`${what} must be a time such as 2026-03-01T12:00:00Z or 2026-03-01; "${text}" is not.`);
   }
   return new Date(time).toISOString();
+}
+
+/** Date.parse takes the 30th of February for the 2nd of March. */
+function isDay(day: string): boolean {
+  const time = Date.parse(`${day}T00:00:00Z`);
+  return !Number.isNaN(time) && new Date(time).toISOString().startsWith(day);
 }
 
 /** `MUG=5` → the SKU and the quantity; a SKU may itself contain "=". @throws UsageError */

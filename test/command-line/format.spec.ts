@@ -110,6 +110,7 @@ describe('what people write', () => {
     expect(parseTime('2026-03-01T12:00:00Z', 'It')).toBe('2026-03-01T12:00:00.000Z');
     expect(parseTime('2026-03-01 12:00:00Z', 'It')).toBe('2026-03-01T12:00:00.000Z');
     expect(parseTime('2026-03-01T12:00+02:00', 'It')).toBe('2026-03-01T10:00:00.000Z');
+    expect(() => parseTime('2026-02-30', 'It')).toThrow('It must be a time');
     expect(parseTime('2026-03-01', 'It')).toBe(new Date('2026-03-01T00:00:00').toISOString());
     for (const text of ['yesterday', '', '1', '2026-13-01', '03/01/2026']) {
       expect(() => parseTime(text, '--at')).toThrow('--at must be a time such as');
