@@ -76,6 +76,7 @@ describe('the answer to invupdate', () => {
       'SETIResponse=False;Note=Unknown error updating stock, will retry',
     ],
     ['a failed statement that is told as not tracked', 'SETIRESPONSE=False;SKU=AB 1/2+~3;QOH=NA;NOTE=Error'],
+    ['words in no field that is known', 'SETIResponse=OK;SKU=AB 1/2+~3;Remark=SKU AB 1/2+~3 was not found'],
     ['another item', 'SETIResponse=OK;SKU=OTHER;QOH=3;NOTE='],
     ['half a piece', 'SETIResponse=OK;SKU=AB 1/2+~3;QOH=3.5;NOTE='],
   ])('that tells %s is unknown', (_what, text) => {

@@ -91,6 +91,8 @@ export function parseDeltaAnswer(text: string, key: string): SetiOutcome {
   if (/not\s*(?:being\s*)?tracked/i.test(note)) return { outcome: 'not-tracked' };
   if (quantity === 'NA') return { outcome: /err/i.test(note) ? 'unknown' : 'not-tracked' };
   if (status === 'false') return { outcome: 'unknown' };
+  // The words stand where no field was recognised, so nobody knows what they speak of.
+  if (/not\s*(?:found|(?:being\s*)?tracked)/i.test(text.replaceAll(key.trim(), ''))) return { outcome: 'unknown' };
   if (quantity === '') return { outcome: 'applied', quantity: null };
   const whole = wholeNumber(quantity);
   return whole === null ? { outcome: 'unknown' } : { outcome: 'applied', quantity: whole };

@@ -47,7 +47,7 @@ const cartOrder = z.strictObject({
   cartId: cartId.describe('The cart on whose behalf the order is told; it counts as one of that cart’s own'),
   lines: z.array(z.strictObject({ line, key: itemKey, quantity, title: anyText(500).default('') })).max(500),
 });
-const newOrder = z.union([otherOrder, cartOrder]);
+export const newOrder = z.union([otherOrder, cartOrder]);
 
 const which = z
   .strictObject({
