@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { request } from 'node:http';
+import { request, type IncomingMessage } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import readline from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -110,10 +111,12 @@ describe('tables', () => {
   });
 });
 
-it('a signal in the middle of a request lets it be finished, and the process ends with 0', async () => {
+/** A hub that has taken a request whose body it waits for. */
+async function askedInTheMiddle(settings: Record<string, string> = {}) {
   const key = 'a-key-that-is-long-enough-0001';
   const dir = await temporaryDirectory();
-  const hub = start({ ...external(database.url), ONHAND_DATA_DIR: dir, ONHAND_OWNER_KEY: key, ONHAND_ROLES: 'api' });
+  const env = { ...external(database.url), ONHAND_DATA_DIR: dir, ONHAND_OWNER_KEY: key, ONHAND_ROLES: 'api' };
+  const hub = start({ ...env, ...settings });
   let url = '';
   for await (const line of readline.createInterface({ input: hub.child.stdout })) {
     const entry = JSON.parse(line) as Record<string, string>;
@@ -131,21 +134,54 @@ it('a signal in the middle of a request lets it be finished, and the process end
       Expect: '100-continue',
     },
   });
-  // The hub says "continue" when it has taken the request; then it is told to end before the rest comes.
+  // The hub says "continue" when it has taken the request.
   asked.flushHeaders();
   await once(asked, 'continue');
   asked.write(body.slice(0, 10));
-  hub.child.kill('SIGTERM');
   const live = () =>
     fetch(`${url}/v1/health/live`).then(
       ({ status }) => status,
       () => 'closed',
     );
+  return { hub, asked, live, rest: body.slice(10) };
+}
+
+it('a signal in the middle of a request lets it be finished, and the process ends with 0', async () => {
+  const { hub, asked, live, rest } = await askedInTheMiddle();
+  hub.child.kill('SIGTERM');
   await expect.poll(live).not.toBe(200);
-  asked.end(body.slice(10));
+  asked.end(rest);
   const [answer] = await once(asked, 'response');
   expect(answer.statusCode).toBe(201);
   expect(await hub.ended).toMatchObject({ code: 0 });
   const { rows } = await database.pool.query(`SELECT count(*)::int AS n FROM events WHERE type = 'LocationAdded'`);
   expect(rows).toEqual([{ n: 1 }]);
+});
+
+it('a second signal ends it at once, although a request is under way', async () => {
+  const { hub, asked, live } = await askedInTheMiddle({ ONHAND_SHUTDOWN_TIMEOUT_MS: '60000' });
+  const broken = once(asked, 'error');
+  hub.child.kill('SIGTERM');
+  await expect.poll(live).not.toBe(200);
+  expect(hub.child.exitCode).toBe(null);
+  hub.child.kill('SIGTERM');
+  expect(await hub.ended).toMatchObject({ code: 1, err: expect.stringContaining('SIGTERM again: ending at once.') });
+  await broken;
+});
+
+it('a body that does not come whole in time is refused, and nothing of it is recorded', async () => {
+  const { hub, asked, live } = await askedInTheMiddle({ ONHAND_BODY_TIMEOUT_MS: '1000' });
+  const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+  expect([answer.statusCode, answer.headers['connection']]).toEqual([408, 'close']);
+  expect(answer.headers['content-type']).toMatch(/^application\/problem\+json/);
+  expect(JSON.parse(await text(answer))).toMatchObject({
+    type: 'urn:onhand:problem:request-timeout',
+    detail: expect.stringMatching(/within 1 s; nothing was recorded/),
+  });
+  asked.destroy();
+  expect(await live()).toBe(200);
+  const { rows } = await database.pool.query(`SELECT count(*)::int AS n FROM events WHERE type = 'LocationAdded'`);
+  expect(rows).toEqual([{ n: 1 }]);
+  hub.child.kill('SIGTERM');
+  expect(await hub.ended).toMatchObject({ code: 0 });
 });
