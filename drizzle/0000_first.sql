@@ -59,6 +59,13 @@ CREATE TABLE "delivery_lines" (
 	CONSTRAINT "delivery_lines_state" CHECK (state in ('in-flight', 'in-doubt', 'quarantined', 'done'))
 );
 --> statement-breakpoint
+CREATE TABLE "lane_workers" (
+	"cart_id" text COLLATE "C" NOT NULL,
+	"worker" text NOT NULL,
+	"refusal" text,
+	CONSTRAINT "lane_workers_cart_id_worker_pk" PRIMARY KEY("cart_id","worker")
+);
+--> statement-breakpoint
 CREATE TABLE "lanes" (
 	"cart_id" text COLLATE "C" PRIMARY KEY NOT NULL,
 	"paused" boolean DEFAULT false NOT NULL,

@@ -7,7 +7,7 @@ export type Light = 'green' | 'amber' | 'red' | 'off';
 export interface LaneStatus {
   readonly cartId: string;
   readonly name: string;
-  /** green: running · amber: the cart is down, probes go · red: paused by a person · off: a switch is off, or no lane yet */
+  /** green: running · amber: the cart is down, probes go · red: paused by a person · off: a switch is off, or no worker has a lane for it */
   readonly light: Light;
   /** A sentence when the light is not green. */
   readonly why: string | null;
@@ -31,6 +31,8 @@ interface LaneRow {
   readonly cart_on: boolean;
   readonly system_on: boolean;
   readonly has_lane: boolean;
+  /** Why no worker that lives serves it; null where one does. */
+  readonly refusal: string | null;
   readonly paused: boolean | null;
   readonly paused_by: string | null;
   readonly paused_reason: string | null;
@@ -86,7 +88,7 @@ export class LaneControl {
 }
 
 const statusSql = `
-  SELECT c.cart_id, c.settings->>'name' AS name, c.is_on AS cart_on, s.is_on AS system_on, l.job_window IS NOT NULL AS has_lane,
+  SELECT c.cart_id, c.settings->>'name' AS name, c.is_on AS cart_on, s.is_on AS system_on, l.job_window IS NOT NULL AS has_lane, r.refusal,
          l.paused, l.paused_by, l.paused_reason, l.paused_at, l.down_since, l.next_probe_at, l.last_response, l.last_success_at,
          l.comparing_until > clock_timestamp() AS comparing,
          coalesce(w.waiting, 0) AS waiting, coalesce(w.in_flight, 0) AS in_flight, coalesce(w.in_doubt, 0) AS in_doubt,
@@ -94,6 +96,10 @@ const statusSql = `
     FROM carts c
     CROSS JOIN system_switch s
     LEFT JOIN lanes l ON l.cart_id = c.cart_id
+    LEFT JOIN (SELECT cart_id, CASE WHEN bool_and(refusal IS NOT NULL) THEN max(refusal) END AS refusal
+                 FROM lane_workers
+                WHERE worker IN (SELECT application_name FROM pg_stat_activity WHERE datname = current_database())
+                GROUP BY cart_id) r ON r.cart_id = c.cart_id
     LEFT JOIN (SELECT cart_id,
                       count(*) FILTER (WHERE state = 'waiting') AS waiting,
                       count(*) FILTER (WHERE state = 'in-flight') AS in_flight,
@@ -134,6 +140,7 @@ function statusOf(row: LaneRow): LaneStatus {
 function lightOf(row: LaneRow): { light: Light; why: string | null } {
   if (!row.system_on) return { light: 'off', why: 'The system switch is off' };
   if (!row.cart_on) return { light: 'off', why: 'The cart switch is off' };
+  if (row.refusal !== null) return { light: 'off', why: row.refusal };
   if (!row.has_lane) return { light: 'off', why: 'No worker has opened a lane for this cart yet' };
   if (row.paused === true)
     return {

@@ -43,6 +43,18 @@ export const lanes = pgTable('lanes', {
   updatedAt: time('updated_at').notNull().defaultNow(),
 });
 
+/** Which worker has opened a cart's lane, or why it did not; of processes that live (presence.ts), others are not believed. */
+export const laneWorkers = pgTable(
+  'lane_workers',
+  {
+    cartId: code('cart_id').notNull(),
+    worker: text().notNull(),
+    /** A sentence; null: the lane is open there. */
+    refusal: text(),
+  },
+  (t) => [primaryKey({ columns: [t.cartId, t.worker] })],
+);
+
 /** A cart's secret, encrypted (cart-secrets.ts). Write-only from outside. */
 export const cartSecrets = pgTable('cart_secrets', {
   cartId: code('cart_id').primaryKey(),

@@ -41,6 +41,7 @@ class ResendError extends Error {
 export class Lanes {
   private readonly open = new Map<string, Lane>();
   private readonly refused = new Set<string>();
+  private forgotTheDead = false;
   private readonly listeners = new Set<() => void>();
 
   constructor(
@@ -48,6 +49,8 @@ export class Lanes {
       readonly database: Database;
       readonly backend: QueueBackend;
       readonly process: LaneProcessor;
+      /** Of this process, as its presence says it. */
+      readonly workerName: string;
       readonly log: { info(text: string): void; warn(text: string): void; error(text: string): void };
     },
   ) {}
@@ -67,18 +70,25 @@ export class Lanes {
 
   /** Opens a lane for every cart that has none yet. On PostgreSQL there is a limit, and one lane too many is refused. */
   async keepInStep(): Promise<void> {
-    const carts = await this.dependencies.database.pool.query<{ cart_id: string; type: string }>(
-      `SELECT cart_id, settings->>'type' AS type FROM carts ORDER BY settings_version, cart_id`,
+    await this.forgetTheDead();
+    const carts = await this.dependencies.database.pool.query<{ cart_id: string; type: string; noted: boolean }>(
+      `SELECT c.cart_id, c.settings->>'type' AS type, w.worker IS NOT NULL AS noted
+         FROM carts c LEFT JOIN lane_workers w ON w.cart_id = c.cart_id AND w.worker = $1
+        ORDER BY c.settings_version, c.cart_id`,
+      [this.dependencies.workerName],
     );
     let changed = false;
-    for (const { cart_id: cartId, type } of carts.rows) {
-      if (this.open.has(cartId)) continue;
-      if (this.open.size >= this.dependencies.backend.lanesMax) {
-        this.refuse(cartId);
+    for (const { cart_id: cartId, type, noted } of carts.rows) {
+      const isOpen = this.open.has(cartId);
+      if (!isOpen && this.open.size >= this.dependencies.backend.lanesMax) {
+        if (!noted) await this.refuse(cartId);
         continue;
       }
-      this.open.set(cartId, await this.openLane(cartId, type));
-      changed = true;
+      if (!isOpen) {
+        this.open.set(cartId, await this.openLane(cartId, type));
+        changed = true;
+      }
+      if (!isOpen || !noted) await this.note(cartId, null);
     }
     if (changed) for (const listener of this.listeners) listener();
   }
@@ -124,12 +134,36 @@ export class Lanes {
     this.open.clear();
   }
 
-  private refuse(cartId: string): void {
+  private async refuse(cartId: string): Promise<void> {
+    const taken = this.open.size === 1 ? '1 lane is' : `${this.open.size} lanes are`;
+    const why =
+      `${taken} open, and each holds a connection to PostgreSQL. Set REDIS_URL to run lanes on Redis, which has no such ` +
+      'limit, or raise ONHAND_LANES_MAX together with max_connections';
+    await this.note(cartId, `No lane is left for this cart: ${why}`);
     if (this.refused.has(cartId)) return;
     this.refused.add(cartId);
-    this.dependencies.log.error(
-      `Cart ${cartId} gets no lane in this process: ${this.open.size} are open, and each holds a connection to PostgreSQL. ` +
-        'Set REDIS_URL to run lanes on Redis, which has no such limit, or raise ONHAND_LANES_MAX together with max_connections.',
+    this.dependencies.log.error(`Cart ${cartId} gets no lane in this process: ${why}.`);
+  }
+
+  /** Tells every process whether this one serves the cart; lane-control.ts shows it. */
+  private async note(cartId: string, refusal: string | null): Promise<void> {
+    const { database, workerName } = this.dependencies;
+    await database.pool.query(
+      `INSERT INTO lane_workers (cart_id, worker, refusal) VALUES ($1, $2, $3)
+       ON CONFLICT (cart_id, worker) DO UPDATE SET refusal = excluded.refusal`,
+      [cartId, workerName, refusal],
+    );
+  }
+
+  /**
+   * What a killed worker noted is not believed anyway; once per start, so that its rows do not pile up. A living one whose
+   * presence was just lost notes it again.
+   */
+  private async forgetTheDead(): Promise<void> {
+    if (this.forgotTheDead) return;
+    this.forgotTheDead = true;
+    await this.dependencies.database.pool.query(
+      'DELETE FROM lane_workers WHERE worker NOT IN (SELECT application_name FROM pg_stat_activity WHERE application_name IS NOT NULL)',
     );
   }
 

@@ -47,6 +47,7 @@ export class WorkerRuntime {
       database,
       backend,
       log,
+      workerName,
       process: async (cartId, job, signal) => {
         const end = await workOn(
           {

@@ -175,7 +175,9 @@ function lightFinding({ cartId, light, why, lastResponse }: LaneStatus): Finding
 function offMend(cartId: string, why: string | null): string {
   if (why?.includes('system switch') === true) return 'onhand system on';
   if (why?.includes('cart switch') === true) return `onhand carts on ${cartId}, then: onhand carts send-qoh ${cartId}`;
-  return 'Start a process with the role worker; without Redis, ONHAND_LANES_MAX limits how many carts it serves.';
+  // It names both ways out itself.
+  if (why?.includes('REDIS_URL') === true) return 'Change the setting of every process and start them again.';
+  return 'Start a process with the role worker.';
 }
 
 function waitFindings(lane: LaneStatus, now: number): Finding[] {

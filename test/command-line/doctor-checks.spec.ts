@@ -112,6 +112,10 @@ describe('doctor', () => {
     expect(mendOf({ light: 'off', why: 'The system switch is off' })).toBe('onhand system on');
     expect(mendOf({ light: 'off', why: 'The cart switch is off' })).toContain('onhand carts on shop');
     expect(mendOf({ light: 'off', why: 'No worker has opened a lane for this cart yet' })).toContain('role worker');
+    const refused = 'No lane is left for this cart: 48 lanes are open. Set REDIS_URL';
+    expect(laneFindings([laneOf({ light: 'off', why: refused })], now)).toMatchObject([
+      { state: 'wrong', detail: `off: ${refused}`, mend: expect.stringContaining('start them again') },
+    ]);
   });
 
   it('measures what waits against 20 s, and counts what waits for a person', () => {

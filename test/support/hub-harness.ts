@@ -53,6 +53,8 @@ export interface Harness {
   ): Promise<void>;
   /** Resolves when nothing waits, is in flight or in doubt any more (dead letters and quarantined lines may be left). */
   quiet(timeoutMs?: number): Promise<void>;
+  /** What the worker role of this process logged as an error. */
+  errors(): readonly string[];
   rows<T>(sql: string, ...values: unknown[]): Promise<T[]>;
   close(): Promise<void>;
 }
@@ -73,6 +75,7 @@ export async function createHarness(options: {
   const prefix = `test-${randomBytes(4).toString('hex')}`;
   const encryptionKey = randomBytes(32);
   const processes: ChildProcess[] = [];
+  const errors: string[] = [];
   const backend = await createQueueBackend({
     config: {
       redisUrl: options.backend === 'postgres' ? undefined : options.backend.redisUrl,
@@ -107,7 +110,7 @@ export async function createHarness(options: {
       qohTransfer,
       caughtUp,
       shutdownTimeoutMs: 5_000,
-      log: silent,
+      log: { ...silent, error: (text) => void errors.push(text) },
     });
   let workerPresence = new Presence(database, { version: 'test', roles: ['worker'] });
   let runtime = makeRuntime(workerPresence);
@@ -171,6 +174,7 @@ export async function createHarness(options: {
       await startWorkers();
     },
     ask,
+    errors: () => errors,
     rows,
     stockUp: async (items) => {
       await ask({ type: 'AddLocation', location: 'MAIN', name: 'Main warehouse' });
