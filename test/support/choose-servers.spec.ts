@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { choosePostgres, chooseRedis, type Surroundings } from './choose-servers.js';
+import { choosePostgres, chooseRedis, limitTo, type Surroundings } from './choose-servers.js';
 
 const nothing: Surroundings = {
   testDatabaseUrl: undefined,
@@ -43,5 +43,27 @@ describe('chooseRedis', () => {
       kind: 'unavailable',
       remedy: expect.stringContaining('TEST_REDIS_URL'),
     });
+  });
+});
+
+describe('limitTo', () => {
+  const around: Surroundings = { ...everything, testDatabaseUrl: undefined, testRedisUrl: undefined };
+  const chosen = (wish: string | undefined) => {
+    const left = limitTo(wish, around);
+    return [choosePostgres(left).kind, chooseRedis(left).kind];
+  };
+  it('takes what is there as long as nothing is wished', () => {
+    expect([chosen(undefined), chosen('')]).toEqual([
+      ['container', 'binary'],
+      ['container', 'binary'],
+    ]);
+  });
+  it('uses programs only, or containers only', () => {
+    expect(chosen('local')).toEqual(['embedded', 'binary']);
+    expect(chosen('containers')).toEqual(['container', 'container']);
+  });
+  it('does not take something else where the wish cannot be met', () => {
+    expect(() => limitTo('containers', { ...around, dockerAnswers: false })).toThrow('no Docker engine answers');
+    expect(() => limitTo('docker', around)).toThrow('"local" or "containers"');
   });
 });

@@ -24,6 +24,26 @@ export type RedisChoice =
   | { readonly kind: 'apt' }
   | { readonly kind: 'unavailable'; readonly remedy: string };
 
+/**
+ * TEST_SERVERS takes a part of what is there out of sight, so that a run is known to have used the other: `local` knows no
+ * Docker, `containers` no program.
+ * @throws Error where there is nothing left to take, or the word is none of these
+ */
+export function limitTo(wish: string | undefined, around: Surroundings): Surroundings {
+  switch (wish) {
+    case undefined:
+    case '':
+      return around;
+    case 'local':
+      return { ...around, dockerAnswers: false };
+    case 'containers':
+      if (!around.dockerAnswers) throw new Error('TEST_SERVERS is "containers", and no Docker engine answers.');
+      return { ...around, redisBinary: undefined };
+    default:
+      throw new Error(`TEST_SERVERS is "${wish}"; it can be "local" or "containers".`);
+  }
+}
+
 /** A container before the embedded one, because it is the server that production runs. */
 export function choosePostgres(around: Surroundings): PostgresChoice {
   if (isSet(around.testDatabaseUrl)) return { kind: 'given', url: around.testDatabaseUrl };

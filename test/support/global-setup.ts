@@ -7,7 +7,7 @@ import type { TestProject } from 'vitest/node';
 import { canInstallWithApt, findRedis, installRedisWithApt, startRedis } from '../../samples/redis.mjs';
 import { createDatabase, createQueuePool, migrate, migrateQueues } from '../../src/database.js';
 import { startEmbeddedPostgres } from '../../src/embedded-postgres.js';
-import { choosePostgres, chooseRedis, HOW_TO_GET_REDIS, type RedisChoice } from './choose-servers.js';
+import { choosePostgres, chooseRedis, HOW_TO_GET_REDIS, limitTo, type RedisChoice } from './choose-servers.js';
 import { dropTestDatabases, onServer, withDatabase } from './database-server.js';
 import { stopWhenWeAreKilled } from './stop-when-killed.js';
 import { temporaryDirectory } from './temporary-directory.js';
@@ -33,13 +33,13 @@ interface Server {
 /** Once per run: starts the servers, migrates the template that every test database is copied from, stops by handle. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const dir = await temporaryDirectory('onhand-test-run-');
-  const around = {
+  const around = limitTo(process.env['TEST_SERVERS'], {
     testDatabaseUrl: process.env['TEST_DATABASE_URL'],
     testRedisUrl: process.env['TEST_REDIS_URL'],
     dockerAnswers: await dockerAnswers(),
     redisBinary: findRedis(),
     canInstallWithApt: canInstallWithApt(),
-  };
+  });
   const postgres = await startPostgres(choosePostgres(around), dir);
   const redis = await startRedisServer(chooseRedis(around), dir);
   const prefix = `onhand_test_${randomBytes(4).toString('hex')}`;
