@@ -3,7 +3,6 @@
  * call is compared with the shop's own journal: "nothing was applied" and "it may have been" are claims about that.
  */
 import { randomUUID } from 'node:crypto';
-import net from 'node:net';
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
@@ -25,6 +24,7 @@ import type {
   QuantityRow,
 } from '../../src/cart-workers/connectors/connector.js';
 import { steadyNow } from '../../src/steady-clock.js';
+import { freePort } from '../support/free-port.js';
 import { startShop, type Shop, type ShopKind } from '../support/shops.js';
 
 const ODD_SKUS = ['0012', 'AB 1', 'A+B', 'C/D', 'T~3', '~', 'Ü&<ö>"é"', 'x=y;z', '100%', "o'k", '№ 5 😀', '-1'];
@@ -336,13 +336,4 @@ async function allOrders(
     orders.push(...page.orders);
     mark = page.mark;
   }
-}
-
-/** A port that nobody listens on: it was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = net.createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

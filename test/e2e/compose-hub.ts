@@ -9,6 +9,7 @@ import { findRedis } from '../../samples/redis.mjs';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '../../src/embedded-postgres.js';
 import { readCompose, startOrder, type ComposeFile, type Variables } from '../support/compose-file.js';
 import { environmentOf, last, readDockerfile } from '../support/dockerfile.js';
+import { freePort } from '../support/free-port.js';
 import { temporaryDirectory } from '../support/temporary-directory.js';
 import { until } from '../support/until.js';
 import { endAll, root, startProcess, type HubProcess } from './processes.js';
@@ -252,15 +253,6 @@ function forward(client: Socket, [port, ...others]: readonly number[]): void {
     hub.once('close', () => client.destroy());
   });
   hub.once('error', () => (connected ? client.destroy() : forward(client, others)));
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const address = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('There is no free port');
-  return address.port;
 }
 
 function mapValues(record: Readonly<Record<string, string>>, map: (value: string) => string): Record<string, string> {

@@ -17,11 +17,15 @@ export interface HubProcess {
 }
 
 /** Every variable of the test's own environment that would be a setting of the hub stays out. */
-export function startProcess(command: readonly string[], env: Readonly<Record<string, string>>): HubProcess {
+export function startProcess(
+  command: readonly string[],
+  env: Readonly<Record<string, string>>,
+  cwd: string = root,
+): HubProcess {
   const [program = '', ...args] = command;
   const inherited = Object.fromEntries(['PATH', 'HOME', 'TMPDIR', 'LANG'].flatMap((name) => given(name)));
   const child = spawn(program === 'node' ? process.execPath : program, args, {
-    cwd: root,
+    cwd,
     env: { ...inherited, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
