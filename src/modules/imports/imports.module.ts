@@ -6,10 +6,11 @@ import { ImportReads } from './import-reads.js';
 import { ImportWork } from './import-work.js';
 import { Imports } from './imports.js';
 import { ImportsController } from './imports.controller.js';
+import { registerQueues } from '../jobs/fixed-queues.js';
 import { ImportSchedule, ImportsProcessor } from './imports.processor.js';
 
 @Module({
-  imports: [BullModule.registerQueue({ name: IMPORTS })],
+  imports: [registerQueues(IMPORTS)],
   providers: [ImportJobs],
   exports: [ImportJobs, BullModule],
 })

@@ -6,11 +6,12 @@ import { Comparisons } from './comparisons.js';
 import { ComparisonsProcessor } from './comparisons.processor.js';
 import { OrderPollSchedules } from './order-poll-schedules.js';
 import { OrderPollsProcessor } from './order-polls.processor.js';
+import { registerQueues } from './fixed-queues.js';
 import { CLEAN_UP, COMPARISONS, ORDER_POLLS } from './queue-names.js';
 
 /** The fixed queues themselves: whoever starts or looks at a job needs them. */
 @Module({
-  imports: [BullModule.registerQueue({ name: ORDER_POLLS }, { name: COMPARISONS }, { name: CLEAN_UP })],
+  imports: [registerQueues(ORDER_POLLS, COMPARISONS, CLEAN_UP)],
   providers: [Comparisons],
   exports: [BullModule, Comparisons],
 })

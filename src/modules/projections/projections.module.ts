@@ -4,10 +4,11 @@ import { ProjectionJobs, PROJECTIONS } from './projection-jobs.js';
 import { ProjectionRuns } from './projection-runs.js';
 import { ProjectionWork } from './projection-work.js';
 import { ProjectionsController } from './projections.controller.js';
+import { registerQueues } from '../jobs/fixed-queues.js';
 import { ProjectionRunsSchedule, ProjectionsProcessor } from './projections.processor.js';
 
 @Module({
-  imports: [BullModule.registerQueue({ name: PROJECTIONS })],
+  imports: [registerQueues(PROJECTIONS)],
   providers: [ProjectionJobs],
   exports: [ProjectionJobs, BullModule],
 })
