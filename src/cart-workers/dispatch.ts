@@ -26,6 +26,8 @@ interface LaneRow {
   readonly in_effect: boolean;
   readonly generation: number;
   readonly clamps: boolean;
+  /** What comes after a dead letter waits for it: its sum would be clamped, or read back, at another place. */
+  readonly dead_letters_hold: boolean;
   readonly job_window: number | null;
   readonly runnable: string;
 }
@@ -96,6 +98,7 @@ async function lockLane(client: PoolClient, cartId: string): Promise<LaneRow | n
     text: `SELECT l.paused, l.down_since IS NOT NULL AS down, coalesce(l.next_probe_at <= clock_timestamp(), true) AS probe_due,
                   coalesce(l.comparing_until > clock_timestamp(), false) AS comparing,
                   c.is_on AND s.is_on AS in_effect, c.generation, c.clamps_at_zero AS clamps, l.job_window,
+                  c.clamps_at_zero OR coalesce(c.settings->>'delivery' = 'set-only', false) AS dead_letters_hold,
                   (SELECT count(*) FROM deliveries d
                     WHERE d.cart_id = l.cart_id AND d.state = 'dispatched'
                       AND (d.next_attempt_at IS NULL OR d.next_attempt_at <= clock_timestamp())) AS runnable
@@ -130,10 +133,10 @@ interface FreeListing {
  * Listings that are free (nothing in flight, in doubt or quarantined) and due, in the order in which they are to leave:
  * decreases before increases, the scarcest first, since what is late there is sold twice.
  *
- * $1 cart, $2 its generation, $3 whether it clamps at zero (then a dead letter holds its listing back, because the sum of
- * what comes later would be clamped at another place; and so does a zero that was not settled by value, clamped-listings.ts). The look-ahead counts only records that could leave: thousands
- * that wait behind a quarantined line must not hide the rest of the lane. Sums are looked up key by key (LATERAL): joined,
- * the statement took 2 s over 2,000 records of one listing.
+ * $1 cart, $2 its generation, $3 whether it clamps at zero (then a zero that was not settled by value holds increases back,
+ * clamped-listings.ts), $4 whether a dead letter holds its listing back. The look-ahead counts only records that could
+ * leave: thousands that wait behind a quarantined line must not hide the rest of the lane. Sums are looked up key by key
+ * (LATERAL): joined, the statement took 2 s over 2,000 records of one listing.
  */
 async function findFreeListings(client: PoolClient, cartId: string, lane: LaneRow): Promise<FreeListing[]> {
   const due = `WHERE w.state = 'waiting' AND w.generation = $2`;
@@ -144,7 +147,7 @@ async function findFreeListings(client: PoolClient, cartId: string, lane: LaneRo
              UNION
              SELECT key FROM web_stack WHERE cart_id = $1 AND state = 'waiting' AND not_before IS NOT NULL AND not_before > clock_timestamp()
              UNION
-             SELECT key FROM web_stack WHERE $3 AND cart_id = $1 AND state = 'dead-lettered'),
+             SELECT key FROM web_stack WHERE $4 AND cart_id = $1 AND state = 'dead-lettered'),
            ahead AS MATERIALIZED (
              SELECT DISTINCT key FROM (
                SELECT r.key FROM web_stack r
@@ -163,7 +166,7 @@ async function findFreeListings(client: PoolClient, cartId: string, lane: LaneRo
             WHERE NOT ($3 AND f.delta > 0 AND EXISTS (SELECT FROM listings l WHERE l.cart_id = $1 AND l.key = f.key AND ${toBeSettledByValueSql('l')}))
             ORDER BY (f.delta < 0 OR f.oldest < clock_timestamp() - interval '${starvationMs} milliseconds') DESC,
                      f.target, f.oldest, f.key`,
-    values: [cartId, lane.generation, lane.clamps],
+    values: [cartId, lane.generation, lane.clamps, lane.dead_letters_hold],
   });
   return found.rows;
 }

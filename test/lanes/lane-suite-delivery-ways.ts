@@ -136,6 +136,25 @@ export function deliveryWaySuite(backendOf: () => LaneBackend): void {
       expect(await bench.shown(sku)).toEqual([10, 10]);
     });
 
+    it('waits for a dead letter of the same listing, and gets the sum when that is put back', async () => {
+      const sku = bench.sku();
+      await bench.hub.laneControl.pause('a', 'test', null);
+      await bench.sell(sku, 3);
+      await bench.recordIn('a', sku, 'waiting');
+      await bench.hub.rows(`UPDATE web_stack SET state = 'dead-lettered' WHERE cart_id = 'a' AND key = $1`, sku);
+      await bench.hub.laneControl.resume('a');
+      await bench.receive(sku, 5);
+      await bench.recordIn('b', sku, 'delivered');
+      const other = bench.sku();
+      await bench.receive(other, 1);
+      await bench.recordIn('a', other, 'delivered');
+      expect((await bench.records('a', sku)).map(({ state }) => state)).toEqual(['dead-lettered', 'waiting']);
+      await bench.hub.deadLetters.redrive({ cartId: 'a', key: sku });
+      await bench.hub.quiet();
+      expect(await changesOf(sku)).toEqual(['set 12']);
+      expect(await bench.shown(sku)).toEqual([12, 12]);
+    });
+
     it('says of an item that it does not list what every cart says', async () => {
       const sku = bench.sku();
       await bench.a.faults({ unknownKeys: [sku] });
