@@ -126,7 +126,8 @@ describe('the projector', () => {
     const client = await hub.database.pool.connect();
     try {
       const from = await readCheckpoint(client, 'main', 'somebody');
-      expect(await hub.projector().step()).toMatchObject({ facts: expect.any(Number) as number });
+      // Somebody else's transaction in the same cluster may hold the horizon for a moment.
+      await until('the fact is applied', () => hub.projector().step());
       const to = { ...from, position: '1', recordedAt: new Date() };
       expect(await moveCheckpoint(client, 'main', from, to)).toBe(false);
     } finally {
