@@ -81,6 +81,7 @@ function termsOf(cart: ReachableCart, worker: string): ClaimTerms {
   const { capabilities } = cart;
   const { requestTimeoutMs, quietTimeMs } = cart.settings;
   return {
+    cartId: cart.settings.cartId,
     keyed: capabilities.delivery === 'idempotency-key',
     needsQ0: capabilities.delivery !== 'idempotency-key',
     readsFirst: setsOnly(cart),

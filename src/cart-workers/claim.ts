@@ -40,13 +40,15 @@ export interface Claim {
 
 export type ClaimResult =
   | Claim
-  /** Closed, or another take of it is meant: this job has nothing to do. */
+  /** Closed, another cart's, or another take of it is meant: this job has nothing to do. */
   | { readonly kind: 'gone' }
   /** Somebody else may have bytes under way; come back later. */
   | { readonly kind: 'busy'; readonly retryInMs: number };
 
-/** How the delivery's cart wants to be spoken to. */
+/** Whose lane it is, and how that cart wants to be spoken to. */
 export interface ClaimTerms {
+  /** A job in the lane of another cart than its delivery's is nobody's: it would tell a shop what another one is owed. */
+  readonly cartId: string;
   /** A repetition by the same key is harmless, so a dead worker's try need not be waited out. */
   readonly keyed: boolean;
   /** What was there before must be known, because a lost answer is settled by comparing quantities. */
@@ -125,6 +127,7 @@ async function claimIn(
   });
   const delivery = found.rows[0];
   if (delivery === undefined || delivery.state === 'closed' || delivery.take !== job.take) return { kind: 'gone' };
+  if (delivery.cart_id !== terms.cartId) return { kind: 'gone' };
 
   const open = await closeDeadAttempts(client, job.deliveryId, delivery.cart_id, terms);
   if (open.waitMs > 0) return { kind: 'busy', retryInMs: open.waitMs };

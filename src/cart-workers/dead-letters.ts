@@ -1,6 +1,7 @@
 import type { PoolClient } from 'pg';
 import type { Database } from '../database.js';
 import type { CommandBatcher } from '../events/command-batcher.js';
+import { isTransient } from '../events/sql-state.js';
 import type { Wakeups } from '../wakeups.js';
 import type { CartDirectory } from './cart-directory.js';
 import { CartError } from './connectors/cart-error.js';
@@ -43,6 +44,9 @@ interface PageRequest {
   readonly after?: { readonly cartId: string; readonly key: string } | undefined;
   readonly limit: number;
 }
+
+/** How often a person's action is begun anew after a deadlock. */
+const attemptsMax = 5;
 
 /** What waits for a person: dead letters and quarantined lines, and the actions on them. */
 export class DeadLetters {
@@ -236,7 +240,18 @@ export class DeadLetters {
     return resolved > 0;
   }
 
+  /** Begun anew after a deadlock: workers and the projector lock the same listings from other sides. */
   private async inTransaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.once(work);
+      } catch (error) {
+        if (attempt >= attemptsMax || !isTransient(error)) throw error;
+      }
+    }
+  }
+
+  private async once<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
     const client = await this.dependencies.database.pool.connect();
     try {
       await client.query('BEGIN');

@@ -151,7 +151,7 @@ export function dispatchSuite(backendOf: () => LaneBackend): void {
       await bench.hub.rows(`UPDATE web_stack SET not_before = NULL WHERE cart_id = 'b' AND key = $1`, blocked);
     });
 
-    it('lets a repeated or stale job do nothing', async () => {
+    it('lets a job that is repeated, stale or in the wrong lane do nothing', async () => {
       const sku = bench.sku();
       await bench.a.faults({ delayBeforeMs: slowMs });
       await bench.receive(sku, 1);
@@ -161,6 +161,7 @@ export function dispatchSuite(backendOf: () => LaneBackend): void {
       });
       const deliveryId = attempt?.delivery_id ?? '';
       const terms = {
+        cartId: 'a',
         keyed: false,
         needsQ0: true,
         readsFirst: false,
@@ -172,6 +173,9 @@ export function dispatchSuite(backendOf: () => LaneBackend): void {
       };
       expect(await claim(bench.hub.database, { deliveryId, take: 1 }, terms)).toMatchObject({ kind: 'busy' });
       expect(await claim(bench.hub.database, { deliveryId, take: 2 }, terms)).toEqual({ kind: 'gone' });
+      expect(await claim(bench.hub.database, { deliveryId, take: 1 }, { ...terms, cartId: 'b' })).toEqual({
+        kind: 'gone',
+      });
       await bench.hub.quiet();
       expect(await claim(bench.hub.database, { deliveryId, take: 1 }, terms)).toEqual({ kind: 'gone' });
       expect(await deltasOf(bench.a, sku)).toEqual([1]);

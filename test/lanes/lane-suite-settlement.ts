@@ -157,6 +157,7 @@ export function settlementSuite(backendOf: () => LaneBackend): void {
       await bench.receive(sku, 1);
       const record = await bench.recordIn('a', sku, 'in-doubt');
       const terms = {
+        cartId: 'a',
         keyed: false,
         needsQ0: true,
         readsFirst: false,

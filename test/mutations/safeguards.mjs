@@ -76,7 +76,15 @@ export const safeguards = [
     from: " || delivery.take !== job.take) return { kind: 'gone' };",
     to: ") return { kind: 'gone' };",
     tests: lanes,
-    only: 'lets a repeated or stale job do nothing',
+    only: 'lets a job that is repeated, stale or in the wrong lane do nothing',
+  },
+  {
+    name: 'a delivery leaves by the lane of its own cart only',
+    file: 'src/cart-workers/claim.ts',
+    from: "  if (delivery.cart_id !== terms.cartId) return { kind: 'gone' };",
+    to: '',
+    tests: lanes,
+    only: 'lets a job that is repeated, stale or in the wrong lane do nothing',
   },
   {
     name: 'the checkpoint’s compare-and-set',

@@ -35,11 +35,19 @@ export async function startTcpProxy(port: number): Promise<TcpProxy> {
       [far, near],
     ] as const) {
       from.setNoDelay(true);
+      // Whichever timer rings, the oldest chunk goes: a way that becomes faster must not let later bytes overtake.
+      const late: Buffer[] = [];
       from.on('data', (chunk) => {
         if (pair.stalled) return;
-        // Timers of the same length ring in the order in which they were set, so chunks stay in order.
-        if (delayMs > 0) setTimeout(() => !pair.stalled && to.write(chunk), delayMs);
-        else to.write(chunk);
+        if (delayMs === 0 && late.length === 0) {
+          to.write(chunk);
+          return;
+        }
+        late.push(chunk);
+        setTimeout(() => {
+          const oldest = late.shift();
+          if (oldest !== undefined && !pair.stalled) to.write(oldest);
+        }, delayMs);
       });
       from.on('error', () => undefined);
       from.on('close', () => {
