@@ -32,7 +32,10 @@ export class ItemReads {
       .where(
         and(
           tag === undefined ? undefined : eq(itemTags.tag, tag),
-          after === null ? undefined : gt(sku, after[0]),
+          // Said of both sides of the join: a merge would read the other one from its beginning.
+          after === null
+            ? undefined
+            : and(gt(items.sku, after[0]), tag === undefined ? undefined : gt(itemTags.sku, after[0])),
           prefix === undefined ? undefined : and(gte(items.sku, prefix), lt(items.sku, afterPrefix(prefix))),
           barcode === undefined
             ? undefined
