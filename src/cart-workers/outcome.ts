@@ -143,11 +143,12 @@ async function lockListings(client: PoolClient, end: AttemptEnd): Promise<void> 
   });
 }
 
+/** One that had been given up keeps its end: from there on others were at it. What it says late is its outcome all the same. */
 async function endAttempt(client: PoolClient, end: AttemptEnd): Promise<void> {
   await client.query({
     name: 'end-attempt',
     text: `UPDATE attempts
-              SET ended_at = clock_timestamp(), outcome = $2, response = $3, deadline = least(deadline, $4),
+              SET ended_at = coalesce(ended_at, clock_timestamp()), outcome = $2, response = $3, deadline = least(deadline, $4),
                   duration_ms = extract(epoch FROM clock_timestamp() - started_at) * 1000
             WHERE id = $1`,
     values: [end.attemptId, end.outcome, end.response, end.lastByteBy ?? null],
