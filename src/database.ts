@@ -137,6 +137,25 @@ const reasonOf = (error: unknown): string =>
       ? error.message
       : String(error);
 
+/** One transaction on a connection of its own; what `work` throws rolls it back and is thrown on. */
+export async function inTransaction<T>(
+  { pool }: Pick<Database, 'pool'>,
+  work: (client: pg.PoolClient) => Promise<T>,
+): Promise<T> {
+  const client = await pool.connect();
+  try {
+    await client.query('BEGIN');
+    const result = await work(client);
+    await client.query('COMMIT');
+    return result;
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => undefined);
+    throw error;
+  } finally {
+    client.release();
+  }
+}
+
 /** Creates or updates BullMQ's own schema. BullMQ takes a lock itself, so several processes may do this at once. */
 export async function migrateQueues(pool: pg.Pool): Promise<void> {
   await withUnlimitedConnection(pool, async (client) => {

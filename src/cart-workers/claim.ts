@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { DatabaseError, type PoolClient } from 'pg';
-import type { Database } from '../database.js';
+import { inTransaction, type Database } from '../database.js';
 import { steadyNow } from '../steady-clock.js';
 import type { LaneJobData } from './lane-job.js';
 
@@ -73,19 +73,12 @@ const retryableCodes = new Set(['23505', '40P01', '40001', '55P03']);
  */
 export async function claim(database: Database, job: LaneJobData, terms: ClaimTerms): Promise<ClaimResult> {
   const startedMs = steadyNow();
-  const client = await database.pool.connect();
   try {
-    await client.query('BEGIN');
-    const result = await claimIn(client, job, terms, startedMs);
-    await client.query('COMMIT');
-    return result;
+    return await inTransaction(database, (client) => claimIn(client, job, terms, startedMs));
   } catch (error) {
-    await client.query('ROLLBACK').catch(() => undefined);
     if (error instanceof DatabaseError && retryableCodes.has(error.code ?? ''))
       return { kind: 'busy', retryInMs: busyMs };
     throw error;
-  } finally {
-    client.release();
   }
 }
 

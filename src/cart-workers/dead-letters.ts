@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg';
-import type { Database } from '../database.js';
+import { inTransaction, type Database } from '../database.js';
 import type { CommandBatcher } from '../events/command-batcher.js';
 import { isTransient } from '../events/sql-state.js';
 import type { Wakeups } from '../wakeups.js';
@@ -102,7 +102,7 @@ export class DeadLetters {
     readonly cartId: string;
     readonly key?: string | null;
   }): Promise<{ records: number }> {
-    const records = await this.inTransaction(async (client) => {
+    const records = await this.untilCommitted(async (client) => {
       // Locked in a statement of its own, so that what the projector just added to the dead letter is seen by the next one.
       await client.query(
         `SELECT FROM listings WHERE cart_id = $1 AND ($2::text IS NULL OR key = $2) ORDER BY cart_id, key FOR UPDATE`,
@@ -217,7 +217,7 @@ export class DeadLetters {
     }
     const applied = action === 'was-applied';
     const response = `${by} looked: it was ${applied ? '' : 'not '}applied`;
-    const resolved = await this.inTransaction(async (client) => {
+    const resolved = await this.untilCommitted(async (client) => {
       await client.query('SELECT FROM listings WHERE cart_id = $1 AND key = $2 FOR UPDATE', [cartId, key]);
       const records = await client.query(
         `WITH line AS (
@@ -241,28 +241,13 @@ export class DeadLetters {
   }
 
   /** Begun anew after a deadlock: workers and the projector lock the same listings from other sides. */
-  private async inTransaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+  private async untilCommitted<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.once(work);
+        return await inTransaction(this.dependencies.database, work);
       } catch (error) {
         if (attempt >= attemptsMax || !isTransient(error)) throw error;
       }
-    }
-  }
-
-  private async once<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
-    const client = await this.dependencies.database.pool.connect();
-    try {
-      await client.query('BEGIN');
-      const result = await work(client);
-      await client.query('COMMIT');
-      return result;
-    } catch (error) {
-      await client.query('ROLLBACK').catch(() => undefined);
-      throw error;
-    } finally {
-      client.release();
     }
   }
 

@@ -1,4 +1,4 @@
-import type { Database } from '../database.js';
+import { inTransaction, type Database } from '../database.js';
 import { steadyNow } from '../steady-clock.js';
 import { lockController } from './dispatch.js';
 
@@ -52,9 +52,7 @@ export async function holdLane(database: Database, cartId: string): Promise<Lane
 
 /** @param mine what the hold was taken or renewed until; null: taken anew. @returns until when, null if another holds it */
 async function take(database: Database, cartId: string, mine: Date | null): Promise<Date | null> {
-  const client = await database.pool.connect();
-  try {
-    await client.query('BEGIN');
+  return inTransaction(database, async (client) => {
     await lockController(client, cartId);
     const held = await client.query<{ comparing_until: Date }>(
       `INSERT INTO lanes AS l (cart_id, comparing_until)
@@ -64,12 +62,6 @@ async function take(database: Database, cartId: string, mine: Date | null): Prom
        RETURNING comparing_until`,
       [cartId, holdSeconds, mine],
     );
-    await client.query('COMMIT');
     return held.rows[0]?.comparing_until ?? null;
-  } catch (error) {
-    await client.query('ROLLBACK').catch(() => undefined);
-    throw error;
-  } finally {
-    client.release();
-  }
+  });
 }

@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg';
-import type { Database } from '../database.js';
+import { inTransaction, type Database } from '../database.js';
 import { reached } from '../moments.js';
 
 /** What a listing showed, and between which moments (by the database's clock); null: as long as the try lasted. */
@@ -87,9 +87,7 @@ export async function recordOutcome(database: Database, end: AttemptEnd): Promis
 }
 
 async function recordOnce(database: Database, end: AttemptEnd): Promise<void> {
-  const client = await database.pool.connect();
-  try {
-    await client.query('BEGIN');
+  await inTransaction(database, async (client) => {
     await lockListings(client, end);
     const effective = (await isStillOpen(client, end)) ? end : ifLate(end);
     if (effective !== null) {
@@ -99,13 +97,7 @@ async function recordOnce(database: Database, end: AttemptEnd): Promise<void> {
       if (effective.cart !== null) await judgeLane(client, effective);
       if (effective.mayStillRun === true) await keepOthersAway(client, effective);
     }
-    await client.query('COMMIT');
-  } catch (error) {
-    await client.query('ROLLBACK').catch(() => undefined);
-    throw error;
-  } finally {
-    client.release();
-  }
+  });
 }
 
 /** Nothing else goes to a serial cart before an unanswered call's deadline. */

@@ -1,5 +1,6 @@
 import type { Database } from '../database.js';
 import type { CommandBatcher } from '../events/command-batcher.js';
+import { Rounds } from './rounds.js';
 
 const lookEveryMs = 1_000;
 const ordersPerRound = 200;
@@ -10,9 +11,7 @@ const ordersPerRound = 200;
  * worker loses or doubles a piece.
  */
 export class ResolveOrders {
-  private timer: NodeJS.Timeout | undefined;
-  private looking: Promise<void> = Promise.resolve();
-  private stopped = false;
+  private readonly rounds = new Rounds(lookEveryMs, () => this.look());
 
   constructor(
     private readonly dependencies: {
@@ -23,17 +22,11 @@ export class ResolveOrders {
   ) {}
 
   start(): void {
-    this.timer = setTimeout(() => {
-      this.looking = this.look().finally(() => {
-        if (!this.stopped) this.start();
-      });
-    }, lookEveryMs);
+    this.rounds.start();
   }
 
   async stop(): Promise<void> {
-    this.stopped = true;
-    clearTimeout(this.timer);
-    await this.looking;
+    await this.rounds.stop();
   }
 
   private async look(): Promise<void> {

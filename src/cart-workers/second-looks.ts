@@ -3,6 +3,7 @@ import { clampedListings } from './clamped-listings.js';
 import { CartError } from './connectors/cart-error.js';
 import { databaseNow } from './database-clock.js';
 import type { QohTransfer } from './qoh-transfer.js';
+import { Rounds } from './rounds.js';
 
 const lookEveryMs = 1_000;
 /** Listings compared in one go; each go reads the cart. */
@@ -56,9 +57,7 @@ const reasons = [reopenedVerdicts, zerosOfClampingCarts];
 
 /** Compares single listings whose state cannot be told from answers alone. */
 export class SecondLooks {
-  private timer: NodeJS.Timeout | undefined;
-  private looking: Promise<void> = Promise.resolve();
-  private stopped = false;
+  private readonly rounds = new Rounds(lookEveryMs, () => this.look());
 
   constructor(
     private readonly dependencies: {
@@ -69,17 +68,11 @@ export class SecondLooks {
   ) {}
 
   start(): void {
-    this.timer = setTimeout(() => {
-      this.looking = this.look().finally(() => {
-        if (!this.stopped) this.start();
-      });
-    }, lookEveryMs);
+    this.rounds.start();
   }
 
   async stop(): Promise<void> {
-    this.stopped = true;
-    clearTimeout(this.timer);
-    await this.looking;
+    await this.rounds.stop();
   }
 
   private async look(): Promise<void> {
@@ -87,7 +80,7 @@ export class SecondLooks {
     for (const reason of reasons) {
       try {
         for (const listings of await reason.find(database)) {
-          if (this.stopped) return;
+          if (this.rounds.stopping) return;
           await this.compare(reason, listings);
         }
       } catch (error) {

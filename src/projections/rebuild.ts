@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg';
-import type { Database } from '../database.js';
+import { inTransaction, type Database } from '../database.js';
 import { awaitProjection } from './checkpoint.js';
 import { fanOut, type Touched } from './fan-out.js';
 import { provenExpected, wantedTargets } from './invariants.js';
@@ -155,18 +155,10 @@ async function touched(
 
 /** While no projector applies anything. It waits for the batch that is under way, and the next one waits for this. */
 async function alone(database: Database, work: (client: PoolClient) => Promise<void>): Promise<void> {
-  const client = await database.pool.connect();
-  try {
-    await client.query('BEGIN');
+  await inTransaction(database, async (client) => {
     await awaitProjection(client, 'main');
     await work(client);
-    await client.query('COMMIT');
-  } catch (error) {
-    await client.query('ROLLBACK').catch(() => undefined);
-    throw error;
-  } finally {
-    client.release();
-  }
+  });
 }
 
 /** One long statement that writes nothing: it takes no transaction id, so it holds no reader of the log back. */

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { eq } from 'drizzle-orm';
 import type { PoolClient } from 'pg';
-import type { Database } from '../../database.js';
+import { inTransaction, type Database } from '../../database.js';
 import { compare, type Comparison, type RebuildName } from '../../projections/rebuild.js';
 import { nextSkuRange, verifyRange, verifyUnderWay, type Findings } from '../../projections/verify.js';
 import { DATABASE } from '../tokens.js';
@@ -83,23 +83,15 @@ export class ProjectionWork {
 
   /** @returns false when the run is no longer ours: cancelled, or another worker has gone on with it */
   private async noteVerified(id: string, from: string, to: string, done: number, total: number, findings: Findings) {
-    const client = await this.database.pool.connect();
-    try {
-      await client.query('BEGIN');
+    return inTransaction(this.database, async (client) => {
       const noted = await client.query(
         `UPDATE projection_runs SET cursor = $3, done = $4, total = $5, found = found + $6, fault = NULL, updated_at = now()
           WHERE id = $1 AND cursor = $2 AND state = 'running'`,
         [id, from, to, done, total, findings.total],
       );
       if (noted.rowCount === 1) await keepDifferences(client, id, findings);
-      await client.query('COMMIT');
       return noted.rowCount === 1;
-    } catch (error) {
-      await client.query('ROLLBACK').catch(() => undefined);
-      throw error;
-    } finally {
-      client.release();
-    }
+    });
   }
 
   /** Whoever goes on after a crash compares again, and finds what was not mended yet. */
@@ -122,9 +114,7 @@ export class ProjectionWork {
   }
 
   private async noteCompared(id: string, mended: number, findings: Findings): Promise<void> {
-    const client = await this.database.pool.connect();
-    try {
-      await client.query('BEGIN');
+    await inTransaction(this.database, async (client) => {
       await client.query(
         `UPDATE projection_runs
             SET found = greatest(found, $2::bigint + $3::bigint), total = greatest(found, $2::bigint + $3::bigint), done = $2,
@@ -133,13 +123,7 @@ export class ProjectionWork {
         [id, mended, findings.total],
       );
       await keepDifferences(client, id, findings);
-      await client.query('COMMIT');
-    } catch (error) {
-      await client.query('ROLLBACK').catch(() => undefined);
-      throw error;
-    } finally {
-      client.release();
-    }
+    });
   }
 
   private async mendAll(id: string, comparison: Comparison, signal: AbortSignal): Promise<number> {

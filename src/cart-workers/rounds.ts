@@ -1,0 +1,32 @@
+/** Work that is done again and again: one round at a time, with a pause before each. */
+export class Rounds {
+  private timer: NodeJS.Timeout | undefined;
+  private running: Promise<void> = Promise.resolve();
+  private ended = false;
+
+  /** @param round must not throw */
+  constructor(
+    private readonly pauseMs: number,
+    private readonly round: () => Promise<void>,
+  ) {}
+
+  /** For rounds that are long: whether to end early. */
+  get stopping(): boolean {
+    return this.ended;
+  }
+
+  start(): void {
+    this.timer = setTimeout(() => {
+      this.running = this.round().finally(() => {
+        if (!this.ended) this.start();
+      });
+    }, this.pauseMs);
+  }
+
+  /** Resolves when the round under way has ended. */
+  async stop(): Promise<void> {
+    this.ended = true;
+    clearTimeout(this.timer);
+    await this.running;
+  }
+}
