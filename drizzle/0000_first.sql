@@ -253,6 +253,7 @@ CREATE TABLE "items" (
 	"sku" text COLLATE "C" PRIMARY KEY NOT NULL,
 	"title" text NOT NULL,
 	"barcode" text COLLATE "C",
+	"shopify_product_id" text COLLATE "C",
 	"tags" text[] NOT NULL,
 	"active" boolean NOT NULL,
 	"folded_sku" text COLLATE "C" NOT NULL,
@@ -335,7 +336,9 @@ CREATE TABLE "carts" (
 --> statement-breakpoint
 CREATE TABLE "locations" (
 	"location" text COLLATE "C" PRIMARY KEY NOT NULL,
-	"name" text NOT NULL
+	"name" text NOT NULL,
+	"other_codes" text[] NOT NULL,
+	"version" bigint NOT NULL
 );
 --> statement-breakpoint
 CREATE TABLE "open_order_lines" (
@@ -447,6 +450,7 @@ CREATE UNIQUE INDEX "projection_runs_one_running" ON "projection_runs" USING btr
 CREATE INDEX "projection_runs_created_at" ON "projection_runs" USING btree ("created_at","id");--> statement-breakpoint
 CREATE INDEX "items_folded_sku" ON "items" USING btree ("folded_sku","sku");--> statement-breakpoint
 CREATE INDEX "items_barcode" ON "items" USING btree (lower("barcode"),"sku") WHERE barcode is not null;--> statement-breakpoint
+CREATE INDEX "items_shopify_product_id" ON "items" USING btree ("shopify_product_id","sku") WHERE shopify_product_id is not null;--> statement-breakpoint
 CREATE INDEX "items_active" ON "items" USING btree ("sku") WHERE active;--> statement-breakpoint
 CREATE INDEX "items_inactive" ON "items" USING btree ("sku") WHERE not active;--> statement-breakpoint
 CREATE INDEX "echoes_listing" ON "echoes" USING btree ("cart_id","key","seen_by");--> statement-breakpoint
@@ -457,6 +461,7 @@ CREATE INDEX "web_stack_cart_state" ON "web_stack" USING btree ("cart_id","state
 CREATE INDEX "web_stack_delivery" ON "web_stack" USING btree ("delivery_id");--> statement-breakpoint
 CREATE INDEX "web_stack_sku" ON "web_stack" USING btree ("sku","id");--> statement-breakpoint
 CREATE INDEX "cart_locations_location" ON "cart_locations" USING btree ("location");--> statement-breakpoint
+CREATE INDEX "locations_other_codes" ON "locations" USING gin ("other_codes");--> statement-breakpoint
 CREATE INDEX "open_order_lines_stock" ON "open_order_lines" USING btree ("sku","location");--> statement-breakpoint
 CREATE INDEX "orders_placed_at" ON "orders" USING btree ("placed_at","source","number");--> statement-breakpoint
 CREATE INDEX "unknown_order_lines_key" ON "unknown_order_lines" USING btree ("cart_id","key");--> statement-breakpoint

@@ -34,6 +34,7 @@ import { ImportProcessorsModule, ImportsModule } from './modules/imports/imports
 import { InventoryModule } from './modules/inventory/inventory.module.js';
 import { JobProcessorsModule } from './modules/jobs/jobs.module.js';
 import { OrdersModule } from './modules/orders/orders.module.js';
+import { PointOfSaleModule } from './modules/point-of-sale/point-of-sale.module.js';
 import { ProjectionProcessorsModule, ProjectionsModule } from './modules/projections/projections.module.js';
 import type { Surroundings } from './modules/start/surroundings.js';
 import { CONFIG, DATABASE, ENCRYPTION_KEY, QUEUE_BACKEND } from './modules/tokens.js';
@@ -53,6 +54,7 @@ export class AppModule {
       AccessModule,
       InventoryModule,
       OrdersModule,
+      PointOfSaleModule,
       ImportsModule,
       CartsModule,
       WebStackModule,

@@ -6,12 +6,15 @@ import { showFacts, type Accepted, type Item } from './stock.js';
 
 interface CreateOptions extends ChangeOptions {
   readonly barcode?: string;
+  readonly shopifyId?: string;
   readonly tag?: TagChange[];
 }
 
 interface EditOptions extends CreateOptions {
   readonly title?: string;
   readonly removeBarcode?: boolean;
+  readonly shopifyId?: string;
+  readonly removeShopifyId?: boolean;
   readonly active?: boolean;
   readonly inactive?: boolean;
   readonly ifVersion?: string;
@@ -27,6 +30,7 @@ export function addItemChanges(items: Command, runtime: Runtime): void {
         .argument('<sku>')
         .argument('<title>')
         .option('--barcode <code>', 'its barcode')
+        .option('--shopify-id <number>', 'its number at Shopify')
         .option('--tag <tag>', 'a tag; may be given several times', collectTag),
     ),
     'items create MUG "Mug, blue" --barcode 4006381333931 --tag kitchen',
@@ -34,8 +38,14 @@ export function addItemChanges(items: Command, runtime: Runtime): void {
     action<CreateOptions, [string, string]>(runtime, async (session, options, sku, title) => {
       const { add, remove } = tagsOf(options);
       if (remove.length > 0) throw new UsageError('A new item has no tag that could be taken away.');
-      const { barcode } = options;
-      const body = { sku, title, ...(barcode !== undefined && { barcode }), ...(add.length > 0 && { tags: add }) };
+      const { barcode, shopifyId } = options;
+      const body = {
+        sku,
+        title,
+        ...(barcode !== undefined && { barcode }),
+        ...(shopifyId !== undefined && { shopifyProductId: shopifyId }),
+        ...(add.length > 0 && { tags: add }),
+      };
       const answer = await change<Accepted>(session, options, { method: 'POST', path: '/v1/items', body });
       if (answer !== null) session.answer(answer, (accepted) => showFacts(session, accepted));
     }),
@@ -49,6 +59,8 @@ export function addItemChanges(items: Command, runtime: Runtime): void {
         .option('--title <title>', 'its title')
         .option('--barcode <code>', 'its barcode')
         .option('--remove-barcode', 'it has no barcode any more')
+        .option('--shopify-id <number>', 'its number at Shopify')
+        .option('--remove-shopify-id', 'it has no number at Shopify any more')
         .option('--tag <change>', '+tag or tag: give it; -tag: take it away; may be given several times', collectTag)
         .option('--inactive', 'leave it out of lists; stock and orders go on as before')
         .option('--active', 'show it in lists again')
@@ -72,6 +84,7 @@ export function addItemChanges(items: Command, runtime: Runtime): void {
 interface ItemEdit {
   readonly title?: string;
   readonly barcode?: string | null;
+  readonly shopifyProductId?: string | null;
   readonly addTags?: readonly string[];
   readonly removeTags?: readonly string[];
   readonly active?: boolean;
@@ -79,31 +92,39 @@ interface ItemEdit {
 }
 
 function editOf(options: EditOptions): ItemEdit {
-  const { title, barcode, removeBarcode, active, inactive, ifVersion } = options;
+  const { title, barcode, removeBarcode, shopifyId, removeShopifyId, active, inactive, ifVersion } = options;
   if (active === true && inactive === true) throw new UsageError('Name either --active or --inactive.');
   if (barcode !== undefined && removeBarcode === true)
     throw new UsageError('Name either --barcode or --remove-barcode.');
+  if (shopifyId !== undefined && removeShopifyId === true)
+    throw new UsageError('Name either --shopify-id or --remove-shopify-id.');
   const { add, remove } = tagsOf(options);
   const edit: ItemEdit = {
     ...(title !== undefined && { title }),
     ...(barcode !== undefined && { barcode }),
     ...(removeBarcode === true && { barcode: null }),
+    ...(shopifyId !== undefined && { shopifyProductId: shopifyId }),
+    ...(removeShopifyId === true && { shopifyProductId: null }),
     ...(add.length > 0 && { addTags: add }),
     ...(remove.length > 0 && { removeTags: remove }),
     ...((active === true || inactive === true) && { active: active === true }),
   };
   if (Object.keys(edit).length === 0)
-    throw new UsageError('Name what to change: --title, --barcode, --remove-barcode, --tag, --active or --inactive.');
+    throw new UsageError('Name what to change: --title, --barcode, --shopify-id, --tag, --active or --inactive.');
   return { ...edit, ...(ifVersion !== undefined && { expectedVersion: ifVersion }) };
 }
 
-function previewOf(item: Item, { title, barcode, addTags = [], removeTags = [], active }: ItemEdit): Preview[] {
+function previewOf(item: Item, edit: ItemEdit): Preview[] {
+  const { title, barcode, shopifyProductId, addTags = [], removeTags = [], active } = edit;
   const taken = new Set(removeTags);
   const tags = [...new Set([...item.tags, ...addTags])].filter((tag) => !taken.has(tag)).sort();
   const stateOf = (isActive: boolean) => (isActive ? 'active' : 'inactive');
   return [
     ...(title === undefined ? [] : [{ what: 'Title', before: item.title, after: title }]),
     ...(barcode === undefined ? [] : [{ what: 'Barcode', before: item.barcode, after: barcode }]),
+    ...(shopifyProductId === undefined
+      ? []
+      : [{ what: 'Shopify', before: item.shopifyProductId, after: shopifyProductId }]),
     ...(addTags.length + removeTags.length === 0
       ? []
       : [{ what: 'Tags', before: item.tags.join(' ') || null, after: tags.join(' ') || null }]),

@@ -133,6 +133,7 @@ function showItem({ terminal }: Session, item: Item): void {
       ['SKU', item.sku],
       ['Title', item.title],
       ...(item.barcode === null ? [] : ([['Barcode', barcodeText(item)]] as const)),
+      ...(item.shopifyProductId === null ? [] : ([['Shopify', item.shopifyProductId]] as const)),
       ...(item.tags.length === 0 ? [] : ([['Tags', item.tags.join(' ')]] as const)),
       ...(item.active ? [] : ([['State', 'inactive']] as const)),
       ['On hand', formatNumber(item.onHand)],

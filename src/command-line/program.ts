@@ -12,6 +12,7 @@ import { addLocationCommands } from './locations.js';
 import { addMovementsCommand } from './movements.js';
 import { examples } from './options.js';
 import { addOrderCommands } from './orders.js';
+import { addPointOfSaleCommands } from './point-of-sale.js';
 import { addProjectionCommands } from './projections.js';
 import type { Runtime } from './session.js';
 import { addStackCommands } from './web-stack.js';
@@ -73,6 +74,7 @@ export function buildProgram(runtime: Runtime): Command {
   addImportCommand(program, runtime);
   addLocationCommands(program, runtime);
   addOrderCommands(program, runtime);
+  addPointOfSaleCommands(program, runtime);
   addCartCommands(program, runtime);
   addUnknownCommands(program, runtime);
   addStackCommands(program, runtime);

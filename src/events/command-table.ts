@@ -20,6 +20,7 @@ import {
 } from './cart.js';
 import {
   addLocationHandler,
+  changeLocationHandler,
   changeItemHandler,
   createItemHandler,
   evolveItem,
@@ -54,6 +55,7 @@ export const commandTable: CommandTable = {
   ChangeItem: changeItemHandler,
   SaveItem: saveItemHandler,
   AddLocation: addLocationHandler,
+  ChangeLocation: changeLocationHandler,
   AddCart: addCartHandler,
   ChangeCart: changeCartHandler,
   SwitchCart: switchCartHandler,

@@ -26,6 +26,8 @@ interface StockCommand {
 interface ItemFields {
   /** null: it has none any more. */
   readonly barcode?: string | null | undefined;
+  /** null: it has none any more. */
+  readonly shopifyProductId?: string | null | undefined;
   readonly tags?: readonly string[] | undefined;
   /** Default when created: true. */
   readonly active?: boolean | undefined;
@@ -108,7 +110,19 @@ export type Command =
       TagChanges)
   /** Creates the item, or changes it where there is one: what a row of a file asks for. A new item needs a title. */
   | ({ readonly type: 'SaveItem'; readonly sku: string; readonly title?: string | undefined } & ItemFields)
-  | { readonly type: 'AddLocation'; readonly location: string; readonly name: string }
+  | {
+      readonly type: 'AddLocation';
+      readonly location: string;
+      readonly name: string;
+      readonly otherCodes?: readonly string[] | undefined;
+    }
+  /** Fields left out stay as they are. */
+  | {
+      readonly type: 'ChangeLocation';
+      readonly location: string;
+      readonly name?: string | undefined;
+      readonly otherCodes?: readonly string[] | undefined;
+    }
   /** `connector` becomes the `type` of the cart's settings, a name that the command needs for itself. */
   | ({ readonly type: 'AddCart'; readonly connector: string } & Omit<CartSettings, 'type' | 'delivery'> &
       Partial<Pick<CartSettings, 'delivery'>>)

@@ -179,6 +179,8 @@ export type ItemFact = {
     readonly title: string;
     /** As printed on the item; several items may share one, as in real shops. */
     readonly barcode: string | null;
+    /** Its number at Shopify, by which other programs may call it; a fact older than this field has none. */
+    readonly shopifyProductId?: string | null;
     /** Sorted, each once, in small letters. */
     readonly tags: readonly string[];
     /** Inactive is out of sight, not out of stock: movements and orders go on as before. */
@@ -187,8 +189,13 @@ export type ItemFact = {
 };
 
 export type LocationFact = {
-  readonly type: 'LocationAdded';
-  readonly data: { readonly location: string; readonly name: string };
+  readonly type: 'LocationAdded' | 'LocationChanged';
+  readonly data: {
+    readonly location: string;
+    readonly name: string;
+    /** What other programs call it, such as a point of sale's facility; a fact older than this field has none. */
+    readonly otherCodes?: readonly string[];
+  };
 };
 
 /** The ways in which a delta takes effect once at a cart, the strongest first. */

@@ -8,12 +8,14 @@ import { inTransit, itemStream, locationStream } from './streams.js';
 export interface ItemState {
   readonly title: string;
   readonly barcode: string | null;
+  readonly shopifyProductId: string | null;
   readonly tags: readonly string[];
   readonly active: boolean;
 }
 
 export interface LocationState {
   readonly name: string;
+  readonly otherCodes: readonly string[];
 }
 
 export const initialItem: ItemState | null = null;
@@ -21,12 +23,13 @@ export const initialLocation: LocationState | null = null;
 
 export function evolveItem(state: ItemState | null, fact: Fact): ItemState | null {
   if (fact.type !== 'ItemCreated' && fact.type !== 'ItemChanged') return state;
-  const { title, barcode, tags, active } = fact.data;
-  return { title, barcode, tags, active };
+  const { title, barcode, shopifyProductId, tags, active } = fact.data;
+  return { title, barcode, shopifyProductId: shopifyProductId ?? null, tags, active };
 }
 
 export function evolveLocation(state: LocationState | null, fact: Fact): LocationState | null {
-  return fact.type === 'LocationAdded' ? { name: fact.data.name } : state;
+  if (fact.type !== 'LocationAdded' && fact.type !== 'LocationChanged') return state;
+  return { name: fact.data.name, otherCodes: fact.data.otherCodes ?? [] };
 }
 
 /** Enough for every way of grouping items that a shop has; rules look through all of them. */
@@ -65,8 +68,9 @@ export const saveItemHandler: Handler<Of<'SaveItem'>> = {
   },
 };
 
-function create(title: string, { sku, barcode, tags, active }: Of<'CreateItem'> | Of<'SaveItem'>): Decision {
-  const item: ItemState = { title, barcode: barcode ?? null, tags: tagList(tags ?? []), active: active ?? true };
+function create(title: string, command: Of<'CreateItem'> | Of<'SaveItem'>): Decision {
+  const { sku, barcode = null, shopifyProductId = null, tags = [], active = true } = command;
+  const item: ItemState = { title, barcode, shopifyProductId, tags: tagList(tags), active };
   const refused = refuseTags(item.tags);
   if (refused) return refused;
   const fact: Fact = { type: 'ItemCreated', data: { sku, ...item } };
@@ -74,12 +78,14 @@ function create(title: string, { sku, barcode, tags, active }: Of<'CreateItem'> 
 }
 
 function change(before: ItemState, command: Of<'ChangeItem'> | Of<'SaveItem'>): Decision {
-  const { sku, title, barcode, tags, active } = command;
+  const { sku, title, barcode, shopifyProductId, tags, active } = command;
   const { addTags = [], removeTags = [] } = command.type === 'ChangeItem' ? command : {};
   const removed = new Set(tagList(removeTags));
   const after: ItemState = {
     title: title ?? before.title,
     barcode: barcode === undefined ? before.barcode : barcode,
+    // A head that was folded before items had this field has none.
+    shopifyProductId: shopifyProductId === undefined ? (before.shopifyProductId ?? null) : shopifyProductId,
     tags: tagList([...(tags ?? before.tags), ...addTags]).filter((tag) => !removed.has(tag)),
     active: active ?? before.active,
   };
@@ -102,6 +108,7 @@ function refuseTags(tags: readonly string[]): Refused | undefined {
 const isSameItem = (a: ItemState, b: ItemState) =>
   a.title === b.title &&
   a.barcode === b.barcode &&
+  (a.shopifyProductId ?? null) === (b.shopifyProductId ?? null) &&
   a.active === b.active &&
   a.tags.length === b.tags.length &&
   a.tags.every((tag, at) => tag === b.tags[at]);
@@ -110,7 +117,7 @@ const itemState = (sku: string, context: DecisionContext) => context.stateOf(ite
 
 export const addLocationHandler: Handler<Extract<Command, { type: 'AddLocation' }>> = {
   streams: (c) => [locationStream(c.location)],
-  decide: ({ location, name }, context) => {
+  decide: ({ location, name, otherCodes = [] }, context) => {
     const stream = locationStream(location);
     if (location === '' || location.includes('/')) {
       return refuse('not-allowed-now', 'The name of a location is not empty and has no slash in it.', 'location');
@@ -118,6 +125,23 @@ export const addLocationHandler: Handler<Extract<Command, { type: 'AddLocation' 
     if (location === inTransit || context.exists(stream)) {
       return refuse('already-exists', `There is a location ${location} already.`, 'location');
     }
-    return accept([{ stream, fact: { type: 'LocationAdded', data: { location, name } }, occurredAt: null }]);
+    const data = { location, name, otherCodes: codeList(otherCodes) };
+    return accept([{ stream, fact: { type: 'LocationAdded', data }, occurredAt: null }]);
   },
 };
+
+export const changeLocationHandler: Handler<Of<'ChangeLocation'>> = {
+  streams: (c) => [locationStream(c.location)],
+  decide: ({ location, name, otherCodes }, context) => {
+    const stream = locationStream(location);
+    const before = context.stateOf(stream) as LocationState | null;
+    if (before === null)
+      return refuse('unknown-location', `There is no location ${location}; add it first.`, 'location');
+    const after = { name: name ?? before.name, otherCodes: codeList(otherCodes ?? before.otherCodes ?? []) };
+    if (after.name === before.name && String(after.otherCodes) === String(before.otherCodes ?? []))
+      return accept([], 'Nothing to do: the location is like this already.');
+    return accept([{ stream, fact: { type: 'LocationChanged', data: { location, ...after } }, occurredAt: null }]);
+  },
+};
+
+const codeList = (codes: readonly string[]): string[] => [...new Set(codes)].sort((a, b) => (a < b ? -1 : 1));

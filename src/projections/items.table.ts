@@ -9,6 +9,7 @@ export const items = pgTable(
     sku: code().primaryKey(),
     title: text().notNull(),
     barcode: code(),
+    shopifyProductId: code('shopify_product_id'),
     tags: text().array().notNull(),
     active: boolean().notNull(),
     /** The SKU and the words of the title as a search looks for them (search-words.ts). */
@@ -21,6 +22,9 @@ export const items = pgTable(
     index('items_barcode')
       .on(sql`lower(${t.barcode})`, t.sku)
       .where(sql`barcode is not null`),
+    index('items_shopify_product_id')
+      .on(t.shopifyProductId, t.sku)
+      .where(sql`shopify_product_id is not null`),
     // Lists leave inactive items out, however many of them there are.
     index('items_active')
       .on(t.sku)

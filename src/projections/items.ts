@@ -7,6 +7,7 @@ interface DescribedItem {
   readonly sku: string;
   readonly title: string;
   readonly barcode: string | null;
+  readonly shopify_product_id: string | null;
   readonly tags: readonly string[];
   readonly active: boolean;
   readonly folded_sku: string;
@@ -36,13 +37,13 @@ export async function describeItems(client: PoolClient, facts: readonly Recorded
   const written = await client.query<{ sku: string }>({
     name: 'describe-items',
     text: `WITH described AS (
-             INSERT INTO items AS i (sku, title, barcode, tags, active, folded_sku, words, version)
-             SELECT r.sku, r.title, r.barcode, r.tags, r.active, r.folded_sku, r.words, r.version
+             INSERT INTO items AS i (sku, title, barcode, shopify_product_id, tags, active, folded_sku, words, version)
+             SELECT r.sku, r.title, r.barcode, r.shopify_product_id, r.tags, r.active, r.folded_sku, r.words, r.version
                FROM jsonb_to_recordset($1::jsonb)
-                    AS r (sku text, title text, barcode text, tags text[], active boolean, folded_sku text, words text[], version bigint)
+                    AS r (sku text, title text, barcode text, shopify_product_id text, tags text[], active boolean, folded_sku text, words text[], version bigint)
               ORDER BY r.sku COLLATE "C"
              ON CONFLICT (sku) DO UPDATE
-                SET title = excluded.title, barcode = excluded.barcode, tags = excluded.tags, active = excluded.active,
+                SET title = excluded.title, barcode = excluded.barcode, shopify_product_id = excluded.shopify_product_id, tags = excluded.tags, active = excluded.active,
                     words = excluded.words, version = excluded.version
               WHERE i.version < excluded.version
              RETURNING i.sku, i.tags, i.words),
@@ -60,10 +61,11 @@ function latestItems(facts: readonly RecordedFact[]): DescribedItem[] {
   const latest = new Map<string, DescribedItem>();
   for (const { fact, version } of facts) {
     if (!isItem(fact)) continue;
-    const { sku, title, barcode, tags, active } = fact.data;
+    const { sku, title, barcode, shopifyProductId: shopify_product_id = null, tags, active } = fact.data;
     const known = latest.get(sku);
     if (known !== undefined && BigInt(known.version) > BigInt(version)) continue;
-    latest.set(sku, { sku, title, barcode, tags, active, folded_sku: fold(sku), words: wordsOf(title), version });
+    const found = { folded_sku: fold(sku), words: wordsOf(title) };
+    latest.set(sku, { sku, title, barcode, shopify_product_id, tags, active, ...found, version });
   }
   return [...latest.values()];
 }

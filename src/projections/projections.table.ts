@@ -56,10 +56,17 @@ export const velocity = pgTable(
 );
 
 /** Locations, carts and the system switch as the projector has reached them. Written by settings.ts only. */
-export const locations = pgTable('locations', {
-  location: code().primaryKey(),
-  name: text().notNull(),
-});
+export const locations = pgTable(
+  'locations',
+  {
+    location: code().primaryKey(),
+    name: text().notNull(),
+    /** What other programs call it, such as a point of sale's facility. */
+    otherCodes: text('other_codes').array().notNull(),
+    version: bigint({ mode: 'bigint' }).notNull(),
+  },
+  (t) => [index('locations_other_codes').using('gin', t.otherCodes)],
+);
 
 export const carts = pgTable('carts', {
   cartId: code('cart_id').primaryKey(),

@@ -51,14 +51,17 @@ export async function applyCartSetting(client: PoolClient, recorded: RecordedFac
 }
 
 async function describeLocations(client: PoolClient, facts: readonly RecordedFact[]): Promise<void> {
-  const latest = latestBy(facts, 'LocationAdded');
+  const latest = latestBy(facts, 'LocationAdded', 'LocationChanged');
   if (latest.length === 0) return;
   await client.query({
     name: 'describe-locations',
-    text: `INSERT INTO locations (location, name)
-           SELECT r.location, r.name FROM jsonb_to_recordset($1::jsonb) AS r (location text, name text)
+    text: `INSERT INTO locations AS l (location, name, other_codes, version)
+           SELECT r.location, r.name, coalesce(r."otherCodes", '{}'), r.version
+             FROM jsonb_to_recordset($1::jsonb) AS r (location text, name text, "otherCodes" text[], version bigint)
             ORDER BY r.location COLLATE "C"
-           ON CONFLICT (location) DO UPDATE SET name = excluded.name`,
+           ON CONFLICT (location) DO UPDATE
+              SET name = excluded.name, other_codes = excluded.other_codes, version = excluded.version
+            WHERE l.version < excluded.version`,
     values: [JSON.stringify(latest)],
   });
 }

@@ -420,6 +420,11 @@ describe('texts beside SKUs', () => {
     ['a scope that does not exist', post('/v1/api-keys', { name: 'x', scope: 'root' }), invalid('scope', /admin/)],
     ['a record that is no number', { path: '/v1/web-stack/abc' }, invalid('record', /record/)],
     ['an import that is no id', { path: '/v1/imports/abc' }, invalid('id', /id of an import/)],
+    ['another code of a place', post('/v1/locations', { location: 'x', name: 'x', otherCodes: [nul] }), invalid('otherCodes.0', /printable/)],
+    ['no change of a place', { method: 'PATCH', path: '/v1/locations/main', body: {} }, invalid(undefined, /at least one field/)],
+    ['a number at Shopify', post('/v1/items', { sku: 'X', title: 'X', shopifyProductId: nul }), invalid('shopifyProductId', /printable/)],
+    ['seconds without end', { path: '/v1/point-of-sale/repeats?withinSeconds=9999' }, invalid('withinSeconds', /3600/)],
+    ['a till’s facility', post('/api/service/updateInventoryByIdentification', { facilityId: nul, availableDelta: 1, idType: 'SKU', idValue: 'MUG', varianceReasonId: 'x' }), invalid('facilityId', /printable/)],
     ['a key that is no id', { method: 'DELETE', path: '/v1/api-keys/abc' }, invalid('id', /id of an API key/)],
     ['minutes without end', { path: '/v1/latency?minutes=61' }, invalid('minutes', /60/)],
   ]); // prettier-ignore

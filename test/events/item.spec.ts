@@ -8,8 +8,20 @@ const mug = itemStream('MUG');
 describe('an item', () => {
   it('is changed field by field; what is not named stays', () => {
     const world = shopWorld();
-    world.given({ type: 'ChangeItem', sku: 'MUG', barcode: '4006381333931', tags: ['Sale', 'blue', 'sale'] });
-    expect(world.state(mug)).toEqual({ title: 'Mug', barcode: '4006381333931', tags: ['blue', 'sale'], active: true });
+    world.given({
+      type: 'ChangeItem',
+      sku: 'MUG',
+      barcode: '4006381333931',
+      shopifyProductId: null,
+      tags: ['Sale', 'blue', 'sale'],
+    });
+    expect(world.state(mug)).toEqual({
+      title: 'Mug',
+      barcode: '4006381333931',
+      shopifyProductId: null,
+      tags: ['blue', 'sale'],
+      active: true,
+    });
     world.given({
       type: 'ChangeItem',
       sku: 'MUG',
@@ -18,7 +30,13 @@ describe('an item', () => {
       removeTags: ['SALE', 'absent'],
     });
     world.given({ type: 'ChangeItem', sku: 'MUG', barcode: null, active: false });
-    expect(world.state(mug)).toEqual({ title: 'Mug, blue', barcode: null, tags: ['blue', 'new'], active: false });
+    expect(world.state(mug)).toEqual({
+      title: 'Mug, blue',
+      barcode: null,
+      shopifyProductId: null,
+      tags: ['blue', 'new'],
+      active: false,
+    });
   });
 
   it('that is like this already is no fact', () => {
@@ -50,7 +68,13 @@ describe('an item', () => {
     expect(refusalOf(world.send({ type: 'SaveItem', sku: 'CUP', active: false }))).toBe('unknown-item');
     expect(typesOf(world.send({ type: 'SaveItem', sku: 'CUP', title: 'Cup', active: false }))).toEqual(['ItemCreated']);
     expect(typesOf(world.send({ type: 'SaveItem', sku: 'CUP', tags: ['x'] }))).toEqual(['ItemChanged']);
-    expect(world.state(itemStream('CUP'))).toEqual({ title: 'Cup', barcode: null, tags: ['x'], active: false });
+    expect(world.state(itemStream('CUP'))).toEqual({
+      title: 'Cup',
+      barcode: null,
+      shopifyProductId: null,
+      tags: ['x'],
+      active: false,
+    });
   });
 
   it('that is inactive still sells, is received and counted', () => {

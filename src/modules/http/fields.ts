@@ -36,6 +36,9 @@ export const paperNumber = text(100)
   .describe('Number of an order or a transfer');
 export const title = text(500);
 export const barcode = text(100).describe('As printed on the item; several items may share one');
+export const shopifyProductId = text(100).describe('Its number at Shopify, by which other programs may call it');
+/** What another program calls a place, such as the facilityId of a point of sale. */
+export const otherCode = text(100).describe('What another program calls the place, such as a facilityId');
 /** A word without spaces: lists of tags are written with them in files and on the command line. */
 export const tag = z
   .string()

@@ -32,8 +32,21 @@ const RETRY_AFTER_S = 1;
 
 export function sendProblemBody(reply: FastifyReply, body: ProblemBody): FastifyReply {
   if (body.status === 503 && !reply.hasHeader('Retry-After')) reply.header('Retry-After', String(RETRY_AFTER_S));
-  return reply.status(body.status).type('application/problem+json; charset=utf-8').send(JSON.stringify(body));
+  return reply
+    .status(body.status)
+    .type('application/problem+json; charset=utf-8')
+    .send(JSON.stringify(spoken(body)));
 }
+
+/** Programs that call us as they call HotWax find the error where they look for it. */
+function spoken(body: ProblemBody): object {
+  if (body.instance?.startsWith(SERVICES) !== true) return body;
+  const list = body.fields?.map(({ field, detail }) => `${field}: ${detail}`) ?? [body.detail];
+  return { ...body, _ERROR_MESSAGE_: body.detail, _ERROR_MESSAGE_LIST_: list };
+}
+
+/** Where the calls of other hubs are served under their own names. */
+export const SERVICES = '/api/service/';
 
 const logger = new Logger('Http');
 

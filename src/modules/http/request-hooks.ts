@@ -7,7 +7,7 @@ import { allows } from '../access/api-keys.js';
 import { BOARD_PATH } from '../dashboard/board-queues.js';
 import { ROAD_PATH } from '../dashboard/road.controller.js';
 import { problemBody, type ProblemBody, type ProblemCode } from './problem.js';
-import { logFault, pathOf, problemOf, sendProblemBody } from './problem.filter.js';
+import { logFault, pathOf, problemOf, sendProblemBody, SERVICES } from './problem.filter.js';
 
 export const DOCS_PATH = '/docs';
 
@@ -49,7 +49,7 @@ export async function guardPages(request: CallerRequest, reply: FastifyReply): P
 /** Bodies that would be read as something else than was meant. */
 export async function refuseBodies({ url, headers }: FastifyRequest, reply: FastifyReply): Promise<void> {
   const path = pathOf(url);
-  if (!path.startsWith('/v1/')) return;
+  if (!path.startsWith('/v1/') && !path.startsWith(SERVICES)) return;
   // Nest reads forms everywhere; only the sign-in page sends one.
   if (headers['content-type']?.startsWith('application/x-www-form-urlencoded') === true)
     await sendProblem(

@@ -34,8 +34,8 @@ const mapped = `
    WHERE f.id = $1 AND r.import_id = f.id AND r.outcome IS NULL`;
 
 /** An item in one line: its title, and in brackets what else there is to say. */
-const itemText = (title: string, code: string, tags: string, active: string) => `
-  ${title} || coalesce(' (' || nullif(concat_ws('; ', 'barcode ' || ${code}, 'tags ' || nullif(array_to_string(${tags}, ' '), ''),
+const itemText = (title: string, code: string, shopify: string, tags: string, active: string) => `
+  ${title} || coalesce(' (' || nullif(concat_ws('; ', 'barcode ' || ${code}, 'Shopify ' || ${shopify}, 'tags ' || nullif(array_to_string(${tags}, ' '), ''),
                                                 CASE WHEN NOT ${active} THEN 'inactive' END), '') || ')', '')`;
 const tagsAfter = `
   CASE WHEN r.fields->'tags' IS NULL THEN i.tags ELSE ARRAY(SELECT jsonb_array_elements_text(r.fields->'tags')) END`;
@@ -58,8 +58,8 @@ const queries: Readonly<Record<ImportKind, PreviewQueries>> = {
   items: {
     totals: `SELECT CASE WHEN i.sku IS NULL THEN 'new' ELSE 'changed' END AS kind, count(*)::integer AS rows, NULL AS pieces
                FROM import_rows r LEFT JOIN items i ON i.sku = r.sku WHERE r.import_id = $1 AND r.outcome IS NULL GROUP BY 1 ORDER BY 1`,
-    differences: `SELECT r.sku, CASE WHEN i.sku IS NOT NULL THEN ${itemText('i.title', 'i.barcode', 'i.tags', 'i.active')} END AS before,
-                         ${itemText(`coalesce(r.fields->>'title', i.title)`, `coalesce(r.fields->>'barcode', i.barcode)`, tagsAfter, `coalesce((r.fields->>'active')::boolean, i.active, true)`)} AS after
+    differences: `SELECT r.sku, CASE WHEN i.sku IS NOT NULL THEN ${itemText('i.title', 'i.barcode', 'i.shopify_product_id', 'i.tags', 'i.active')} END AS before,
+                         ${itemText(`coalesce(r.fields->>'title', i.title)`, `coalesce(r.fields->>'barcode', i.barcode)`, `coalesce(r.fields->>'shopifyProductId', i.shopify_product_id)`, tagsAfter, `coalesce((r.fields->>'active')::boolean, i.active, true)`)} AS after
                     FROM import_rows r LEFT JOIN items i ON i.sku = r.sku
                    WHERE r.import_id = $1 AND r.outcome IS NULL ORDER BY r.row LIMIT $2`,
   },

@@ -7,6 +7,7 @@ import { refuseTime } from '../../events/decision.js';
 import { tagList, tagsMax } from '../../events/item.js';
 import {
   barcode,
+  shopifyProductId,
   orderLine as lineName,
   rowKey,
   countedQuantity,
@@ -76,6 +77,7 @@ const item = z.strictObject({
   sku,
   title: title.optional(),
   barcode: barcode.optional(),
+  shopifyProductId: shopifyProductId.optional(),
   tags: z.array(tag).max(tagsMax).transform(tagList).optional(),
   active: z.boolean().optional(),
 });
@@ -133,8 +135,8 @@ export const rowKinds: Readonly<Record<ImportKind, RowKind>> = {
     identity: null,
   },
   items: {
-    columns: { sku: 'text', title: 'text', barcode: 'text', tags: 'words', active: 'yes-no' },
-    required: ['sku', ['title', 'barcode', 'tags', 'active']],
+    columns: { sku: 'text', title: 'text', barcode: 'text', shopifyProductId: 'text', tags: 'words', active: 'yes-no' },
+    required: ['sku', ['title', 'barcode', 'shopifyProductId', 'tags', 'active']],
     schema: item,
     identity: 'sku',
   },

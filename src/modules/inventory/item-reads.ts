@@ -157,6 +157,7 @@ const itemColumns = {
   sku: items.sku,
   title: items.title,
   barcode: items.barcode,
+  shopifyProductId: items.shopifyProductId,
   tags: items.tags,
   active: items.active,
 };

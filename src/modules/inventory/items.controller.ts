@@ -5,7 +5,18 @@ import { tagsMax } from '../../events/item.js';
 import type { Asking } from '../http/asking.js';
 import { Asks } from '../http/asking.js';
 import { CommandRunner } from '../http/command-runner.js';
-import { anyText, barcode, day, location, searchText, sku, tag, time, title } from '../http/fields.js';
+import {
+  anyText,
+  barcode,
+  day,
+  location,
+  searchText,
+  shopifyProductId,
+  sku,
+  tag,
+  time,
+  title,
+} from '../http/fields.js';
 import { idempotencyHeader } from '../http/open-api.js';
 import { digits, pageFields } from '../http/paging.js';
 import { Problem } from '../http/problem.js';
@@ -19,6 +30,7 @@ const newItem = z.strictObject({
   sku,
   title,
   barcode: barcode.optional(),
+  shopifyProductId: shopifyProductId.optional(),
   tags: z.array(tag).max(tagsMax).optional(),
   active: z.boolean().optional(),
 });
@@ -27,6 +39,7 @@ const itemChange = z
   .strictObject({
     title: title.optional(),
     barcode: barcode.nullable().optional().describe('null: it has none any more'),
+    shopifyProductId: shopifyProductId.nullable().optional().describe('null: it has none any more'),
     tags: z.array(tag).max(tagsMax).optional().describe('All of its tags; addTags and removeTags change single ones'),
     addTags: z.array(tag).max(tagsMax).optional(),
     removeTags: z.array(tag).max(tagsMax).optional(),
