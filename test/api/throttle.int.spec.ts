@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { clientAddress } from '../../src/modules/access/throttle.js';
+import { until } from '../support/until.js';
 import { describeWithRedis, startPrivateRedis } from '../support/redis.js';
 import { call, ownerKey, startHubUnderTest, type Answer, type HubUnderTest } from './hub-under-test.js';
 
@@ -63,6 +65,21 @@ describe('one process', () => {
     await untilRefused(() => items({ ...wrongKey(), ...from('192.0.2.3') }), 5);
     expect((await items({ 'X-API-Key': ownerKey, ...from('192.0.2.3') })).status).toBe(200);
     for (let time = 0; time < 30; time += 1) expect((await live()).status).toBe(200);
+  });
+
+  it('a right key that is used for the first time by many calls at once is one try, not as many', async () => {
+    const { body: made } = await hub.call('POST', '/v1/api-keys', { name: 'a client with many connections' });
+    const busy = await hub.database.pool.connect();
+    await busy.query('BEGIN; LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE');
+    let arrived = 0;
+    const count = () => (arrived += 1);
+    subscribe('http.server.request.start', count);
+    const calls = Array.from({ length: 30 }, () => items({ 'X-API-Key': made.key, ...from('192.0.2.8') }));
+    await until('all of them have arrived, and wait for the key', () => arrived >= calls.length);
+    unsubscribe('http.server.request.start', count);
+    await busy.query('COMMIT');
+    busy.release();
+    expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(calls.map(() => 200));
   });
 
   it('the sign-in page counts its wrong keys too, and says so on the page', async () => {

@@ -45,7 +45,9 @@ describe('many clients through two processes', () => {
       Array.from({ length: 100 }, (_, n) => call(through(n), '/v1/movements', adjustment('ONCE', 5), 'once')),
     );
     alsoMoved('ONCE', 5);
-    expect(answers.filter(({ replayed }) => !replayed)).toHaveLength(1);
+    expect(answers.filter(({ replayed }) => !replayed)).toEqual([
+      { status: 201, replayed: false, contentType: expect.any(String) as string, body: answers[0]?.body },
+    ]);
     expect(answers.map(({ status, body }) => ({ status, body }))).toEqual(
       answers.map(() => ({ status: 201, body: answers[0]?.body })),
     );

@@ -16,6 +16,12 @@ const WEBHOOKS = '/v1/carts/:id/webhooks';
  */
 @Injectable()
 export class Admission {
+  /**
+   * Looks at keys that were not right here before. Who comes with the same key from the same address meanwhile waits for
+   * the same answer: a burst of calls under one key is one try, not as many guesses as calls.
+   */
+  private readonly firstLooks = new Map<string, Promise<KeyHolder | null | number>>();
+
   constructor(
     private readonly keys: ApiKeys,
     private readonly sessions: Sessions,
@@ -47,9 +53,23 @@ export class Admission {
       const holder = await this.keys.check(key);
       if (holder !== null) return holder;
     }
-    // Taken first and given back, so that a thousand guesses at the same moment are not all the first one.
     const address = clientAddress(ip);
-    await this.take('wrong-key', address, reply);
+    const name = `${address} ${key}`;
+    let look = this.firstLooks.get(name);
+    if (look === undefined) {
+      look = this.lookAt(key, address).finally(() => this.firstLooks.delete(name));
+      this.firstLooks.set(name, look);
+    }
+    const found = await look;
+    if (typeof found === 'number') this.refuse('wrong-key', found, reply);
+    return found;
+  }
+
+  /** @returns its holder, null where it is wrong, or in how many seconds it may be looked at */
+  private async lookAt(key: string, address: string): Promise<KeyHolder | null | number> {
+    // Taken first and given back, so that a thousand guesses at the same moment are not all the first one.
+    const waitS = await this.throttle.take('wrong-key', address);
+    if (waitS !== null) return waitS;
     const holder = await this.keys.check(key);
     if (holder !== null) await this.throttle.giveBack('wrong-key', address);
     return holder;
@@ -57,7 +77,10 @@ export class Admission {
 
   private async take(allowance: Allowance, who: string, reply: FastifyReply): Promise<void> {
     const waitS = await this.throttle.take(allowance, who);
-    if (waitS === null) return;
+    if (waitS !== null) this.refuse(allowance, waitS, reply);
+  }
+
+  private refuse(allowance: Allowance, waitS: number, reply: FastifyReply): never {
     reply.header('Retry-After', String(waitS));
     throw new Problem('too-many-requests', sentences[allowance](waitS));
   }
