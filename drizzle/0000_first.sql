@@ -101,6 +101,21 @@ CREATE TABLE "order_refusals" (
 	CONSTRAINT "order_refusals_cart_id_number_pk" PRIMARY KEY("cart_id","number")
 );
 --> statement-breakpoint
+CREATE TABLE "cart_probes" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"cart_id" text COLLATE "C" NOT NULL,
+	"wish" jsonb NOT NULL,
+	"by" text NOT NULL,
+	"state" text DEFAULT 'waiting' NOT NULL,
+	"steps" jsonb DEFAULT '[]' NOT NULL,
+	"touched" jsonb,
+	"result" jsonb,
+	"error" text,
+	"asked_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"ended_at" timestamp (3) with time zone,
+	CONSTRAINT "cart_probes_state" CHECK (state in ('waiting', 'running', 'done', 'failed'))
+);
+--> statement-breakpoint
 CREATE TABLE "commands" (
 	"client" text COLLATE "C" NOT NULL,
 	"idempotency_key" text COLLATE "C" NOT NULL,
@@ -331,7 +346,9 @@ CREATE TABLE "carts" (
 	"generation" integer DEFAULT 0 NOT NULL,
 	"clamps_at_zero" boolean GENERATED ALWAYS AS (coalesce((settings->>'clampsAtZero')::boolean, false)) STORED NOT NULL,
 	"settings_version" bigint NOT NULL,
-	"switch_version" bigint DEFAULT 0 NOT NULL
+	"switch_version" bigint DEFAULT 0 NOT NULL,
+	"probe" jsonb,
+	"probe_version" bigint DEFAULT 0 NOT NULL
 );
 --> statement-breakpoint
 CREATE TABLE "locations" (
@@ -436,6 +453,8 @@ CREATE UNIQUE INDEX "delivery_lines_one_per_listing" ON "delivery_lines" USING b
 CREATE INDEX "delivery_lines_listing" ON "delivery_lines" USING btree ("cart_id","key","ended_at");--> statement-breakpoint
 CREATE INDEX "delivery_lines_reopened" ON "delivery_lines" USING btree ("cart_id") WHERE reopened_at is not null and compared_at is null;--> statement-breakpoint
 CREATE INDEX "delivery_lines_settled" ON "delivery_lines" USING btree ("cart_id","key") WHERE outcome in ('settled as applied', 'settled as not applied') and reopened_at is null;--> statement-breakpoint
+CREATE UNIQUE INDEX "cart_probes_one_per_cart" ON "cart_probes" USING btree ("cart_id") WHERE state in ('waiting', 'running');--> statement-breakpoint
+CREATE INDEX "cart_probes_cart" ON "cart_probes" USING btree ("cart_id","asked_at");--> statement-breakpoint
 CREATE UNIQUE INDEX "events_stream_version" ON "events" USING btree ("stream","version");--> statement-breakpoint
 CREATE INDEX "events_stream_occurred_at" ON "events" USING btree ("stream","occurred_at") WHERE delta is not null;--> statement-breakpoint
 CREATE INDEX "events_sku_ledger" ON "events" USING btree ("sku","generation","transaction_id","position") WHERE delta is not null;--> statement-breakpoint

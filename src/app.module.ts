@@ -13,6 +13,7 @@ import {
 } from '@nestjs/common';
 import { APP_FILTER, APP_PIPE } from '@nestjs/core';
 import { CartDirectory } from './cart-workers/cart-directory.js';
+import { CartProbes } from './cart-workers/cart-probes.js';
 import { CartSecrets } from './cart-workers/cart-secrets.js';
 import { DeadLetters } from './cart-workers/dead-letters.js';
 import { LaneControl } from './cart-workers/lane-control.js';
@@ -140,6 +141,11 @@ function coreModule({ config, database, backend, encryptionKeys }: Surroundings)
     ),
     made(CartSecrets, [], () => new CartSecrets(database, encryptionKeys)),
     made(CartDirectory, [CartSecrets], (secrets: CartSecrets) => new CartDirectory(database, secrets, config)),
+    made(
+      CartProbes,
+      [CommandBatcher, CartDirectory],
+      (batcher: CommandBatcher, directory: CartDirectory) => new CartProbes({ database, batcher, directory }),
+    ),
     made(LaneControl, [Wakeups], (wakeups: Wakeups) => new LaneControl(database, wakeups)),
     made(
       OrderImport,

@@ -51,12 +51,13 @@ export class CartDirectory {
     if (row === undefined) throw new CartMissingError(cartId);
     const { settings } = row;
     const connector = connectorFor(settings.type);
+    const capabilities = capabilitiesOf(connector, settings, row.probe);
     return {
       settings,
       on: row.on,
       generation: row.generation,
       connector,
-      capabilities: capabilitiesOf(connector, settings),
+      capabilities,
       connection: {
         cartId,
         url: settings.url,
@@ -65,6 +66,7 @@ export class CartDirectory {
         storeCode: settings.storeCode,
         requestTimeoutMs: settings.requestTimeoutMs,
         allowPrivateAddress: this.config.allowPrivateCartUrls,
+        tildeInKeys: capabilities.tildeInKeys ?? true,
       },
     };
   }

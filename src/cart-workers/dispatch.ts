@@ -98,7 +98,7 @@ async function lockLane(client: PoolClient, cartId: string): Promise<LaneRow | n
     text: `SELECT l.paused, l.down_since IS NOT NULL AS down, coalesce(l.next_probe_at <= clock_timestamp(), true) AS probe_due,
                   coalesce(l.comparing_until > clock_timestamp(), false) AS comparing,
                   c.is_on AND s.is_on AS in_effect, c.generation, c.clamps_at_zero AS clamps, l.job_window,
-                  c.clamps_at_zero OR coalesce(c.settings->>'delivery' = 'set-only', false) AS dead_letters_hold,
+                  c.clamps_at_zero OR coalesce(c.settings->>'delivery' = 'set-only' OR c.probe->'found'->>'delivery' = 'set-only', false) AS dead_letters_hold,
                   (SELECT count(*) FROM deliveries d
                     WHERE d.cart_id = l.cart_id AND d.state = 'dispatched'
                       AND (d.next_attempt_at IS NULL OR d.next_attempt_at <= clock_timestamp())) AS runnable

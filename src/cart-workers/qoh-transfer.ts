@@ -3,7 +3,6 @@ import { waitStatesSql } from '../projections/listings.table.js';
 import type { CommandBatcher } from '../events/command-batcher.js';
 import type { Command } from '../events/commands.js';
 import type { BaselineRow } from '../events/facts.js';
-import { steadyNow } from '../steady-clock.js';
 import type { CartDirectory, ReachableCart } from './cart-directory.js';
 import { databaseNow } from './database-clock.js';
 import { holdLane } from './lane-hold.js';
@@ -11,6 +10,7 @@ import { NewKeys } from './new-keys.js';
 import type { OrderImport } from './order-import.js';
 import { readQuantities } from './read-cart.js';
 import { resolveOrders } from './resolve-orders.js';
+import { untilQuiet } from './until-quiet.js';
 
 export interface TransferReport {
   /** Listings that are equal now, or will be once their deltas have arrived. */
@@ -45,8 +45,6 @@ const previewMax = 1_000;
 const rowsPerFact = 500;
 /** Listings that sold while they were read are read again, this often. */
 const passesMax = 8;
-const quietWaitMs = 90_000;
-const quietPollMs = 50;
 const caughtUpMs = 30_000;
 /** Two hundred orders each. */
 const resolveRoundsMax = 1_000;
@@ -92,7 +90,7 @@ export class QohTransfer {
     const cart = await this.dependencies.directory.cart(request.cartId);
     const hold = await holdLane(this.dependencies.database, request.cartId);
     try {
-      await this.untilQuiet(request.cartId, request.keys ?? null);
+      await untilQuiet(this.dependencies.database, request.cartId, request.keys ?? null);
       await request.whileHeld?.();
       await this.resolveUnknown(request.cartId);
       return await this.compare(cart, request);
@@ -279,22 +277,6 @@ export class QohTransfer {
       command,
     });
     if (outcome.kind === 'refused') throw new Error(outcome.refusal.detail);
-  }
-
-  /** What is under way has to end first: nobody could say whether a reading saw it. */
-  private async untilQuiet(cartId: string, keys: readonly string[] | null): Promise<void> {
-    const end = steadyNow() + quietWaitMs;
-    for (;;) {
-      const found = await this.dependencies.database.pool.query<{ open: string }>(
-        `SELECT count(*) AS open FROM delivery_lines
-          WHERE cart_id = $1 AND ($2::text[] IS NULL OR key = ANY ($2::text[])) AND state IN ('in-flight', 'in-doubt')`,
-        [cartId, keys],
-      );
-      if (Number(found.rows[0]?.open) === 0) return;
-      if (steadyNow() > end)
-        throw new Error('Deliveries to this cart are still under way; try again when its lane is quiet');
-      await new Promise((resolve) => setTimeout(resolve, quietPollMs));
-    }
   }
 }
 

@@ -1,8 +1,8 @@
 import type { Database } from '../database.js';
 import { Doorbell, type Wakeups } from '../wakeups.js';
-import type { CartSettings, DeliveryWay } from '../events/facts.js';
+import type { CartSettings } from '../events/facts.js';
 import { reached } from '../moments.js';
-import { capabilitiesOf } from './connectors/capabilities.js';
+import { capabilitiesOf, type ProbedAt } from './connectors/capabilities.js';
 import { connectorFor } from './connectors/index.js';
 import { dispatchLane, findUnattended, markQueued, takeUpAgain } from './dispatch.js';
 import type { Lanes } from './lanes.js';
@@ -81,7 +81,7 @@ export class StackController {
         if (sweep) await this.sweep(cartId);
         const work = busy.get(cartId);
         if (work === undefined) return 0;
-        const { linesPerDeliveryMax } = capabilitiesOf(connectorFor(work.type), work);
+        const { linesPerDeliveryMax } = capabilitiesOf(connectorFor(work.settings.type), work.settings, work.probe);
         const dispatched = await dispatchLane(database, cartId, linesPerDeliveryMax);
         if (dispatched.length > 0) reached('dispatch:committed', cartId);
         await lanes.add(cartId, dispatched);
@@ -106,13 +106,20 @@ export class StackController {
 }
 
 /** Carts with waiting records, and what decides how they are served: one look for all lanes, so that idle lanes cost nothing. */
-async function lanesWithWork(database: Database): Promise<Map<string, Pick<CartSettings, 'type' | 'delivery'>>> {
-  const found = await database.pool.query<{ cart_id: string; type: string; delivery: DeliveryWay | null }>({
+async function lanesWithWork(database: Database): Promise<Map<string, CartWithWork>> {
+  const found = await database.pool.query<CartWithWork & { cart_id: string }>({
     name: 'lanes-with-work',
-    text: `SELECT c.cart_id, c.settings->>'type' AS type, c.settings->>'delivery' AS delivery FROM carts c JOIN lanes l USING (cart_id)
+    text: `SELECT c.cart_id, c.settings,
+                  CASE WHEN c.probe IS NOT NULL THEN jsonb_build_object('found', c.probe->'found', 'url', c.probe->'url', 'storeCode', c.probe->'storeCode') END AS probe
+             FROM carts c JOIN lanes l USING (cart_id)
             WHERE NOT l.paused
               AND (l.down_since IS NULL OR coalesce(l.next_probe_at <= clock_timestamp(), true))
               AND EXISTS (SELECT FROM web_stack w WHERE w.cart_id = c.cart_id AND w.state = 'waiting')`,
   });
   return new Map(found.rows.map((row) => [row.cart_id, row]));
+}
+
+interface CartWithWork {
+  readonly settings: CartSettings;
+  readonly probe: ProbedAt | null;
 }

@@ -87,7 +87,8 @@ function addAdd(carts: Command, runtime: Runtime): void {
       session.answer(answer, (cart) => {
         session.terminal.out(`${cart.id} is added, switched off.`);
         session.terminal.note(
-          `Next: onhand carts test ${cart.id}; onhand carts on ${cart.id}; onhand carts send-qoh ${cart.id}`,
+          `Next: onhand carts test ${cart.id}; ${cart.needsProbe ? `onhand carts probe ${cart.id} --sku SKU; ` : ''}` +
+            `onhand carts on ${cart.id}; onhand carts send-qoh ${cart.id}`,
         );
       });
     }),
@@ -168,8 +169,9 @@ function addSwitch(carts: Command, runtime: Runtime, on: boolean): void {
     ? 'Switch a cart on ("Synchronize Inventory"); in effect together with the system switch'
     : 'Switch a cart off: nothing is sent, and it must be compared again when it is switched on';
   const command = carts.command(name).description(description).argument('<cart>');
+  if (on) command.option('--unprobed <why>', 'switch a cart on that should have been probed first, and say why');
   examples(on ? changes(command) : dangerous(command), `carts ${name} main-shop`).action(
-    action<ChangeOptions & { yes?: boolean }, [string]>(runtime, async (session, options, id) => {
+    action<ChangeOptions & { yes?: boolean; unprobed?: string }, [string]>(runtime, async (session, options, id) => {
       if (!on && options.dryRun !== true) {
         await confirm(
           session.terminal,
@@ -178,7 +180,8 @@ function addSwitch(carts: Command, runtime: Runtime, on: boolean): void {
         );
       }
       const path = `/v1/carts/${segment(id)}/switch`;
-      const answer = await change<Switches>(session, options, { method: 'PUT', path, body: { on } }, async () => {
+      const body = { on, ...(options.unprobed !== undefined && { unprobed: options.unprobed }) };
+      const answer = await change<Switches>(session, options, { method: 'PUT', path, body }, async () => {
         const { body: cart } = await session.hub.get<Cart>(`/v1/carts/${segment(id)}`);
         return [{ what: `Switch of ${id}`, before: cart.switches.cartSwitch, after: name }];
       });

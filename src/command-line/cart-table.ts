@@ -1,5 +1,5 @@
 import type { CartReads } from '../modules/carts/cart-reads.js';
-import { formatDuration, formatNumber } from './format.js';
+import { formatDuration, formatNumber, formatTime } from './format.js';
 import type { Session } from './session.js';
 import { factLines, type Column } from './table.js';
 
@@ -31,6 +31,8 @@ export function showCart(session: Session, cart: Cart): void {
       ['Request time-out', formatDuration(cart.requestTimeoutMs)],
       ['Quiet time', formatDuration(cart.quietTimeMs)],
       ['Delivery', cart.delivery ?? 'the strongest way of its type'],
+      ['Delivered by', cart.capabilities.delivery],
+      ['Probed', probedSentence(cart)],
       ['Cart switch', cart.switches.cartSwitch],
       ['System switch', cart.switches.systemSwitch],
       ['In effect', cart.switches.inEffect ? 'yes' : `no: ${cart.switches.why}`],
@@ -40,4 +42,9 @@ export function showCart(session: Session, cart: Cart): void {
       ],
     ]),
   );
+}
+
+function probedSentence({ probe, needsProbe }: Cart): string {
+  if (probe === null) return needsProbe ? 'not yet' : 'needs none';
+  return `${formatTime(probe.at)} with ${probe.key}, version ${probe.scriptVersion}${probe.found.unusable === null ? '' : `: ${probe.found.unusable}`}`;
 }

@@ -4,6 +4,7 @@ import type { ConnectionReport, CartTypeField } from '../cart-workers/connectors
 import { cartCells, showCart, type Cart } from './cart-table.js';
 import { addCartChanges } from './cart-changes.js';
 import { addComparisonCommands } from './cart-comparison.js';
+import { addProbeCommand } from './cart-probe.js';
 import { addTryCommand } from './cart-try.js';
 import { formatDelta, formatTime, splitLast } from './format.js';
 import { number } from './items.js';
@@ -27,6 +28,7 @@ export function addCartCommands(program: Command, runtime: Runtime): void {
   addCartChanges(carts, runtime);
   addMap(carts, runtime);
   addComparisonCommands(carts, runtime);
+  addProbeCommand(carts, runtime);
   addTryCommand(carts, runtime);
 }
 

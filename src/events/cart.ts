@@ -2,7 +2,8 @@
 import type { Command } from './commands.js';
 import { accept, isoTime, refuse, refuseQuantity, refuseRowCount, refuseTime, quantityMax } from './decision.js';
 import type { DecidedFact, Decision, DecisionContext, Handler, Refused } from './decision.js';
-import type { CartSettings, Fact } from './facts.js';
+import { isProbeOf } from './facts.js';
+import type { CartProbe, CartSettings, Fact } from './facts.js';
 import { decideCount, refuseUnknownLocation } from './stock-item.js';
 import { cartStream, itemStream, locationStream, stockStream, systemStream } from './streams.js';
 import type { StreamName } from './streams.js';
@@ -12,6 +13,8 @@ export interface CartState {
   readonly on: boolean;
   /** One more each time the cart was switched on; 0: never yet. */
   readonly generation: number;
+  /** The last probe; null where the cart was never probed, or has moved since. */
+  readonly probe?: CartProbe | null;
 }
 
 export interface SystemState {
@@ -26,13 +29,18 @@ export function evolveCart(state: CartState | null, fact: Fact): CartState | nul
   switch (fact.type) {
     case 'CartAdded':
     case 'CartChanged':
-      return { on: false, generation: 0, ...state, settings: fact.data };
+      return { on: false, generation: 0, ...state, settings: fact.data, probe: probeAfter(state, fact.data) };
+    case 'CartProbed':
+      return state === null ? null : { ...state, probe: fact.data };
     case 'CartSwitched':
       return state === null ? null : { ...state, on: fact.data.on, generation: fact.data.generation };
     default:
       return state;
   }
 }
+
+const probeAfter = (state: CartState | null, settings: CartSettings) =>
+  state?.probe && isProbeOf(state.probe, settings) ? state.probe : null;
 
 export function evolveSystem(state: SystemState | null, fact: Fact): SystemState | null {
   return fact.type === 'SystemSwitched' ? { on: fact.data.on } : state;
@@ -73,12 +81,50 @@ export const changeCartHandler: Handler<Of<'ChangeCart'>> = {
 
 export const switchCartHandler: Handler<Of<'SwitchCart'>> = {
   streams: (c) => [cartStream(c.cartId)],
-  decide: ({ cartId, on }, context) => {
+  decide: ({ cartId, on, needsProbe = false, unprobed }, context) => {
     const cart = cartState(cartId, context);
     if (cart === null) return unknownCart(cartId);
     if (cart.on === on) return accept([], `Nothing to do: the cart is switched ${on ? 'on' : 'off'} already.`);
+    const refused = on && needsProbe && unprobed === undefined ? refuseUnprobed(cart) : undefined;
+    if (refused) return refused;
     const generation = on ? cart.generation + 1 : cart.generation;
-    return acceptOne(cartStream(cartId), { type: 'CartSwitched', data: { cartId, on, generation } });
+    const why = on && unprobed !== undefined ? { unprobed } : {};
+    return acceptOne(cartStream(cartId), { type: 'CartSwitched', data: { cartId, on, generation, ...why } });
+  },
+};
+
+/** What a cart does with a change can be tried; what it did with a thousand cannot be taken back. */
+function refuseUnprobed({ settings, probe }: CartState): Refused | undefined {
+  const { cartId, type } = settings;
+  if (!probe) {
+    return refuse(
+      'not-allowed-now',
+      `Carts of the type ${type} differ in what they do with a change, so one is probed before it is switched on: ` +
+        `POST /v1/carts/${cartId}/probe, or onhand carts probe ${cartId} --sku SKU. ` +
+        'To do without, say why in "unprobed".',
+      'on',
+    );
+  }
+  const { unusable } = probe.found;
+  if (unusable === null) return undefined;
+  return refuse('not-allowed-now', `The last probe says why this cart cannot be switched on: ${unusable}`, 'on');
+}
+
+/** The findings, and the one setting that follows from them. Which way deltas take is worked out wherever it is asked. */
+export const recordProbeHandler: Handler<Of<'RecordProbe'>> = {
+  streams: ({ probe }) => [cartStream(probe.cartId)],
+  decide: ({ probe }, context) => {
+    const cart = cartState(probe.cartId, context);
+    if (cart === null) return unknownCart(probe.cartId);
+    if (!isProbeOf(probe, cart.settings))
+      return refuse('not-allowed-now', 'The cart was moved while it was probed; probe it again.', 'probe');
+    const { clampsAtZero } = probe.found;
+    const probed: Fact = { type: 'CartProbed', data: probe };
+    const facts: Fact[] =
+      clampsAtZero === null || clampsAtZero === cart.settings.clampsAtZero
+        ? [probed]
+        : [probed, { type: 'CartChanged', data: { ...cart.settings, clampsAtZero } }];
+    return accept(facts.map((fact) => ({ stream: cartStream(probe.cartId), fact, occurredAt: null })));
   },
 };
 

@@ -15,6 +15,7 @@ import {
   initialSystem,
   mapListingsHandler,
   meetUnknownSkusHandler,
+  recordProbeHandler,
   switchCartHandler,
   switchSystemHandler,
 } from './cart.js';
@@ -59,6 +60,7 @@ export const commandTable: CommandTable = {
   AddCart: addCartHandler,
   ChangeCart: changeCartHandler,
   SwitchCart: switchCartHandler,
+  RecordProbe: recordProbeHandler,
   MapListings: mapListingsHandler,
   BaselineListings: baselineListingsHandler,
   DiscardRecords: discardRecordsHandler,

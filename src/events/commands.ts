@@ -3,6 +3,7 @@
  * `occurredAt` is business time and may be left out: then it is the moment of recording.
  */
 import type {
+  CartProbe,
   BaselineRow,
   CartSettings,
   OrderSighting,
@@ -128,7 +129,16 @@ export type Command =
       Partial<Pick<CartSettings, 'delivery'>>)
   /** Fields left out stay as they are; a cart's kind of connector cannot change. */
   | ({ readonly type: 'ChangeCart'; readonly cartId: string } & Partial<Omit<CartSettings, 'cartId' | 'type'>>)
-  | { readonly type: 'SwitchCart'; readonly cartId: string; readonly on: boolean }
+  | {
+      readonly type: 'SwitchCart';
+      readonly cartId: string;
+      readonly on: boolean;
+      /** Carts of this type differ so much that one has to be probed before it is switched on. */
+      readonly needsProbe?: boolean | undefined;
+      /** Why it is switched on all the same. */
+      readonly unprobed?: string | undefined;
+    }
+  | { readonly type: 'RecordProbe'; readonly probe: CartProbe }
   | {
       readonly type: 'MapListings';
       readonly cartId: string;

@@ -223,12 +223,59 @@ export interface CartSettings {
   readonly delivery: DeliveryWay | null;
 }
 
+/** What a conformance probe saw a cart do. null: it could not be told, so what the cart's type declares stands. */
+export interface ProbeFound {
+  /** The strongest way in which deltas may be delivered; null where no change came through at all. */
+  readonly delivery: DeliveryWay | null;
+  readonly clampsAtZero: boolean | null;
+  /** Whether a SKU with a tilde in it is understood as a whole. */
+  readonly tildeInKeys: boolean | null;
+  /** Whether two readings of everything named the same items. */
+  readonly listingStable: boolean | null;
+  /** Whether an item that the cart does not have was answered as if it had been changed. */
+  readonly unknownAnsweredOk: boolean | null;
+  readonly losesParallelChanges: boolean | null;
+  readonly functionsMissing: readonly string[];
+  /** Why the cart must not be switched on; null: nothing speaks against it. */
+  readonly unusable: string | null;
+}
+
+/** What was found, and what follows from it, in a sentence each. */
+export interface ProbeFinding {
+  readonly about: string;
+  readonly saw: string;
+  readonly follows: string;
+}
+
+export interface CartProbe {
+  readonly cartId: string;
+  readonly probeId: string;
+  /** When it ended. */
+  readonly at: string;
+  readonly scriptVersion: string;
+  /** What was probed: at another address, or in another store, the findings say nothing. */
+  readonly url: string;
+  readonly storeCode: string;
+  readonly key: string;
+  readonly found: ProbeFound;
+  readonly findings: readonly ProbeFinding[];
+  /** What was asked and answered, shortened, without secrets. */
+  readonly evidence: readonly { readonly step: string; readonly asked: string; readonly answered: string }[];
+  readonly by: string;
+}
+
+/** Whether findings still speak of the cart as it is set now. */
+export const isProbeOf = (probe: Pick<CartProbe, 'url' | 'storeCode'>, settings: CartSettings) =>
+  probe.url === settings.url && probe.storeCode === settings.storeCode;
+
 /** One listing whose quantity was read between two looks at the orders that showed nothing new for it. */
 export interface BaselineRow {
   readonly key: string;
   readonly sku: string;
   /** What the cart showed; null where it does not track the item's stock. */
   readonly quantity: number | null;
+  /** false: the cart lists everything but this item, so nothing is sent until somebody looks again. */
+  readonly listed?: false | undefined;
   /**
    * The delivery whose line on this listing was in doubt and of which nothing can be under way any more: the quantity
    * shows what became of it, so the baseline ends that line.
@@ -238,10 +285,17 @@ export interface BaselineRow {
 
 export type CartFact =
   | { readonly type: 'CartAdded' | 'CartChanged'; readonly data: CartSettings }
+  | { readonly type: 'CartProbed'; readonly data: CartProbe }
   /** `generation` is one more each time the cart is switched on. */
   | {
       readonly type: 'CartSwitched';
-      readonly data: { readonly cartId: string; readonly on: boolean; readonly generation: number };
+      readonly data: {
+        readonly cartId: string;
+        readonly on: boolean;
+        readonly generation: number;
+        /** Why somebody switched a cart on that should have been probed and was not. */
+        readonly unprobed?: string | undefined;
+      };
     }
   /** The keys by which a cart knows our items; a listing exists from here on. */
   | {

@@ -41,6 +41,7 @@ export async function applyBatch(client: PoolClient, facts: readonly RecordedFac
 const settingTypes: ReadonlySet<string> = new Set<Fact['type']>([
   'CartAdded',
   'CartChanged',
+  'CartProbed',
   'CartSwitched',
   'SystemSwitched',
   'ListingsMapped',
@@ -72,6 +73,7 @@ async function applySetting(client: PoolClient, recorded: RecordedFact): Promise
   });
   switch (fact.type) {
     case 'CartAdded':
+    case 'CartProbed':
       await applyCartSetting(client, recorded);
       return 0;
     case 'CartChanged':

@@ -72,8 +72,8 @@ export async function baselineListings(
   const done = await client.query<{ key: string }>({
     name: 'baseline-listings',
     text: `WITH rows AS (
-             SELECT l.cart_id, l.key, t.quantity, t.settles
-               FROM unnest($2::text[], $3::bigint[], $8::uuid[]) AS t (key, quantity, settles)
+             SELECT l.cart_id, l.key, t.quantity, t.settles, t.listed
+               FROM unnest($2::text[], $3::bigint[], $8::uuid[], $9::boolean[]) AS t (key, quantity, settles, listed)
                JOIN listings l ON l.cart_id = $1 AND l.key = t.key
               WHERE NOT EXISTS (SELECT FROM delivery_lines d
                                  WHERE d.cart_id = l.cart_id AND d.key = l.key
@@ -93,7 +93,7 @@ export async function baselineListings(
               WHERE d.cart_id = r.cart_id AND d.key = r.key AND d.state IN ('quarantined', 'in-doubt'))
            UPDATE listings l
               SET expected = coalesce(r.quantity, 0), target = NULL, generation = $4,
-                  baseline_kind = $5, baseline_at = $6, baseline_mark = $7, unlisted = NULL,
+                  baseline_kind = $5, baseline_at = $6, baseline_mark = $7, unlisted = CASE WHEN NOT r.listed THEN 'not-found' END,
                   baseline_expected = coalesce(r.quantity, 0),
                   baseline_record = (SELECT coalesce(max(id), 0) FROM web_stack),
                   baseline_echo = (SELECT coalesce(max(id), 0) FROM echoes),
@@ -110,6 +110,7 @@ export async function baselineListings(
       baseline.at,
       baseline.mark,
       baseline.rows.map((r) => r.settles ?? null),
+      baseline.rows.map((r) => r.listed ?? true),
     ],
   });
   await closeSettledDeliveries(

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { bigint, boolean, date, index, integer, jsonb, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
 import { code, time, xid8 } from '../columns.js';
-import type { CartSettings, OrderLine, OrderSource, OrderState } from '../events/facts.js';
+import type { CartProbe, CartSettings, OrderLine, OrderSource, OrderState } from '../events/facts.js';
 
 /**
  * How far each projection has read. Compare-and-set: two projectors may run, one of them commits.
@@ -81,6 +81,11 @@ export const carts = pgTable('carts', {
   /** Versions of the facts these columns come from: the global order may tell two facts of one stream the wrong way round. */
   settingsVersion: bigint('settings_version', { mode: 'bigint' }).notNull(),
   switchVersion: bigint('switch_version', { mode: 'bigint' })
+    .notNull()
+    .default(sql`0`),
+  /** The last conformance probe of the cart at this address; null: none. */
+  probe: jsonb().$type<CartProbe>(),
+  probeVersion: bigint('probe_version', { mode: 'bigint' })
     .notNull()
     .default(sql`0`),
 });

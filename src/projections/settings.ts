@@ -21,7 +21,10 @@ export async function applyCartSetting(client: PoolClient, recorded: RecordedFac
     case 'CartChanged':
       await client.query(
         `INSERT INTO carts AS c (cart_id, settings, settings_version) VALUES ($1, $2, $3)
-         ON CONFLICT (cart_id) DO UPDATE SET settings = excluded.settings, settings_version = excluded.settings_version
+         ON CONFLICT (cart_id) DO UPDATE SET settings = excluded.settings, settings_version = excluded.settings_version,
+           -- Findings about another address say nothing.
+           probe = CASE WHEN c.settings->>'url' = excluded.settings->>'url'
+                         AND c.settings->>'storeCode' = excluded.settings->>'storeCode' THEN c.probe END
           WHERE c.settings_version < excluded.settings_version`,
         [fact.data.cartId, fact.data, version],
       );
@@ -30,6 +33,13 @@ export async function applyCartSetting(client: PoolClient, recorded: RecordedFac
         `INSERT INTO cart_locations (cart_id, location)
          SELECT c.cart_id, l.value FROM carts c, jsonb_array_elements_text(c.settings->'locations') AS l WHERE c.cart_id = $1`,
         [fact.data.cartId],
+      );
+      return;
+    case 'CartProbed':
+      await client.query(
+        `UPDATE carts SET probe = $2, probe_version = $3 WHERE cart_id = $1 AND probe_version < $3
+            AND settings->>'url' = $4 AND settings->>'storeCode' = $5`,
+        [fact.data.cartId, fact.data, version, fact.data.url, fact.data.storeCode],
       );
       return;
     case 'CartSwitched':

@@ -83,9 +83,17 @@ function cartSuite(backend: 'postgres' | 'redis'): void {
     );
   });
 
+  it('one whose scripts differ is not switched on before it was probed, unless somebody says why', async () => {
+    const on = { on: true };
+    const refused = await hub.call('PUT', `/v1/carts/${setiId}/switch`, on);
+    expect([refused.status, refused.body.type]).toEqual([409, 'urn:onhand:problem:not-allowed-now']);
+    expect(refused.body.detail).toContain(`onhand carts probe ${setiId} --sku SKU`);
+    expect((await hub.call('GET', `/v1/carts/${setiId}`)).body).toMatchObject({ needsProbe: true, probe: null });
+  });
+
   it('the answer says which of the two switches is off', async () => {
     await hub.call('PUT', '/v1/system/switch', { on: false });
-    const both = await hub.call('PUT', `/v1/carts/${setiId}/switch`, { on: true });
+    const both = await hub.call('PUT', `/v1/carts/${setiId}/switch`, { on: true, unprobed: 'the sample shop' });
     expect(both.body).toMatchObject({
       cartSwitch: 'on',
       systemSwitch: 'off',
@@ -93,7 +101,7 @@ function cartSuite(backend: 'postgres' | 'redis'): void {
       why: 'Nothing is sent: the system switch is off.',
     });
     expect((await hub.call('PUT', '/v1/system/switch', { on: true })).body.cartsOff).toEqual([webhookId]);
-    await hub.call('PUT', `/v1/carts/${webhookId}/switch`, { on: true });
+    await hub.call('PUT', `/v1/carts/${webhookId}/switch`, { on: true, unprobed: 'the sample shop' });
     expect((await hub.call('GET', `/v1/carts/${setiId}`)).body.switches.inEffect).toBe(true);
   });
 

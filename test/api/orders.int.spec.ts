@@ -145,7 +145,7 @@ describe('with carts', () => {
       await hub.call('PUT', `/v1/carts/${kind}/listings`, { rows: [{ key: sku, sku }] });
       const started = await hub.call('POST', `/v1/carts/${kind}/comparison`, { direction: 'send' });
       await expect.poll(async () => (await get(started.body.statusUrl)).state, settled).toBe('done');
-      await hub.call('PUT', `/v1/carts/${kind}/switch`, { on: true });
+      await hub.call('PUT', `/v1/carts/${kind}/switch`, { on: true, unprobed: 'the sample shop' });
     }
     const shown = async () => Promise.all(shops.map(async (shop) => (await shop.stock()).get(sku)));
     await tell({ number: 'C1', revision: 1, lines: [line(sku, 4)] });

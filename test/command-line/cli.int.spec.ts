@@ -178,6 +178,14 @@ describe('carts', () => {
     expect((await onhand('carts', 'test', 'main-shop')).out).toContain('It works');
     expect((await onhand('carts', 'try', 'main-shop', '--sku', 'MUG')).err).toContain('main-shop does not list MUG');
     expect((await onhand('carts', 'map', 'main-shop', '--all-items')).out).toContain('1 mapped');
+    expect(await onhand('carts', 'on', 'main-shop')).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('carts probe'),
+    });
+    const probed = await onhandProcess('carts', 'probe', 'main-shop', '--sku', 'MUG');
+    expect(probed).toMatchObject({ code: 0, out: expect.stringMatching(/\+1 added one piece and −1 took it again/) });
+    expect(probed.err).toMatch(/\+1: SETIResponse=OK;.*\n[^]*MUG is put back/);
+    expect((await onhand('carts', 'show', 'main-shop')).out).toMatch(/Probed .* with MUG, version 1\.245/);
     expect((await onhand('carts', 'on', 'main-shop')).out).toContain('Both switches are on.');
     const early = await onhand('carts', 'try', 'main-shop', '--sku', 'MUG');
     expect(early).toMatchObject({ code: 1, err: expect.stringContaining('onhand carts send-qoh main-shop') });

@@ -43,6 +43,7 @@ export function connectionTo(shop: Shop): CartConnection {
     storeCode: shop.storeCode,
     requestTimeoutMs: LONG_MS,
     allowPrivateAddress: true,
+    tildeInKeys: true,
   };
 }
 

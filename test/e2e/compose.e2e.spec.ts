@@ -162,7 +162,7 @@ describe.runIf(findRedis() !== undefined || process.env['CI'] === 'true')('what 
       if (state === 'failed') throw new Error(`The comparison of ${cartId} failed`);
       return state === 'done';
     });
-    await call('PUT', `/v1/carts/${cartId}/switch`, { on: true });
+    await call('PUT', `/v1/carts/${cartId}/switch`, { on: true, unprobed: 'the sample shop' });
   }
 
   const waiting = async () =>

@@ -197,7 +197,7 @@ async function openShops(hub: HubUnderTest, shops: Shop[]): Promise<void> {
       const { body } = await hub.call('GET', `/v1/carts/${id}/comparison`);
       return body.data[0]?.state === 'done';
     });
-    await ok(hub.call('PUT', `/v1/carts/${id}/switch`, { on: true }));
+    await ok(hub.call('PUT', `/v1/carts/${id}/switch`, { on: true, unprobed: 'the sample shop' }));
   }
 }
 

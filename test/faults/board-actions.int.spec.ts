@@ -111,7 +111,7 @@ function suite(backend: 'postgres' | 'redis'): void {
         pollIntervalMs: 500,
       });
       expect(added.status).toBe(201);
-      await hub.call('PUT', `/v1/carts/${id}/switch`, { on: true });
+      await hub.call('PUT', `/v1/carts/${id}/switch`, { on: true, unprobed: 'the sample shop' });
       await hub.call('PUT', `/v1/carts/${id}/listings`, { allItems: true });
       const started = await hub.call('POST', `/v1/carts/${id}/comparison`, { direction: 'send' });
       await until(

@@ -45,6 +45,12 @@ export interface Harness {
   ask(command: Command): Promise<CommandOutcome>;
   /** Items, the location MAIN and their stock. */
   stockUp(items: Readonly<Record<string, number>>): Promise<void>;
+  /** Adds a cart that sells MAIN through this shop; it is switched off. */
+  addCart(
+    cartId: string,
+    shop: Pick<Shop, 'kind' | 'url' | 'secret' | 'user' | 'storeCode'>,
+    settings?: Partial<Omit<CartSettings, 'type'>>,
+  ): Promise<void>;
   /** Adds a cart that sells MAIN through this shop, compares it (Send) and switches it on. */
   connect(
     cartId: string,
@@ -139,6 +145,27 @@ export async function createHarness(options: {
     return outcome;
   };
 
+  const addCart: Harness['addCart'] = async (cartId, shop, settings = {}) => {
+    await secrets.put(cartId, shop.secret);
+    await ask({
+      type: 'AddCart',
+      cartId,
+      name: `Shop ${cartId}`,
+      connector: shop.kind,
+      url: shop.url,
+      username: shop.user,
+      storeCode: shop.storeCode,
+      locations: ['MAIN'],
+      orderLocation: 'MAIN',
+      requestTimeoutMs: 1_000,
+      quietTimeMs: 300,
+      pollIntervalMs: 1_000,
+      clampsAtZero: connectorFor(shop.kind).capabilities.clampsAtZero,
+      ...settings,
+    });
+    await caughtUp(10_000);
+  };
+
   return {
     database,
     backend,
@@ -183,24 +210,9 @@ export async function createHarness(options: {
         await ask({ type: 'CountStock', sku, location: 'MAIN', quantity });
       }
     },
+    addCart,
     connect: async (cartId, shop, settings = {}) => {
-      await secrets.put(cartId, shop.secret);
-      await ask({
-        type: 'AddCart',
-        cartId,
-        name: `Shop ${cartId}`,
-        connector: shop.kind,
-        url: shop.url,
-        username: shop.user,
-        storeCode: shop.storeCode,
-        locations: ['MAIN'],
-        orderLocation: 'MAIN',
-        requestTimeoutMs: 1_000,
-        quietTimeMs: 300,
-        pollIntervalMs: 1_000,
-        clampsAtZero: connectorFor(shop.kind).capabilities.clampsAtZero,
-        ...settings,
-      });
+      await addCart(cartId, shop, settings);
       await ask({ type: 'SwitchCart', cartId, on: true });
       await caughtUp(10_000);
       const skus = await rows<{ sku: string }>('SELECT sku FROM items ORDER BY sku');

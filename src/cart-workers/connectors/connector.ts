@@ -22,6 +22,8 @@ export interface CartConnection {
   readonly requestTimeoutMs: number;
   /** Whether addresses in private and loopback ranges may be called. */
   readonly allowPrivateAddress: boolean;
+  /** Whether the cart was seen to understand a key with a tilde; a type that has no trouble with it does not ask. */
+  readonly tildeInKeys?: boolean;
 }
 
 /** One call's surroundings, handed in by whoever decided to make the call. */
@@ -59,6 +61,23 @@ export interface Capabilities {
   /** Whether the cart puts pieces back by itself when an order is cancelled. */
   readonly restocksOnCancel: boolean;
   readonly canRead: boolean;
+  /** Whether reading everything tells every item: what is not among it is not in the cart. Left out: yes. */
+  readonly listingComplete?: boolean;
+  /** Whether a key with a tilde in it is understood as a whole. Left out: yes. */
+  readonly tildeInKeys?: boolean;
+}
+
+/** One function of a script, as the probe found it. */
+export interface FunctionReport {
+  readonly name: string;
+  readonly answered: boolean;
+  readonly response: string;
+}
+
+/** What the conformance probe asks of carts that differ from one another within their type. */
+export interface ProbeCalls {
+  /** Calls everything that changes nothing, and says what answered. Never throws for what a cart answers. */
+  functions(cart: CartConnection, call: () => CallContext): Promise<readonly FunctionReport[]>;
 }
 
 /** A field a person fills in when a cart of this type is created. */
@@ -145,6 +164,9 @@ export interface Connector {
   readonly capabilities: Capabilities;
   /** The ways of delivering that a cart of this type may be set to, the strongest first: `capabilities.delivery` is it. */
   readonly deliveryWays: readonly DeliveryWay[];
+
+  /** Carts of this type are probed before they are switched on. Left out: they all do the same. */
+  readonly probe?: ProbeCalls;
 
   /** Version, login and one read. Throws a CartError that names what to mend. */
   testConnection(cart: CartConnection, call: CallContext): Promise<ConnectionReport>;

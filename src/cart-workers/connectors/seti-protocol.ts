@@ -40,13 +40,16 @@ export function setiForm(
 
 /**
  * Why a SKU cannot be sent, or null where it can. `|` separates the lines of an update and cannot be escaped; a line
- * break would split an answer. A `~` is sent, as careful scripts split at the last one; the official script for Magento
- * splits at the first, so such a SKU needs the conformance probe before its cart is switched on.
+ * break would split an answer. A `~` divides the SKU from the number: careful scripts split at the last one, the official
+ * script for Magento at the first, and so takes `TENT~2~-3` for "two more of TENT". It is sent only where a probe saw the
+ * script understand it.
  */
-export function setiCannotSay(key: string): string | null {
+export function setiCannotSay(key: string, tildeInKeys: boolean): string | null {
   if (key.trim() === '') return 'an empty SKU cannot be sent';
   if (key.includes('|'))
     return 'the SKU contains "|", which separates the lines of an update and cannot be sent to this cart';
+  if (key.includes('~') && !tildeInKeys)
+    return 'the SKU contains "~", and this script was not seen to tell it from the one before the number: it might change another item';
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
   if (/[\u0000-\u001f\u007f]/.test(key))
     return 'the SKU contains a control character, which cannot be sent to this cart';

@@ -7,6 +7,7 @@ import type {
   ConnectionReport,
   Connector,
   DeltaRequest,
+  FunctionReport,
   LineAnswer,
   OrderPage,
   QuantityRow,
@@ -62,9 +63,11 @@ export const setiConnector: Connector = {
     stockMovesAt: 'order',
     restocksOnCancel: false,
     canRead: true,
+    tildeInKeys: false,
   },
   // Some scripts set on `invupdate`: those can only be told absolute quantities, by `qohreplace`.
   deliveryWays: ['settlement', 'set-only'],
+  probe: { functions },
   testConnection,
   sendDeltas,
   setQuantities,
@@ -76,6 +79,8 @@ const ITEMS_PER_PAGE = 250;
 const ORDERS_PER_PAGE = 100;
 /** Enough for two and a half million items; a script that ignores paging cannot keep a worker for ever. */
 const PAGES_MAX = 10_000;
+/** Passes over a listing whose pages have no fixed order. */
+const PASSES_MAX = 6;
 
 async function testConnection(cart: CartConnection, call: CallContext): Promise<ConnectionReport> {
   const version = parseNamedValue(await ask(cart, call, 'sendversion', {}, 'read'), 'version');
@@ -95,6 +100,44 @@ async function testConnection(cart: CartConnection, call: CallContext): Promise<
   };
 }
 
+/** Everything that changes nothing, and setting an item that no shop has. */
+const FUNCTIONS: readonly { readonly name: string; readonly fields: Readonly<Record<string, string>> }[] = [
+  { name: 'ordercount', fields: { lastorder: 'All', lastdate: 'All' } },
+  { name: 'downloadorders', fields: { lastorder: 'All', lastdate: 'All', startnum: '1', batchsize: '1' } },
+  { name: 'getproductscount', fields: {} },
+  { name: 'downloadprods', fields: { startnum: '1', batchsize: '1' } },
+  { name: 'downloadqoh', fields: { startnum: '1', batchsize: '1' } },
+  { name: 'qohreplace', fields: { count: '1', update: 'ONHAND-PROBE-NO-SUCH-ITEM~0|' } },
+];
+
+async function functions(cart: CartConnection, call: () => CallContext): Promise<readonly FunctionReport[]> {
+  const reports: FunctionReport[] = [];
+  for (const { name, fields } of FUNCTIONS) {
+    try {
+      const text = await ask(cart, call(), name, fields, 'read');
+      reports.push({ name, answered: isAnswerOf(name, text), response: answerText(text, [cart.secret]) });
+    } catch (error) {
+      if (!(error instanceof CartError)) throw error;
+      reports.push({ name, answered: false, response: error.response });
+    }
+  }
+  return reports;
+}
+
+/** Something that can be read as this function's answer; a page of a shop's own is HTTP 200, too. */
+function isAnswerOf(name: string, text: string): boolean {
+  try {
+    if (name === 'downloadorders') parseOrders(text);
+    else if (name === 'downloadprods' || name === 'downloadqoh') parseQuantities(text);
+    else if (name === 'qohreplace') parseReplaceAnswer(text);
+    else parseNamedValue(text, name === 'ordercount' ? 'ordercount' : 'itemcount');
+    return true;
+  } catch (error) {
+    if (error instanceof CartError) return false;
+    throw error;
+  }
+}
+
 /** One `invupdate`. Whatever is not a clear yes or no is `unknown`: an error of the script has been seen on applied changes. */
 async function sendDeltas(
   cart: CartConnection,
@@ -104,7 +147,7 @@ async function sendDeltas(
   const [line, ...more] = request.lines;
   if (!line) return [];
   if (more.length > 0) throw new RangeError('SETI takes one line a delivery');
-  const reason = setiCannotSay(line.key);
+  const reason = setiCannotSay(line.key, cart.tildeInKeys === true);
   if (reason !== null) return [{ key: line.key, outcome: 'rejected', response: reason }];
   const text = await ask(cart, call, 'invupdate', { update: deltaUpdate(line.key, line.delta) }, 'write');
   return [{ key: line.key, response: answerText(text, [cart.secret]), ...parseDeltaAnswer(text, line.key) }];
@@ -115,13 +158,14 @@ async function setQuantities(
   request: Parameters<Connector['setQuantities']>[1],
   call: CallContext,
 ): Promise<readonly LineAnswer[]> {
-  const sayable = request.rows.filter(({ key }) => setiCannotSay(key) === null);
+  const cannotSay = (key: string) => setiCannotSay(key, cart.tildeInKeys === true);
+  const sayable = request.rows.filter(({ key }) => cannotSay(key) === null);
   const outcomes =
     sayable.length === 0
       ? new Map<string, never>()
       : parseReplaceAnswer(await ask(cart, call, 'qohreplace', replaceUpdate(sayable), 'write'));
   return request.rows.map(({ key, quantity }): LineAnswer => {
-    const reason = setiCannotSay(key);
+    const reason = cannotSay(key);
     if (reason !== null) return { key, outcome: 'rejected', response: reason };
     const answer = outcomes.get(key.trim());
     if (!answer) return { key, outcome: 'unknown', response: 'the answer does not name this SKU' };
@@ -132,26 +176,57 @@ async function setQuantities(
 }
 
 /**
- * `downloadqoh`, page by page. Scripts page without a stable order and some cap the page below what was asked, so the
- * next page starts behind the rows that really came, and the end is a page that brings nothing new.
+ * `downloadqoh`, page by page, as often as it takes. Scripts page without a stable order: a page may repeat rows of the
+ * one before, and then others came nowhere. So where rows were repeated, or a key that is wanted did not come, everything
+ * is read again, until a whole pass brings nothing new.
  */
 async function* readQuantities(
   cart: CartConnection,
   keys: readonly string[] | null,
   call: (page: number) => CallContext,
-): AsyncIterable<readonly QuantityRow[]> {
+): AsyncGenerator<readonly QuantityRow[]> {
   const wanted = keys === null ? null : new Set(keys);
   const seen = new Set<string>();
+  const found = () => wanted !== null && [...wanted].every((key) => seen.has(key));
+  let pages = 0;
+  for (let pass = 0; pass < PASSES_MAX; pass += 1) {
+    const seenBefore = seen.size;
+    let repeated = false;
+    for await (const page of onePass(cart, () => call((pages += 1) - 1))) {
+      for (const { key } of page.rows) seen.add(key);
+      repeated ||= page.repeated;
+      const told = wanted === null ? page.rows : page.rows.filter(({ key }) => wanted.has(key));
+      if (told.length > 0) yield told;
+      if (found()) return;
+    }
+    if (seen.size === seenBefore || !(repeated || wanted !== null)) return;
+  }
+}
+
+interface ReadPage {
+  readonly rows: readonly QuantityRow[];
+  /** Rows of an earlier page came again, so some may have come nowhere. */
+  readonly repeated: boolean;
+}
+
+/**
+ * Everything once. Some scripts cap the page below what was asked, so the next page starts behind the rows that really
+ * came; the end is a page that brings nothing new, since some ignore paging and tell everything each time.
+ */
+async function* onePass(cart: CartConnection, call: () => CallContext): AsyncGenerator<ReadPage> {
+  const seen = new Set<string>();
+  let first: string | undefined;
   let start = 1;
   for (let number = 0; number < PAGES_MAX; number += 1) {
-    const page = await readPage(cart, call(number), start);
+    const { rows, ended } = await readPage(cart, call(), start);
+    const ignoresPaging = number === 1 && rows[0] !== undefined && rows[0].key === first && rows.length === seen.size;
+    first ??= rows[0]?.key;
+    const repeated = !ignoresPaging && rows.some(({ key }) => seen.has(key));
     const seenBefore = seen.size;
-    for (const { key } of page.rows) seen.add(key);
-    const told = wanted === null ? page.rows : page.rows.filter(({ key }) => wanted.has(key));
-    if (told.length > 0) yield told;
-    const complete = wanted !== null && [...wanted].every((key) => seen.has(key));
-    if (page.ended || seen.size === seenBefore || complete) return;
-    start += page.rows.length;
+    for (const { key } of rows) seen.add(key);
+    yield { rows, repeated };
+    if (ended || seen.size === seenBefore) return;
+    start += rows.length;
   }
   throw new OutcomeUnknownError(`the cart told more than ${PAGES_MAX} pages of items`);
 }

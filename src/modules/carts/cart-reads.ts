@@ -4,7 +4,9 @@ import { z } from 'zod';
 import { orderPolls, orderRefusals } from '../../cart-workers/lanes.table.js';
 import type { Database } from '../../database.js';
 import { streamHeads } from '../../events/event-log.table.js';
-import type { CartSettings } from '../../events/facts.js';
+import { capabilitiesOf } from '../../cart-workers/connectors/capabilities.js';
+import { connectorFor } from '../../cart-workers/connectors/index.js';
+import type { CartProbe, CartSettings } from '../../events/facts.js';
 import { listings, waitStates, webStack } from '../../projections/listings.table.js';
 import { carts, systemSwitch } from '../../projections/projections.table.js';
 import { decodeCursor, pageOf } from '../http/paging.js';
@@ -94,6 +96,17 @@ export class CartReads {
     };
   }
 
+  /** The cart's own keys of an item, as far as they are mapped (the first hundred). */
+  async keysOf(cartId: string, sku: string): Promise<string[]> {
+    const rows = await this.database.orm
+      .select({ key: listings.key })
+      .from(listings)
+      .where(and(eq(listings.cartId, cartId), eq(listings.sku, sku)))
+      .orderBy(listings.key)
+      .limit(100);
+    return rows.map(({ key }) => key);
+  }
+
   async exists(cartId: string): Promise<boolean> {
     const rows = await this.database.orm.select({ cartId: carts.cartId }).from(carts).where(eq(carts.cartId, cartId));
     return rows.length > 0;
@@ -174,6 +187,7 @@ function switchesOf(cart: boolean, system: boolean): Switches {
 /** The version that `If-Match` speaks of is the stream's own: mapping listings raises it, too. */
 const cartColumns = {
   settings: carts.settings,
+  probe: carts.probe,
   cartId: carts.cartId,
   on: carts.on,
   generation: carts.generation,
@@ -182,16 +196,32 @@ const cartColumns = {
 const headOfCart = eq(streamHeads.stream, sql`'cart:' || ${carts.cartId}`);
 
 function shownCart(
-  row: { settings: CartSettings; on: boolean; generation: number; version: bigint | null },
+  row: {
+    settings: CartSettings;
+    probe: CartProbe | null;
+    on: boolean;
+    generation: number;
+    version: bigint | null;
+  },
   system: boolean,
 ) {
   const { cartId, ...settings } = row.settings;
+  const { probe } = row;
+  const connector = connectorFor(settings.type);
   return {
     id: cartId,
     ...settings,
     version: String(row.version ?? 0),
     generation: row.generation,
     switches: switchesOf(row.on, system),
+    /** What the last probe found; null: none was made at this address. */
+    probe:
+      probe === null
+        ? null
+        : { id: probe.probeId, at: probe.at, scriptVersion: probe.scriptVersion, key: probe.key, found: probe.found },
+    /** What it declares, less what was found, less what was chosen to be done without. */
+    capabilities: capabilitiesOf(connector, row.settings, probe),
+    needsProbe: connector.probe !== undefined,
   };
 }
 

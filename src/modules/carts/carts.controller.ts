@@ -9,15 +9,22 @@ import { Needs } from '../access/access.guard.js';
 import type { Asking } from '../http/asking.js';
 import { Asks } from '../http/asking.js';
 import { CommandRunner } from '../http/command-runner.js';
-import { cartId } from '../http/fields.js';
+import { anyText, cartId } from '../http/fields.js';
 import { idempotencyHeader } from '../http/open-api.js';
 import { pageFields } from '../http/paging.js';
 import { Problem } from '../http/problem.js';
+import { Probes } from '../jobs/probes.js';
 import { ENCRYPTION_KEY } from '../tokens.js';
 import { cartChange, checkDelivery, checkFields, connectorOf, idFromName, newCart } from './cart-fields.js';
 import { CartReads } from './cart-reads.js';
 
 const onOff = z.strictObject({ on: z.boolean() });
+const cartSwitch = onOff.extend({
+  unprobed: anyText(500)
+    .min(1, 'must say why')
+    .optional()
+    .describe('Why a cart is switched on that should have been probed first, or that a probe speaks against'),
+});
 const listQuery = z.strictObject(pageFields);
 
 @ApiTags('Carts')
@@ -29,6 +36,7 @@ export class CartsController {
     private readonly carts: CartReads,
     private readonly secrets: CartSecrets,
     private readonly directory: CartDirectory,
+    private readonly probes: Probes,
     @Inject(ENCRYPTION_KEY) private readonly encryptionKey: Buffer,
   ) {}
 
@@ -113,10 +121,13 @@ export class CartsController {
   })
   async switchCart(
     @Param('id', { schema: cartId }) id: string,
-    @Body({ schema: onOff }) { on }: z.infer<typeof onOff>,
+    @Body({ schema: cartSwitch }) { on, unprobed }: z.infer<typeof cartSwitch>,
     @Asks() asking: Asking,
   ) {
-    await this.commands.run(asking, { type: 'SwitchCart', cartId: id, on });
+    const connector = connectorOf((await this.shown(id)).type);
+    if (on) await this.probes.refuseUnfinished(id);
+    const needsProbe = connector.probe !== undefined;
+    await this.commands.run(asking, { type: 'SwitchCart', cartId: id, on, needsProbe, unprobed });
     await this.commands.settle();
     return this.carts.switches(id);
   }

@@ -6,6 +6,7 @@ import { CartsController } from './carts.controller.js';
 import { ComparisonController } from './comparison.controller.js';
 import { LanesController } from './lanes.controller.js';
 import { ListingsController } from './listings.controller.js';
+import { ProbeController } from './probe.controller.js';
 import { UnknownSkuReads } from './unknown-sku-reads.js';
 import { UnknownSkusController } from './unknown-skus.controller.js';
 import { WebhooksController } from './webhooks.controller.js';
@@ -18,6 +19,7 @@ import { WebhooksController } from './webhooks.controller.js';
     ListingsController,
     LanesController,
     ComparisonController,
+    ProbeController,
     UnknownSkusController,
     WebhooksController,
   ],

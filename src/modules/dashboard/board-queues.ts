@@ -12,7 +12,7 @@ import { carts } from '../../projections/projections.table.js';
 import { Wakeups } from '../../wakeups.js';
 import { IMPORTS } from '../imports/import-jobs.js';
 import { PROJECTIONS } from '../projections/projection-jobs.js';
-import { CLEAN_UP, COMPARISONS, ORDER_POLLS } from '../jobs/queue-names.js';
+import { CLEAN_UP, COMPARISONS, ORDER_POLLS, PROBES } from '../jobs/queue-names.js';
 import { DATABASE, QUEUE_BACKEND } from '../tokens.js';
 
 /**
@@ -32,6 +32,7 @@ export class BoardQueues implements OnApplicationBootstrap, OnApplicationShutdow
   constructor(
     @InjectQueue(ORDER_POLLS) orderPolls: Queue,
     @InjectQueue(COMPARISONS) comparisons: Queue,
+    @InjectQueue(PROBES) probes: Queue,
     @InjectQueue(CLEAN_UP) cleanUp: Queue,
     @InjectQueue(IMPORTS) imports: Queue,
     @InjectQueue(PROJECTIONS) projections: Queue,
@@ -41,7 +42,7 @@ export class BoardQueues implements OnApplicationBootstrap, OnApplicationShutdow
   ) {
     this.adapter.setBasePath(BOARD_PATH);
     this.board = createBullBoard({
-      queues: [orderPolls, comparisons, imports, projections, cleanUp].map((queue) => new BullMQAdapter(queue)),
+      queues: [orderPolls, comparisons, probes, imports, projections, cleanUp].map((queue) => new BullMQAdapter(queue)),
       serverAdapter: this.adapter,
       options: { uiConfig: { boardTitle: 'Onhand' } },
     });

@@ -79,6 +79,7 @@ export const problems = {
   'unknown-record': { status: 404, title: 'No such record on the Web Stack' },
   'unknown-listing': { status: 404, title: 'No such listing' },
   'unknown-comparison': { status: 404, title: 'No such comparison' },
+  'unknown-probe': { status: 404, title: 'No such probe' },
   'unknown-api-key': { status: 404, title: 'No such API key' },
   'last-admin-key': { status: 409, title: 'Nobody would be left who may make keys' },
   'already-exists': { status: 409, title: 'It exists already' },

@@ -7,19 +7,29 @@ import { ComparisonsProcessor } from './comparisons.processor.js';
 import { OrderPollSchedules } from './order-poll-schedules.js';
 import { OrderPollsProcessor } from './order-polls.processor.js';
 import { registerQueues } from './fixed-queues.js';
-import { CLEAN_UP, COMPARISONS, ORDER_POLLS } from './queue-names.js';
+import { Probes } from './probes.js';
+import { ProbesProcessor, ProbesTakenUp } from './probes.processor.js';
+import { CLEAN_UP, COMPARISONS, ORDER_POLLS, PROBES } from './queue-names.js';
 
 /** The fixed queues themselves: whoever starts or looks at a job needs them. */
 @Module({
-  imports: [registerQueues(ORDER_POLLS, COMPARISONS, CLEAN_UP)],
-  providers: [Comparisons],
-  exports: [BullModule, Comparisons],
+  imports: [registerQueues(ORDER_POLLS, COMPARISONS, CLEAN_UP, PROBES)],
+  providers: [Comparisons, Probes],
+  exports: [BullModule, Comparisons, Probes],
 })
 export class JobsModule {}
 
 /** Whoever works on them: only in processes with the role `worker`. */
 @Module({
   imports: [JobsModule],
-  providers: [OrderPollsProcessor, OrderPollSchedules, ComparisonsProcessor, CleanUpProcessor, CleanUpSchedule],
+  providers: [
+    OrderPollsProcessor,
+    OrderPollSchedules,
+    ComparisonsProcessor,
+    ProbesProcessor,
+    ProbesTakenUp,
+    CleanUpProcessor,
+    CleanUpSchedule,
+  ],
 })
 export class JobProcessorsModule {}

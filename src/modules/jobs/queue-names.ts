@@ -2,3 +2,4 @@
 export const ORDER_POLLS = 'order-polls';
 export const COMPARISONS = 'comparisons';
 export const CLEAN_UP = 'clean-up';
+export const PROBES = 'probes';

@@ -1,0 +1,187 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export interface OddOrder {
+  readonly number: string;
+  readonly lines: readonly { readonly key: string; readonly quantity: number }[];
+  readonly status?: string;
+}
+
+/** What a script does otherwise than it should; nothing: it does as the protocol says. */
+export interface Oddities {
+  readonly sets?: boolean;
+  readonly ignores?: boolean;
+  readonly clamps?: boolean;
+  readonly losesParallel?: boolean;
+  /** Answers an unknown SKU `OK`, as if it had changed it; or with a note, as the official script for Magento does. */
+  readonly unknownSku?: 'OK' | 'note';
+  readonly untracked?: readonly string[];
+  /** Splits an update at the first tilde. */
+  readonly firstTilde?: boolean;
+  /** Pages without a fixed order: each page is drawn anew. */
+  readonly unstable?: boolean;
+  readonly pageMax?: number;
+  /** Functions that are not there. */
+  readonly lacks?: readonly string[];
+  /** Tells everything where it does not find the number it was asked to begin after. */
+  readonly looksOrderUp?: boolean;
+}
+
+/** A Stone Edge script whose every oddity a test decides, in this process: no sample shop has them. */
+export interface OddScript {
+  readonly url: string;
+  odd: Oddities;
+  readonly stock: Map<string, number>;
+  /** Products of the same SKU beside the one in `stock`. */
+  readonly doubles: { readonly key: string; readonly quantity: number }[];
+  readonly orders: OddOrder[];
+  readonly calls: URLSearchParams[];
+  /** Awaited after a change was applied and before it is answered; true cuts the connection. */
+  afterChange: (update: string) => Promise<boolean> | boolean;
+  /** Awaited before anything is done. */
+  beforeCall: (name: string) => Promise<void> | void;
+  /** Sells as a checkout does: the pieces go, and the order comes up. */
+  sell(key: string, quantity: number, number: string): void;
+  stop(): Promise<void>;
+}
+
+export async function startOddScript(items: Readonly<Record<string, number>>, odd: Oddities = {}): Promise<OddScript> {
+  const stock = new Map(Object.entries(items));
+  const server = createServer((request, response) => {
+    void (async () => {
+      const chunks: Buffer[] = [];
+      for await (const chunk of request) chunks.push(chunk as Buffer);
+      const form = new URLSearchParams(Buffer.concat(chunks).toString('utf8'));
+      script.calls.push(form);
+      await script.beforeCall(form.get('setifunction') ?? '');
+      const text = await answerOf(script, form);
+      if (text === null) response.destroy();
+      else response.writeHead(200, { 'content-type': 'text/plain; charset=utf-8' }).end(text);
+    })();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const script: OddScript = {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/seti.php`,
+    odd,
+    stock,
+    doubles: [],
+    orders: [],
+    calls: [],
+    afterChange: () => false,
+    beforeCall: () => undefined,
+    sell: (key, quantity, number) => {
+      stock.set(key, (stock.get(key) ?? 0) - quantity);
+      script.orders.push({ number, lines: [{ key, quantity }] });
+    },
+    stop: async () => {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+  return script;
+}
+
+async function answerOf(script: OddScript, form: URLSearchParams): Promise<string | null> {
+  const name = form.get('setifunction') ?? '';
+  if (script.odd.lacks?.includes(name)) return `SETIError: Function "${name}" was not found.`;
+  switch (name) {
+    case 'sendversion':
+      return 'SETIResponse: version=5.900';
+    case 'ordercount':
+      return `SETIResponse: ordercount=${script.orders.length}`;
+    case 'getproductscount':
+      return `SETIResponse: itemcount=${script.stock.size}`;
+    case 'downloadprods':
+    case 'downloadqoh':
+      return document(
+        'SETIProducts',
+        pageOf(script, form).map(([key, quantity]) => productOf(script, key, quantity)),
+      );
+    case 'downloadorders':
+      return document('SETIOrders', ordersAfter(script, form).map(orderOf));
+    case 'qohreplace':
+      return replace(script, form.get('update') ?? '');
+    case 'invupdate':
+      return update(script, form.get('update') ?? '');
+    default:
+      return `SETIError: Function "${name}" was not found.`;
+  }
+}
+
+async function update(script: OddScript, text: string): Promise<string | null> {
+  const { odd, stock } = script;
+  const at = odd.firstTilde ? text.indexOf('~') : text.lastIndexOf('~');
+  const key = text.slice(0, at);
+  const number = Number.parseInt(text.slice(at + 1), 10);
+  const before = stock.get(key);
+  if (before === undefined) {
+    if (odd.unknownSku === 'OK') return `SETIResponse=OK;SKU=${key};QOH=${number};NOTE=`;
+    if (odd.unknownSku === 'note') return `SETIResponse=OK;Note=SKU ${key} was not found.`;
+    return `SETIResponse=False;SKU=${key};QOH=NF;NOTE=NotFound`;
+  }
+  if (odd.untracked?.includes(key)) return `SETIResponse=False;SKU=${key};QOH=NA;NOTE=NotTracked`;
+  // Reading first and writing later is how updates are lost that run side by side.
+  if (odd.losesParallel) await new Promise((resolve) => setTimeout(resolve, 25));
+  const sum = odd.ignores ? before : odd.sets ? number : (odd.losesParallel ? before : (stock.get(key) ?? 0)) + number;
+  stock.set(key, odd.clamps ? Math.max(0, sum) : sum);
+  if (await script.afterChange(text)) return null;
+  return `SETIResponse=OK;SKU=${key};QOH=${stock.get(key)};NOTE=`;
+}
+
+function replace({ stock }: OddScript, text: string): string {
+  const lines = text
+    .split('|')
+    .filter((part) => part !== '')
+    .map((part) => {
+      const at = part.lastIndexOf('~');
+      const key = part.slice(0, at);
+      if (!stock.has(key)) return `${key}=NF`;
+      stock.set(key, Number(part.slice(at + 1)));
+      return `${key}=OK`;
+    });
+  return ['SETIResponse', ...lines, 'SETIEndOfData', ''].join('\r\n');
+}
+
+let draws = 0;
+function pageOf({ odd, stock, doubles }: OddScript, form: URLSearchParams): [string, number][] {
+  const rows: [string, number][] = [...stock, ...doubles.map(({ key, quantity }): [string, number] => [key, quantity])];
+  const first = Number(form.get('startnum') ?? 1) - 1;
+  const size = Math.min(Number(form.get('batchsize') ?? 100), odd.pageMax ?? Number.POSITIVE_INFINITY);
+  if (odd.unstable) {
+    // Another order with every call, always the same in every run.
+    draws += 1;
+    rows.sort(([left], [right]) => mixed(left) - mixed(right));
+  }
+  return rows.slice(first, first + size);
+}
+const mixed = (key: string) =>
+  Array.from(key, (sign) => sign.charCodeAt(0)).reduce((sum, sign) => (sum * 31 + sign * draws) % 1_009, draws);
+
+function ordersAfter({ orders, odd }: OddScript, form: URLSearchParams): readonly OddOrder[] {
+  const last = form.get('lastorder') ?? 'All';
+  const first = Number(form.get('startnum') ?? 1) - 1;
+  const at = orders.findIndex(({ number }) => number === last);
+  const after =
+    last === 'All' || (odd.looksOrderUp && at < 0)
+      ? orders
+      : odd.looksOrderUp
+        ? orders.slice(at + 1)
+        : orders.filter(({ number }) => Number(number) > Number(last));
+  return after.slice(first, first + Number(form.get('batchsize') ?? 100));
+}
+
+const productOf = ({ odd }: OddScript, key: string, quantity: number) =>
+  `<Product><Code>${escaped(key)}</Code><QOH>${odd.untracked?.includes(key) ? 'NA' : quantity}</QOH></Product>`;
+
+const orderOf = ({ number, lines, status = 'pending' }: OddOrder) =>
+  `<Order><OrderNumber>${number}</OrderNumber><OrderDate>10-Jun-2026</OrderDate><OrderStatus>${status}</OrderStatus><Shipping>${lines
+    .map(({ key, quantity }) => `<Product><SKU>${escaped(key)}</SKU><Quantity>${quantity}</Quantity></Product>`)
+    .join('')}</Shipping></Order>`;
+
+function document(root: string, rows: readonly string[]): string {
+  return `<?xml version="1.0"?><${root}><Response><ResponseCode>${rows.length > 0 ? 1 : 2}</ResponseCode></Response>${rows.join('')}</${root}>`;
+}
+const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
