@@ -22,6 +22,7 @@ const benches = {
   'append-http': 'the same over HTTP, against a bare Fastify route around a bare transaction',
   'bulk-import': 'a file of a million movements, beside single commands, against the goal of 10,000 rows a second',
   search: 'searches and pages over 1,000,000 items, against one look-up by primary key',
+  'fan-out': 'movements until ten shops show them, against BullMQ jobs that do nothing',
   latency: 'accepted by the API until the shop has it, against one signed call to the shop alone',
 };
 
@@ -31,6 +32,7 @@ const { values: options, positionals } = parseArgs({
     rounds: { type: 'string', default: '5' },
     events: { type: 'string', default: '1000000' },
     redis: { type: 'boolean', default: false },
+    statements: { type: 'string' },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -41,8 +43,8 @@ if (options.help || unknown.length > 0) {
   const sentence = unknown.length > 0 ? `There is no bench called ${unknown.join(', ')}.\n\n` : '';
   const list = Object.entries(benches).map(([name, about]) => `  ${name.padEnd(12)} ${about}`);
   console.log(
-    `${sentence}npm run bench -- [NAME …] [--rounds N] [--events N] [--redis] [--json]\n\n${list.join('\n')}\n\n` +
-      '  --rounds N   rounds, ours and the baseline in turn (default 5)\n  --events N   events in the log (rebuild, default 1000000)\n  --redis      lanes on Redis instead of PostgreSQL (latency)\n  --json       the last line of each bench is one JSON object',
+    `${sentence}npm run bench -- [NAME …] [--rounds N] [--events N] [--redis] [--statements N] [--json]\n\n${list.join('\n')}\n\n` +
+      '  --rounds N   rounds, ours and the baseline in turn (default 5)\n  --events N   events in the log (rebuild, default 1000000)\n  --redis      lanes on Redis instead of PostgreSQL (latency)\n  --statements N  which statements PostgreSQL spent its time on, the N most expensive ones\n  --json       the last line of each bench is one JSON object',
   );
   process.exit(unknown.length > 0 ? 2 : 0);
 }
@@ -51,6 +53,7 @@ const log = (text) => console.error(text);
 await ensurePackages();
 await ensureBuilt();
 await ensurePeers();
+const { expensiveStatements, watchStatements } = await import('./statements.mjs');
 const { startEmbeddedPostgres } = await import('../dist/embedded-postgres.js');
 const dataDir = await mkdtemp(path.join(os.tmpdir(), 'onhand-bench-'));
 // Where root starts it, PostgreSQL runs as another user, who has to be able to enter.
@@ -58,11 +61,10 @@ await chmod(dataDir, 0o711);
 log(machine(dataDir));
 try {
   for (const name of positionals.length > 0 ? positionals : Object.keys(benches)) {
-    const server = await startEmbeddedPostgres({
-      dataDir: path.join(dataDir, name),
-      maxConnections: 200,
-      log: () => undefined,
-    });
+    const start = () =>
+      startEmbeddedPostgres({ dataDir: path.join(dataDir, name), maxConnections: 200, log: () => undefined });
+    let server = await start();
+    if (options.statements !== undefined) server = await watchStatements(server, start);
     try {
       const { run } = await import(`./${name}.mjs`);
       const result = await run({
@@ -73,6 +75,7 @@ try {
         dataDir,
         log,
       });
+      if (options.statements !== undefined) log(await expensiveStatements(server.url, Number(options.statements)));
       const { ratios, bars = {}, ...more } = result;
       const pass = Object.entries(bars).every(([ratio, bar]) => ratios[ratio] >= bar);
       const verdict = Object.entries(bars).map(([ratio, bar]) => `${ratio} ${ratios[ratio]} (bar ${bar})`);

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { DatabaseError, type PoolClient } from 'pg';
-import { inTransaction, type Database } from '../database.js';
+import { beginByKeys, inTransaction, type Database } from '../database.js';
 import { steadyNow } from '../steady-clock.js';
 import type { LaneJobData } from './lane-job.js';
 
@@ -74,7 +74,7 @@ const retryableCodes = new Set(['23505', '40P01', '40001', '55P03']);
 export async function claim(database: Database, job: LaneJobData, terms: ClaimTerms): Promise<ClaimResult> {
   const startedMs = steadyNow();
   try {
-    return await inTransaction(database, (client) => claimIn(client, job, terms, startedMs));
+    return await inTransaction(database, (client) => claimIn(client, job, terms, startedMs), beginByKeys);
   } catch (error) {
     if (error instanceof DatabaseError && retryableCodes.has(error.code ?? ''))
       return { kind: 'busy', retryInMs: busyMs };
@@ -264,12 +264,13 @@ async function readLines(client: PoolClient, deliveryId: string, settling: boole
   }>({
     name: 'read-lines',
     text: `SELECT d.key, d.delta, d.state IN ('in-flight', 'in-doubt') AS open,
-                  coalesce((SELECT max(w.attempts_counted) FROM web_stack w WHERE w.delivery_id = d.delivery_id AND w.key = d.key), 0)
-                    AS attempts_counted,
+                  coalesce(w.attempts_counted, 0) AS attempts_counted,
                   coalesce(d.q0, s.last_quantity) AS q0,
                   CASE WHEN d.q0 IS NULL THEN s.last_quantity_from ELSE d.q0_from END AS q0_from,
                   CASE WHEN d.q0 IS NULL THEN s.last_quantity_to ELSE d.q0_to END AS q0_to
              FROM delivery_lines d JOIN listings s ON s.cart_id = d.cart_id AND s.key = d.key
+             LEFT JOIN (SELECT key, max(attempts_counted) AS attempts_counted FROM web_stack WHERE delivery_id = $1 GROUP BY key) AS w
+               ON w.key = d.key
             WHERE d.delivery_id = $1 AND (NOT $2 OR d.state = 'in-doubt' AND d.settle_at <= clock_timestamp())
             ORDER BY d.line_no`,
     values: [deliveryId, settling],

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { PoolClient } from 'pg';
-import type { Database } from '../database.js';
+import { beginByKeys, type Database } from '../database.js';
 import { waitStatesSql } from '../projections/listings.table.js';
 import { toBeSettledByValueSql } from './clamped-listings.js';
 
@@ -45,7 +45,7 @@ export async function dispatchLane(
 ): Promise<Dispatched[]> {
   const client = await database.pool.connect();
   try {
-    await client.query('BEGIN');
+    await client.query(beginByKeys);
     const lane = await lockLane(client, cartId);
     const room = lane === null ? 0 : roomIn(lane);
     if (lane === null || room <= 0) {
@@ -212,9 +212,9 @@ interface Due {
 }
 
 /**
- * What the locked listings are owed now; between choosing and locking, records may have come or been superseded. The wide
- * list of states makes the planner use the index by listing, and ids keep the updates from being joined: without
- * statistics both were seen to take minutes over some thousand records of one listing.
+ * What the locked listings are owed now; between choosing and locking, records may have come or been superseded, and a line
+ * may have left. The wide list of states makes the planner use the index by listing, and ids keep the updates from being
+ * joined: without statistics both were seen to take minutes over some thousand records of one listing.
  */
 async function readDue(
   client: PoolClient,
@@ -224,18 +224,23 @@ async function readDue(
 ): Promise<Map<string, Due>> {
   const due = new Map<string, Due>();
   if (keys.length === 0) return due;
+  const underWay = await client.query<{ key: string }>({
+    name: 'lines-under-way',
+    text: `SELECT key FROM delivery_lines
+            WHERE cart_id = $1 AND key = ANY ($2::text[]) AND state IN ('in-flight', 'in-doubt', 'quarantined')`,
+    values: [cartId, keys],
+  });
+  const blocked = new Set(underWay.rows.map(({ key }) => key));
   const found = await client.query<{ id: string; key: string; delta: string; state: string }>({
     name: 'read-due',
     text: `SELECT w.id, w.key, w.delta, w.state FROM web_stack w
             WHERE w.cart_id = $1 AND w.key = ANY ($3::text[])
               AND w.state IN ${waitStatesSql}
-              AND w.generation = $2
-              AND NOT EXISTS (SELECT FROM delivery_lines d WHERE d.cart_id = w.cart_id AND d.key = w.key
-                                 AND d.state IN ('in-flight', 'in-doubt', 'quarantined'))`,
+              AND w.generation = $2`,
     values: [cartId, generation, keys],
   });
   for (const { id, key, delta, state } of found.rows) {
-    if (state !== 'waiting') continue;
+    if (state !== 'waiting' || blocked.has(key)) continue;
     const sum = due.get(key) ?? { ids: [], delta: 0 };
     sum.ids.push(id);
     sum.delta += Number(delta);

@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg';
-import { inTransaction, type Database } from '../database.js';
+import { beginByKeys, inTransaction, type Database } from '../database.js';
 import { reached } from '../moments.js';
 
 /** What a listing showed, and between which moments (by the database's clock); null: as long as the try lasted. */
@@ -87,17 +87,18 @@ export async function recordOutcome(database: Database, end: AttemptEnd): Promis
 }
 
 async function recordOnce(database: Database, end: AttemptEnd): Promise<void> {
-  await inTransaction(database, async (client) => {
-    await lockListings(client, end);
-    const effective = (await isStillOpen(client, end)) ? end : ifLate(end);
-    if (effective !== null) {
-      await endAttempt(client, effective);
-      if (effective.lines.length > 0) await endLines(client, effective);
-      await endDelivery(client, effective);
-      if (effective.cart !== null) await judgeLane(client, effective);
-      if (effective.mayStillRun === true) await keepOthersAway(client, effective);
-    }
-  });
+  await inTransaction(database, (client) => recordIn(client, end), beginByKeys);
+}
+
+async function recordIn(client: PoolClient, end: AttemptEnd): Promise<void> {
+  await lockListings(client, end);
+  const effective = (await isStillOpen(client, end)) ? end : ifLate(end);
+  if (effective === null) return;
+  await endAttempt(client, effective);
+  if (effective.lines.length > 0) await endLines(client, effective);
+  await endDelivery(client, effective);
+  if (effective.cart !== null) await judgeLane(client, effective);
+  if (effective.mayStillRun === true) await keepOthersAway(client, effective);
 }
 
 /** Nothing else goes to a serial cart before an unanswered call's deadline. */

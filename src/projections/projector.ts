@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg';
-import type { Database } from '../database.js';
+import { beginByKeys, type Database } from '../database.js';
 import { isOfTheSurroundings } from '../database-fault.js';
 import { readAfter, type RecordedFact } from '../events/event-reader.js';
 import { reached } from '../moments.js';
@@ -95,7 +95,7 @@ export class Projector {
     const client = await this.dependencies.database.pool.connect();
     let first: RecordedFact | undefined;
     try {
-      await client.query('BEGIN');
+      await client.query(beginByKeys);
       const from = await readCheckpoint(client, projection, self);
       const replaced = from.projector !== null && from.projector !== self;
       if (replaced) this.standBy();
