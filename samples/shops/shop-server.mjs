@@ -56,7 +56,11 @@ const NO_FAULTS = {
 const BODY_BYTES_MAX = 32 * 1024 * 1024;
 
 /** Reads the command line, opens the stock and listens; prints one line of JSON when ready. */
-export function startShop(/** @type {Protocol} */ protocol, /** @type {Record<string, string>} */ defaults) {
+export function startShop(
+  /** @type {Protocol} */ protocol,
+  /** @type {Record<string, string>} */ defaults,
+  /** @type {(dir: string) => any} */ openStore = (dir) => new ShopStore(dir),
+) {
   const { values } = parseArgs({
     options: Object.fromEntries(
       ['port', 'host', 'dir', 'name', ...Object.keys(defaults)].map((name) => [
@@ -70,7 +74,7 @@ export function startShop(/** @type {Protocol} */ protocol, /** @type {Record<st
   /** @type {Shop} */
   const shop = {
     name: options.name ?? 'Sample shop',
-    store: new ShopStore(options.dir ?? '.'),
+    store: openStore(options.dir ?? '.'),
     faults: structuredClone(NO_FAULTS),
     options,
     writes: 0,
@@ -125,13 +129,13 @@ async function answer(
   const route = `${request.method} ${pathname}`;
   if (route === 'GET /') return send(response, shopPage(shop.name));
   if (route === 'GET /healthz') return send(response, json({ status: 'ok' }));
-  if (route === 'GET /stock') return send(response, json({ name: shop.name, items: shop.store.items() }));
-  if (route === 'GET /orders') return send(response, json({ orders: shop.store.orders() }));
+  if (route === 'GET /stock') return send(response, json({ name: shop.name, items: await readings(shop).items() }));
+  if (route === 'GET /orders') return send(response, json({ orders: await readings(shop).orders() }));
   if (route === 'GET /journal')
     return send(
       response,
       json({
-        journal: shop.store.journal(),
+        journal: await readings(shop).journal(),
         outbox: shop.store.outboxSize(),
         writesAtOnceMax: shop.writesAtOnceMax,
       }),
@@ -139,6 +143,11 @@ async function answer(
   if (route === 'GET /faults') return send(response, json(shop.faults));
   if (request.method === 'POST') return send(response, await answerTill(protocol, shop, pathname, request, body));
   return send(response, json({ error: 'not found' }, 404));
+}
+
+/** What a shop shows: its store knows at once, one whose till runs elsewhere has to ask. */
+function readings(/** @type {Shop} */ shop) {
+  return /** @type {import('./till-store.mjs').TillStore} */ (/** @type {unknown} */ (shop.store));
 }
 
 /** The shop's own side: what a customer, the shop's owner or a test does. JSON only, so no other web page can post here. */
@@ -165,12 +174,8 @@ async function answerTill(
     }
     case '/load': {
       const items = /** @type {import('./shop-store.mjs').Item[]} */ (data.items ?? []);
-      const changes = items.map(({ key, quantity }) => shop.store.change('load', key, quantity, 'load'));
-      await shop.store.append({
-        changes,
-        titles: Object.fromEntries(items.map(({ key, title }) => [key, title ?? key])),
-      });
-      return json({ loaded: changes.length });
+      await shop.store.load(items);
+      return json({ loaded: items.length });
     }
     case '/hub':
       await shop.store.append({ hubUrl: String(data.url) });
@@ -194,14 +199,14 @@ async function buy(/** @type {Protocol} */ protocol, /** @type {Shop} */ shop, /
   for (const { key, quantity } of lines) {
     if (!Number.isSafeInteger(quantity) || quantity < 1)
       return json({ error: 'quantity must be a whole number above zero' }, 400);
-    const item = shop.store.item(key);
+    const item = await readings(shop).item(key);
     if (!item) return json({ error: `unknown item ${key}` }, 404);
     const wanted = lines.filter((line) => line.key === key).reduce((sum, line) => sum + line.quantity, 0);
     if (item.quantity < wanted && data.backorder !== true) return json({ error: 'sold out', left: item.quantity }, 409);
   }
-  const order = await shop.store.sell(lines);
+  const order = await shop.store.sell(lines, data.waitFor ? { waitFor: data.waitFor } : {});
   protocol.orderChanged?.(shop);
-  return json({ order, items: lines.map(({ key }) => shop.store.item(key)) }, 201);
+  return json({ order, items: await Promise.all(lines.map(({ key }) => readings(shop).item(key))) }, 201);
 }
 
 /** Counts the writing calls that the shop is working on, from their arrival to their end, whoever still waits for them. */

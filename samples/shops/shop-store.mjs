@@ -79,6 +79,14 @@ export class ShopStore {
     return this.#hubUrl;
   }
 
+  /** Takes items with their quantities, as the shop's owner enters them. */
+  async load(/** @type {Item[]} */ items) {
+    await this.append({
+      changes: items.map(({ key, quantity }) => this.change('load', key, quantity, 'load')),
+      titles: Object.fromEntries(items.map(({ key, title }) => [key, title ?? key])),
+    });
+  }
+
   /** One change of one item, ready for `append`. */
   change(
     /** @type {Change['kind']} */ kind,

@@ -8,15 +8,22 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CartRejectedError } from '../../src/cart-workers/connectors/cart-error.js';
 import { cartTypes, connectorFor } from '../../src/cart-workers/connectors/index.js';
 import { parseOrderWebhook, verifyWebhook } from '../../src/cart-workers/connectors/webhook-protocol.js';
+import { describeWithShopServers } from '../support/mariadb.js';
 import { SAMPLE_SECRET, startShop, type Shop } from '../support/shops.js';
 import { connectionTo, connectorContract, readAll, sendLines, soon, thrownBy } from './connector-contract.js';
 
 connectorContract('seti', connectorFor('seti'));
 connectorContract('webhook', connectorFor('webhook'));
+describeWithShopServers('our bridges, on PHP and MariaDB', () => {
+  connectorContract('oscommerce', connectorFor('oscommerce'), { oddStock: true });
+  connectorContract('x-cart', connectorFor('x-cart'), { oddStock: true });
+  // The same bridge, spoken to as Stone Edge Order Manager speaks to its scripts.
+  connectorContract('oscommerce-seti', connectorFor('seti'), { oddStock: true });
+});
 
 describe('the table of cart types', () => {
   it('knows each type once and names the known ones for an unknown type', () => {
-    expect(cartTypes().map(({ type }) => type)).toEqual(['seti', 'webhook']);
+    expect(cartTypes().map(({ type }) => type)).toEqual(['seti', 'webhook', 'oscommerce', 'x-cart']);
     expect(() => connectorFor('abacus')).toThrow(/seti, webhook/);
   });
 });

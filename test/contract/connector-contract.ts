@@ -80,8 +80,14 @@ export async function readAll(
   return new Map(pages.map(({ key, quantity }) => [key, quantity]));
 }
 
-export function connectorContract(kind: ShopKind, connector: Connector): void {
-  describe(`the ${kind} connector`, () => {
+/** What a kind of shop does not have, so that nothing is asked of it. */
+export interface Lacking {
+  /** It lists no item without tracking its stock, and does not lower to zero at most. */
+  readonly oddStock?: boolean;
+}
+
+export function connectorContract(kind: ShopKind, connector: Connector, lacking: Lacking = {}): void {
+  describe(`the ${connector.type} connector with a shop of the kind ${kind}`, () => {
     let shop: Shop;
     let cart: CartConnection;
 
@@ -115,14 +121,17 @@ export function connectorContract(kind: ShopKind, connector: Connector): void {
         expect((await shop.stock()).get(key)).toBe(8);
       });
 
-      it('tells an unknown item and one that is not tracked', async () => {
-        await shop.faults({ unknownKeys: ['MUG'], untrackedKeys: ['0012'] });
-        expect(await send(one)).toMatchObject([{ outcome: 'not-found' }]);
-        expect(await send([{ key: '0012', delta: -1 }])).toMatchObject([{ outcome: 'not-tracked' }]);
+      it('tells an unknown item', async () => {
         expect(await send([{ key: 'never loaded', delta: -1 }])).toMatchObject([{ outcome: 'not-found' }]);
       });
 
-      it('tells what a clamping cart really shows', async () => {
+      it.skipIf(lacking.oddStock)('tells an item that went and one that is not tracked', async () => {
+        await shop.faults({ unknownKeys: ['MUG'], untrackedKeys: ['0012'] });
+        expect(await send(one)).toMatchObject([{ outcome: 'not-found' }]);
+        expect(await send([{ key: '0012', delta: -1 }])).toMatchObject([{ outcome: 'not-tracked' }]);
+      });
+
+      it.skipIf(lacking.oddStock)('tells what a clamping cart really shows', async () => {
         await shop.faults({ clampAtZero: true });
         expect(await send([{ key: 'MUG', delta: -15 }])).toMatchObject([{ outcome: 'applied', quantity: 0 }]);
       });
@@ -280,7 +289,7 @@ export function connectorContract(kind: ShopKind, connector: Connector): void {
         expect(await readAll(connector, cart, null)).toEqual(await shop.stock());
       });
 
-      it('tells an item that is not tracked without a quantity', async () => {
+      it.skipIf(lacking.oddStock)('tells an item that is not tracked without a quantity', async () => {
         await shop.faults({ untrackedKeys: ['MUG'] });
         expect((await readAll(connector, cart, ['MUG'])).get('MUG')).toBeNull();
       });
@@ -310,8 +319,8 @@ export function connectorContract(kind: ShopKind, connector: Connector): void {
         expect(told.orders[0]).toMatchObject({
           state: 'open',
           lines: [
-            { line: '1', key: 'MUG', quantity: 1, title: 'Mug' },
-            { line: '2', key: 'T~3', quantity: 1 },
+            { line: made[0]?.lines[0]?.line, key: 'MUG', quantity: 1, title: 'Mug' },
+            { line: made[0]?.lines[1]?.line, key: 'T~3', quantity: 1 },
           ],
         });
         expect(Math.abs(Date.parse(told.orders[0]?.placedAt ?? '') - Date.parse(made[0]?.placedAt ?? ''))).toBeLessThan(

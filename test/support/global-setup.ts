@@ -5,10 +5,12 @@ import path from 'node:path';
 import { GenericContainer, Wait } from 'testcontainers';
 import type { TestProject } from 'vitest/node';
 import { canInstallWithApt, findRedis, installRedisWithApt, startRedis } from '../../samples/redis.mjs';
+import { findShopServers, HOW_TO_GET_SHOP_SERVERS } from '../../samples/shop-servers.mjs';
 import { createDatabase, createQueuePool, migrate, migrateQueues } from '../../src/database.js';
 import { startEmbeddedPostgres } from '../../src/embedded-postgres.js';
 import { choosePostgres, chooseRedis, HOW_TO_GET_REDIS, limitTo, type RedisChoice } from './choose-servers.js';
 import { dropTestDatabases, onServer, withDatabase } from './database-server.js';
+import { mariadbPidFile, stopMariadb } from './mariadb.js';
 import { stopWhenWeAreKilled } from './stop-when-killed.js';
 import { temporaryDirectory } from './temporary-directory.js';
 
@@ -22,6 +24,10 @@ declare module 'vitest' {
     templateProblem: string;
     /** Empty when no Redis is to be had. */
     redisUrl: string;
+    /** Whether PHP and MariaDB are here or can be installed. */
+    shopServers: boolean;
+    /** Where the run's MariaDB lives, once a test file needed one. */
+    mariadbDir: string;
   }
 }
 
@@ -50,9 +56,15 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide('databasePrefix', prefix);
   project.provide('templateProblem', templateProblem);
   project.provide('redisUrl', redis?.url ?? '');
+  const mariadbDir = path.join(dir, 'mariadb');
+  stopWhenWeAreKilled(mariadbPidFile(mariadbDir), 'TERM');
+  const shopServers = findShopServers() !== undefined || around.canInstallWithApt;
+  if (!shopServers) unavailable(`NO PHP OR NO MARIADB: the tests of the bridges do not run`, HOW_TO_GET_SHOP_SERVERS);
+  project.provide('shopServers', shopServers);
+  project.provide('mariadbDir', mariadbDir);
   return async () => {
     await dropTestDatabases(postgres.url, prefix);
-    await Promise.all([postgres.stop(), redis?.stop()]);
+    await Promise.all([postgres.stop(), redis?.stop(), stopMariadb(mariadbDir)]);
     await rm(dir, { recursive: true, force: true });
   };
 }
@@ -98,19 +110,19 @@ async function startRedisServer(choice: RedisChoice, dir: string): Promise<Serve
     }
     case 'apt':
       if (installRedisWithApt(say)) return await startRedis({ dir: path.join(dir, 'redis') });
-      return unavailable(HOW_TO_GET_REDIS);
+      return unavailable(NO_REDIS, HOW_TO_GET_REDIS);
     case 'unavailable':
-      return unavailable(choice.remedy);
+      return unavailable(NO_REDIS, choice.remedy);
   }
 }
 
 /** Enough for two test files at a time with some dozens of PostgreSQL-backed lanes each. */
 const CONNECTIONS_MAX = 400;
 
-function unavailable(remedy: string): undefined {
-  say(
-    `NO REDIS: the tests that need it do not run${process.env['CI'] === 'true' ? ', which fails in CI' : ''}. ${remedy}`,
-  );
+const NO_REDIS = 'NO REDIS: the tests that need it do not run';
+
+function unavailable(what: string, remedy: string): undefined {
+  say(`${what}${process.env['CI'] === 'true' ? ', which fails in CI' : ''}. ${remedy}`);
   return undefined;
 }
 

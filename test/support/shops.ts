@@ -10,7 +10,10 @@ import path from 'node:path';
 import readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-export type ShopKind = 'seti' | 'webhook';
+import { testMariadb } from './mariadb.js';
+
+/** The last three run our bridge on PHP and MariaDB; `oscommerce-seti` is spoken to as Order Manager would. */
+export type ShopKind = 'seti' | 'webhook' | 'oscommerce' | 'x-cart' | 'oscommerce-seti';
 
 export interface ShopItem {
   readonly key: string;
@@ -77,6 +80,8 @@ export interface ShopOptions {
   /** Where the webhook shop sends its orders. */
   readonly hub?: string;
   readonly items?: readonly ShopItem[];
+  /** Of a shop with a bridge: statements that make its tables different ones (another engine, another character set). */
+  readonly schema?: string;
 }
 
 export interface Shop {
@@ -124,13 +129,14 @@ const shopsFolder = fileURLToPath(new URL('../../samples/shops/', import.meta.ur
 export async function startShop(kind: ShopKind, options: ShopOptions = {}): Promise<Shop> {
   const dir = options.dir ?? (await fs.mkdtemp(path.join(os.tmpdir(), `onhand-${kind}-shop-`)));
   const user = options.user ?? 'stoneedge';
-  const secret = kind === 'seti' ? (options.password ?? 'sample-password') : (options.secret ?? SAMPLE_SECRET);
+  const speaksSeti = kind === 'seti' || kind === 'oscommerce-seti';
+  const secret = speaksSeti ? (options.password ?? 'sample-password') : (options.secret ?? SAMPLE_SECRET);
   const storeCode = options.code ?? '';
-  const own = kind === 'seti' ? ['--user', user, '--code', storeCode] : ['--hub', options.hub ?? ''];
+  const { script, path: route, own } = await programOf(kind, dir, options);
   const child = spawn(
     process.execPath,
     [
-      path.join(shopsFolder, `${kind}-shop.mjs`),
+      path.join(shopsFolder, script),
       '--port',
       String(options.port ?? 0),
       '--dir',
@@ -157,7 +163,7 @@ export async function startShop(kind: ShopKind, options: ShopOptions = {}): Prom
 
   const shop: Shop = {
     kind,
-    url: `${pageUrl}/${kind === 'seti' ? 'seti.php' : 'onhand'}`,
+    url: `${pageUrl}/${route}`,
     pageUrl,
     dir,
     user,
@@ -185,6 +191,28 @@ export async function startShop(kind: ShopKind, options: ShopOptions = {}): Prom
   };
   if (options.items) await shop.load(options.items);
   return shop;
+}
+
+/** Which program is such a shop, where the hub calls it, and what it wants to know. */
+async function programOf(kind: ShopKind, dir: string, options: ShopOptions) {
+  const user = options.user ?? 'stoneedge';
+  switch (kind) {
+    case 'seti':
+      return { script: 'seti-shop.mjs', path: 'seti.php', own: ['--user', user, '--code', options.code ?? ''] };
+    case 'webhook':
+      return { script: 'webhook-shop.mjs', path: 'onhand', own: ['--hub', options.hub ?? ''] };
+    default: {
+      const family = kind === 'x-cart' ? 'x-cart' : 'oscommerce';
+      const own = ['--family', family, '--speaks', kind === 'oscommerce-seti' ? 'seti' : 'bridge', '--user', user];
+      if (options.schema !== undefined) {
+        const file = path.join(dir, 'schema.sql');
+        await fs.writeFile(file, options.schema);
+        own.push('--schema', file);
+      }
+      own.push('--database', JSON.stringify(await testMariadb()));
+      return { script: 'php-shop.mjs', path: `onhand-${family}.php`, own };
+    }
+  }
 }
 
 /** Waits for the shop's one line of JSON and returns its origin. */

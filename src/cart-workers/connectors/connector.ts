@@ -96,7 +96,12 @@ export interface DeltaLine {
   readonly delta: number;
   /** Compare-and-set: what the listing must show for the delta to be applied. Left out where the cart does not compare. */
   readonly from?: number | undefined;
+  /** Shown or hidden together with the delta, in one step. Only where a rule asks for it and the connector can: see `setVisibility`. */
+  readonly visibility?: Visibility | undefined;
 }
+
+/** Whether customers find an item at all. Nobody but a rule touches it: a hidden item cannot be ordered, in stock or not. */
+export type Visibility = 'shown' | 'hidden';
 
 /**
  * What the cart said of one line. `applied` and the four refusals are definite; `unknown` is not.
@@ -148,6 +153,13 @@ export interface OrderPage {
   readonly orders: readonly CartOrder[];
   /** Orders up to and including this mark have now been told; handed back as `since` the next time. */
   readonly mark: string;
+  /**
+   * false: a checkout that runs at this moment may have taken pieces that no order shows yet, so nothing that is read now
+   * can be explained by orders. Left out where the cart cannot tell.
+   */
+  readonly complete?: boolean;
+  /** Items of orders so young that the cart may be taking their pieces at this moment: their quantities are not settled. */
+  readonly unsettledKeys?: readonly string[];
 }
 
 export interface ConnectionReport {
@@ -191,6 +203,20 @@ export interface Connector {
     },
     call: CallContext,
   ): Promise<readonly LineAnswer[]>;
+
+  /**
+   * Shows or hides items without touching their stock; left out where the cart cannot. Repeating it changes nothing.
+   * @throws as sendDeltas
+   */
+  readonly setVisibility?: (
+    cart: CartConnection,
+    request: {
+      readonly idempotencyKey: string;
+      readonly createdAtMs: number;
+      readonly rows: readonly { readonly key: string; readonly visibility: Visibility }[];
+    },
+    call: CallContext,
+  ) => Promise<readonly LineAnswer[]>;
 
   /**
    * What the cart shows now. With `keys`, at least those that exist; without, everything, page by page.

@@ -1,10 +1,14 @@
+import { osCommerceConnector, xCartConnector } from './bridge.connector.js';
 import type { Connector } from './connector.js';
 import { setiConnector } from './seti.connector.js';
 import { webhookConnector } from './webhook.connector.js';
 
 /** The one table of cart types: a new connector is one more entry here. */
 const connectors: ReadonlyMap<string, Connector> = new Map(
-  [setiConnector, webhookConnector].map((connector) => [connector.type, connector]),
+  [setiConnector, webhookConnector, osCommerceConnector, xCartConnector].map((connector) => [
+    connector.type,
+    connector,
+  ]),
 );
 
 /** @throws RangeError where no connector speaks that type; boot checks every stored cart with it. */

@@ -13,7 +13,16 @@ import type { CartOrder, LineAnswer } from './connector.js';
  * `webhook-id` is the idempotency key. The body is the same in every resend, so its `timestamp` is the moment the
  * delivery was made; the header's timestamp is the moment of sending, as receivers refuse old ones.
  */
-export type WebhookCallType = 'stock.adjust' | 'stock.set' | 'stock.read' | 'orders.list' | 'ping';
+export type SignedCallType =
+  | 'stock.adjust'
+  | 'stock.set'
+  | 'stock.read'
+  | 'orders.list'
+  | 'ping'
+  /** These three are known to our bridges only. */
+  | 'stock.visibility'
+  | 'stock.problems'
+  | 'stock.changed';
 
 export interface WebhookHeaders {
   readonly 'webhook-id': string;
@@ -90,7 +99,7 @@ export function readableOrder(told: { readonly number: string }): CartOrder {
 }
 
 /** The body of one call; the same input gives the same bytes. */
-export function webhookBody(type: WebhookCallType, createdAtMs: number, data: unknown): string {
+export function webhookBody(type: SignedCallType, createdAtMs: number, data: unknown): string {
   return JSON.stringify({ type, timestamp: new Date(createdAtMs).toISOString(), data });
 }
 

@@ -1,0 +1,1824 @@
+<?php
+/*
+ * Onhand bridge for osCommerce 2.3, CE Phoenix and Zen Cart.
+ *
+ * Upload this one file into the folder of your shop, beside its index.php, and open it in a browser: it says what to do
+ * next. How to set it up, step by step: docs/carts/oscommerce.md of Onhand.
+ */
+$onhand_settings = array(
+    // The secret that Onhand signs its requests with: whsec_ and some letters. Open this file in a browser to get one.
+    'secret' => '',
+
+    // Only for Stone Edge Order Manager, or anything else that speaks its protocol (SETI). Empty: SETI is off.
+    'seti_user' => '',
+    'seti_password' => '',
+    'seti_code' => '',
+
+    // Requests must come over https. Set to true only for a shop without https that you try things with.
+    'allow_http' => false,
+    // Set to true where https ends at a proxy in front of the shop, and that proxy sets X-Forwarded-Proto itself.
+    'trust_forwarded_proto' => false,
+
+    // The shop's own settings are read from includes/configure.php. Fill these in only where that does not work.
+    'db_host' => '',
+    'db_user' => '',
+    'db_password' => '',
+    'db_name' => '',
+    'table_prefix' => '',
+    // What this file talks to the database in. A shop that was moved from an old server may need 'latin1'.
+    'db_charset' => 'utf8mb4',
+    // The time zone the shop writes its orders in, as +01:00. Empty: the database's own.
+    'time_zone' => '',
+
+    // Numbers of the order statuses that mean "cancelled" and "shipped". Empty: by their names.
+    'cancelled_statuses' => array(),
+    'shipped_statuses' => array(),
+    // Orders older than this many days are not looked at any more.
+    'watch_days' => 60,
+
+    // To remove the bridge: set to true, open this file in a browser, then delete it.
+    'uninstall' => false,
+);
+/* End of the settings. Nothing below has to be changed. */
+/*
+ * Written for PHP 5.6 to 8.x with mysqli. Made by bridge/build.mjs from bridge/parts/; change those, not this file.
+ */
+define('ONHAND_BRIDGE_VERSION', '1.0');
+define('ONHAND_LINES_MAX', 500);
+define('ONHAND_BODY_BYTES_MAX', 2097152);
+/* A copied request is worthless after this many seconds. */
+define('ONHAND_TOLERANCE_S', 300);
+
+/* What a shop's own files print, and what PHP itself wants to say, must not end up in an answer. */
+@ini_set('display_errors', '0');
+ob_start();
+
+/** Something to tell the caller. The message holds nothing secret, whatever was wrong. */
+class OnhandRefusal extends Exception
+{
+    public $status;
+
+    public function __construct($status, $message)
+    {
+        parent::__construct($message);
+        $this->status = $status;
+    }
+}
+
+
+function onhand_main($settings)
+{
+    $seti = isset($_GET['setifunction']) || isset($_POST['setifunction']);
+    try {
+        $method = isset($_SERVER['REQUEST_METHOD']) ? $_SERVER['REQUEST_METHOD'] : 'GET';
+        onhand_require_https($settings);
+        if ($seti) {
+            $answer = onhand_seti($settings, $_POST + $_GET);
+            onhand_answer(200, $answer['type'], $answer['body']);
+        } elseif ($method === 'POST') {
+            $body = (string) file_get_contents('php://input', false, null, 0, ONHAND_BODY_BYTES_MAX + 1);
+            $id = onhand_verify($settings, $body);
+            onhand_json(200, onhand_serve($settings, $id, $body));
+        } elseif ($method === 'GET' || $method === 'HEAD') {
+            onhand_answer(200, 'text/html; charset=utf-8', onhand_page($settings));
+        } else {
+            throw new OnhandRefusal(405, 'Send a POST.');
+        }
+    } catch (OnhandRefusal $refusal) {
+        onhand_fail($seti, $refusal->status, $refusal->getMessage());
+    } catch (Exception $error) {
+        onhand_failed($seti, $error);
+    } catch (Error $error) {
+        onhand_failed($seti, $error);
+    }
+}
+
+/** Where the fault was goes to the server's own log; the caller learns that there was one. */
+function onhand_failed($seti, $error)
+{
+    error_log('onhand bridge: ' . get_class($error) . ' in line ' . $error->getLine()
+        . ($error instanceof OnhandDatabaseError ? ', database error ' . $error->getCode() : ''));
+    $text = $error instanceof OnhandDatabaseError ? $error->forCaller() : 'The bridge failed; the server\'s error log says where.';
+    onhand_fail($seti, 500, $text);
+}
+
+function onhand_fail($seti, $status, $message)
+{
+    // SETI tells errors in words, with status 200, as every script of its kind does.
+    if ($seti) {
+        onhand_answer(200, 'text/plain; charset=utf-8', 'SETIError: ' . $message);
+    } else {
+        onhand_json($status, array('error' => $message));
+    }
+}
+
+function onhand_json($status, $value)
+{
+    onhand_answer($status, 'application/json; charset=utf-8', is_string($value) ? $value : onhand_encode($value));
+}
+
+function onhand_encode($value)
+{
+    $flags = JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES;
+    $text = json_encode($value, $flags);
+    if ($text === false) {
+        throw new OnhandRefusal(500, 'The answer holds text that is not UTF-8; look at db_charset in the settings.');
+    }
+    return $text;
+}
+
+function onhand_answer($status, $type, $body)
+{
+    global $onhand_answered;
+    $onhand_answered = true;
+    while (ob_get_level() > 0) {
+        ob_end_clean();
+    }
+    if (!headers_sent()) {
+        // A shop's file may have set some of its own, a redirect to its installer among them.
+        header_remove();
+        http_response_code($status);
+        header('Content-Type: ' . $type);
+        header('Cache-Control: no-store');
+        header('X-Content-Type-Options: nosniff');
+        header('X-Robots-Tag: noindex');
+        header("Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+        header('Content-Length: ' . strlen($body));
+    }
+    echo $body;
+}
+
+/** A fatal error of PHP leaves no time for catch; its text may hold paths and passwords, so it is not repeated. */
+function onhand_shutdown()
+{
+    global $onhand_answered;
+    if (!$onhand_answered) {
+        onhand_answer(500, 'application/json; charset=utf-8', '{"error":"The bridge failed; the server\'s error log says where."}');
+    }
+}
+
+function onhand_require_https($settings)
+{
+    $https = isset($_SERVER['HTTPS']) ? strtolower((string) $_SERVER['HTTPS']) : '';
+    if (($https !== '' && $https !== 'off') || !empty($settings['allow_http'])) {
+        return;
+    }
+    $forwarded = isset($_SERVER['HTTP_X_FORWARDED_PROTO']) ? $_SERVER['HTTP_X_FORWARDED_PROTO'] : '';
+    if (!empty($settings['trust_forwarded_proto']) && strtolower(trim($forwarded)) === 'https') {
+        return;
+    }
+    throw new OnhandRefusal(403, 'This address answers over https only; see allow_http in the settings of the bridge.');
+}
+
+/** The bytes of the signing secret, or null where none is set. */
+function onhand_secret_bytes($settings)
+{
+    $secret = trim((string) $settings['secret']);
+    if (strpos($secret, 'whsec_') !== 0) {
+        return null;
+    }
+    $bytes = base64_decode(substr($secret, 6), true);
+    return $bytes !== false && strlen($bytes) >= 24 ? $bytes : null;
+}
+
+/**
+ * Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`. Nothing of the body is read before it fits.
+ * A copied request works for five minutes, and there only as what it was: a change under a known id is not made again.
+ * @return string the request's id, which is its idempotency key
+ */
+function onhand_verify($settings, $body)
+{
+    $key = onhand_secret_bytes($settings);
+    if ($key === null) {
+        throw new OnhandRefusal(403, 'The bridge is not set up yet: open its address in a browser.');
+    }
+    if (strlen($body) > ONHAND_BODY_BYTES_MAX) {
+        throw new OnhandRefusal(413, 'The request is too large.');
+    }
+    $id = isset($_SERVER['HTTP_WEBHOOK_ID']) ? (string) $_SERVER['HTTP_WEBHOOK_ID'] : '';
+    $timestamp = isset($_SERVER['HTTP_WEBHOOK_TIMESTAMP']) ? (string) $_SERVER['HTTP_WEBHOOK_TIMESTAMP'] : '';
+    $signatures = isset($_SERVER['HTTP_WEBHOOK_SIGNATURE']) ? (string) $_SERVER['HTTP_WEBHOOK_SIGNATURE'] : '';
+    if ($id === '' || strlen($id) > 255 || !preg_match('/^\d{1,11}$/D', $timestamp) || $signatures === '') {
+        throw new OnhandRefusal(401, 'The request is not signed.');
+    }
+    $fits = false;
+    $expected = base64_encode(hash_hmac('sha256', $id . '.' . $timestamp . '.' . $body, $key, true));
+    foreach (array_slice(explode(' ', $signatures), 0, 10) as $entry) {
+        $given = strpos($entry, 'v1,') === 0 ? substr($entry, 3) : '';
+        $fits = hash_equals($expected, $given) || $fits;
+    }
+    if (!$fits) {
+        throw new OnhandRefusal(401, 'The signature does not fit: the secret differs on the two sides.');
+    }
+    if (abs(time() - (int) $timestamp) > ONHAND_TOLERANCE_S) {
+        throw new OnhandRefusal(401, 'The request is too old, or the clocks differ by more than five minutes: here it is '
+            . gmdate('Y-m-d\TH:i:s\Z') . '.');
+    }
+    return $id;
+}
+
+/** One signed call. @return string|array the answer, as JSON or as what becomes JSON */
+function onhand_serve($settings, $id, $body)
+{
+    $message = json_decode($body, true);
+    if (!is_array($message) || !isset($message['type']) || !is_string($message['type'])) {
+        throw new OnhandRefusal(400, 'The body is no message: {"type", "timestamp", "data"}.');
+    }
+    $data = isset($message['data']) && is_array($message['data']) ? $message['data'] : array();
+    $shop = onhand_open_shop($settings);
+    switch ($message['type']) {
+        case 'ping':
+            return onhand_describe($shop);
+        case 'stock.adjust':
+        case 'stock.set':
+        case 'stock.visibility':
+            return onhand_change_stock($shop, $id, hash('sha256', $body), onhand_lines($message['type'], $data));
+        case 'stock.read':
+            return onhand_read_stock($shop, $data);
+        case 'stock.changed':
+            return onhand_changed_stock($shop, isset($data['since']) ? (string) $data['since'] : null);
+        case 'stock.problems':
+            return onhand_stock_problems($shop, isset($data['cursor']) ? (string) $data['cursor'] : null);
+        case 'orders.list':
+            return onhand_list_orders($shop, isset($data['since']) ? (string) $data['since'] : null);
+        default:
+            throw new OnhandRefusal(400, 'This bridge does not know that type of message.');
+    }
+}
+
+/** A statement that failed. Its text and the server's words stay here: both may hold customers' data. */
+class OnhandDatabaseError extends Exception
+{
+    public function forCaller()
+    {
+        switch ($this->getCode()) {
+            case 1044:
+            case 1142:
+            case 1227:
+                return 'The shop\'s database user may not do that (error ' . $this->getCode() . '): it must be allowed to create tables.';
+            case 1146:
+            case 1054:
+                return 'A table or column that this bridge expects is missing (error ' . $this->getCode() . '): is it beside the right shop?';
+            default:
+                return 'The shop\'s database refused a statement (error ' . $this->getCode() . ').';
+        }
+    }
+}
+
+/** A connection in its own session: strict, so that a number that does not fit is an error and never cut to one that does. */
+class OnhandDatabase
+{
+    private $link;
+
+    public function __construct($access, $settings)
+    {
+        mysqli_report(MYSQLI_REPORT_OFF);
+        $host = $access['host'];
+        $port = null;
+        $socket = isset($access['socket']) && $access['socket'] !== '' ? $access['socket'] : null;
+        if (preg_match('/^(.*):(\d+)$/D', $host, $parts) && substr_count($host, ':') === 1) {
+            $host = $parts[1];
+            $port = (int) $parts[2];
+        } elseif (preg_match('#^([^:/]*):(/.+)$#D', $host, $parts)) {
+            $host = $parts[1] === '' ? 'localhost' : $parts[1];
+            $socket = $parts[2];
+        }
+        if (isset($access['port']) && (int) $access['port'] > 0) {
+            $port = (int) $access['port'];
+        }
+        $this->link = mysqli_init();
+        $this->link->options(MYSQLI_OPT_CONNECT_TIMEOUT, 5);
+        $connected = $port === null && $socket === null
+            ? @$this->link->real_connect($host, $access['user'], $access['password'], $access['name'])
+            : @$this->link->real_connect($host, $access['user'], $access['password'], $access['name'], (int) $port, (string) $socket);
+        if (!$connected) {
+            throw new OnhandRefusal(503, 'The shop\'s database cannot be reached (error ' . (int) mysqli_connect_errno() . ').');
+        }
+        // Quoting depends on this: real_escape_string must know the character set of the session.
+        if (!$this->link->set_charset($settings['db_charset']) && !$this->link->set_charset('utf8')) {
+            throw new OnhandRefusal(503, 'The database does not know the character set of the settings.');
+        }
+        $this->run("SET SESSION sql_mode = 'STRICT_ALL_TABLES'");
+        if ($settings['time_zone'] !== '') {
+            $this->run('SET SESSION time_zone = ?', array($settings['time_zone']));
+        }
+    }
+
+    /** Every ? is replaced by a quoted value; the statement itself never holds anything that came from outside. */
+    public function run($sql, $values = array())
+    {
+        $parts = explode('?', $sql);
+        if (count($parts) !== count($values) + 1) {
+            throw new OnhandDatabaseError('placeholders', 0);
+        }
+        $whole = array_shift($parts);
+        foreach (array_values($values) as $index => $value) {
+            $whole .= $this->quoted($value) . $parts[$index];
+        }
+        $result = $this->link->query($whole);
+        if ($result === false) {
+            throw new OnhandDatabaseError('statement', (int) $this->link->errno);
+        }
+        return $result;
+    }
+
+    public function rows($sql, $values = array())
+    {
+        $result = $this->run($sql, $values);
+        $rows = array();
+        while (($row = $result->fetch_assoc()) !== null) {
+            $rows[] = $row;
+        }
+        $result->free();
+        return $rows;
+    }
+
+    public function one($sql, $values = array())
+    {
+        $rows = $this->rows($sql, $values);
+        return isset($rows[0]) ? $rows[0] : null;
+    }
+
+    public function affected()
+    {
+        return (int) $this->link->affected_rows;
+    }
+
+    public function version()
+    {
+        return (string) $this->link->server_info;
+    }
+
+    private function quoted($value)
+    {
+        if ($value === null) {
+            return 'NULL';
+        }
+        if (is_int($value)) {
+            return (string) $value;
+        }
+        if (is_array($value)) {
+            return implode(', ', array_map(array($this, 'quoted'), $value));
+        }
+        return "'" . $this->link->real_escape_string((string) $value) . "'";
+    }
+}
+
+/** Deadlocks and lock time-outs undo the whole transaction: it is begun anew, a few times. */
+function onhand_transaction($database, $work)
+{
+    for ($try = 1; ; $try++) {
+        $database->run('START TRANSACTION');
+        try {
+            $result = call_user_func($work);
+            $database->run('COMMIT');
+            return $result;
+        } catch (OnhandDatabaseError $error) {
+            try {
+                $database->run('ROLLBACK');
+            } catch (OnhandDatabaseError $gone) {
+                throw $error;
+            }
+            if (!in_array($error->getCode(), array(1213, 1205), true) || $try >= 5) {
+                throw $error;
+            }
+            usleep(mt_rand(5, 50) * 1000 * $try);
+        } catch (OnhandRefusal $refusal) {
+            $database->run('ROLLBACK');
+            throw $refusal;
+        }
+    }
+}
+
+/** Runs `work` while nobody else does under the same name; the name is of this database, others have their own. */
+function onhand_alone($database, $name, $work)
+{
+    $lock = substr(hash('sha256', $name), 0, 40);
+    $row = $database->one("SELECT GET_LOCK(CONCAT('oh', LEFT(MD5(DATABASE()), 8), ?), 10) AS got", array($lock));
+    if ((int) $row['got'] !== 1) {
+        throw new OnhandRefusal(503, 'Another request is busy with the same; try again.');
+    }
+    try {
+        $result = call_user_func($work);
+    } catch (Exception $error) {
+        onhand_release($database, $lock);
+        throw $error;
+    }
+    onhand_release($database, $lock);
+    return $result;
+}
+
+/** A lock whose connection broke is gone already. */
+function onhand_release($database, $lock)
+{
+    try {
+        $database->run("DO RELEASE_LOCK(CONCAT('oh', LEFT(MD5(DATABASE()), 8), ?))", array($lock));
+    } catch (OnhandDatabaseError $error) {
+        return;
+    }
+}
+
+/** The bridge's own tables. They are made when they are missing, beside the shop's, and removed by `uninstall`. */
+function onhand_own_tables($prefix)
+{
+    $p = $prefix . 'onhand_bridge_';
+    return array(
+        $p . 'keys' => "CREATE TABLE IF NOT EXISTS {$p}keys (
+            id CHAR(64) NOT NULL, body_hash CHAR(64) NOT NULL, answer MEDIUMBLOB NULL, created_at INT UNSIGNED NOT NULL,
+            PRIMARY KEY (id), KEY created_at (created_at)) DEFAULT CHARSET=utf8",
+        $p . 'changes' => "CREATE TABLE IF NOT EXISTS {$p}changes (
+            id CHAR(64) NOT NULL, line INT UNSIGNED NOT NULL, source TINYINT UNSIGNED NOT NULL, item_id INT UNSIGNED NOT NULL,
+            delta INT NULL, target INT NULL, from_quantity INT NULL, done TINYINT UNSIGNED NOT NULL DEFAULT 0,
+            PRIMARY KEY (id, line)) DEFAULT CHARSET=utf8",
+        $p . 'orders' => "CREATE TABLE IF NOT EXISTS {$p}orders (
+            order_id INT UNSIGNED NOT NULL, fingerprint CHAR(40) NOT NULL, seq BIGINT UNSIGNED NOT NULL,
+            PRIMARY KEY (order_id), KEY seq (seq)) DEFAULT CHARSET=utf8",
+        $p . 'seen' => "CREATE TABLE IF NOT EXISTS {$p}seen (
+            source TINYINT UNSIGNED NOT NULL, item_id INT UNSIGNED NOT NULL, sku VARBINARY(1024) NOT NULL, quantity DOUBLE NOT NULL,
+            seq BIGINT UNSIGNED NOT NULL, PRIMARY KEY (source, item_id), KEY seq (seq, source, item_id)) DEFAULT CHARSET=utf8",
+        $p . 'facts' => "CREATE TABLE IF NOT EXISTS {$p}facts (
+            name VARCHAR(40) NOT NULL, value VARCHAR(255) NOT NULL, PRIMARY KEY (name)) DEFAULT CHARSET=utf8",
+    );
+}
+
+/** InnoDB where the server has it, whatever its default is: a key has to be written together with the stock. */
+function onhand_make_tables($shop)
+{
+    foreach (onhand_own_tables($shop->prefix) as $statement) {
+        try {
+            $shop->database->run($statement . ' ENGINE=InnoDB');
+        } catch (OnhandDatabaseError $error) {
+            if (!in_array($error->getCode(), array(1286, 1289), true)) {
+                throw $error;
+            }
+            $shop->database->run($statement);
+        }
+    }
+}
+
+function onhand_drop_tables($shop)
+{
+    foreach (array_keys(onhand_own_tables($shop->prefix)) as $table) {
+        $shop->database->run('DROP TABLE IF EXISTS ' . $table);
+    }
+}
+
+/** Whether stock and key can be written in one transaction: every table of stock, and our own, must keep transactions. */
+function onhand_engines($shop)
+{
+    $tables = array($shop->prefix . 'onhand_bridge_keys');
+    foreach ($shop->sources as $source) {
+        $tables[] = $source['table'];
+    }
+    $rows = $shop->database->rows(
+        'SELECT TABLE_NAME AS name, ENGINE AS engine, TABLE_COLLATION AS collation_name FROM information_schema.TABLES
+          WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (?)',
+        array($tables)
+    );
+    $engines = array();
+    foreach ($rows as $row) {
+        $engines[$row['name']] = array('engine' => (string) $row['engine'], 'collation' => (string) $row['collation_name']);
+    }
+    return $engines;
+}
+
+function onhand_has_transactions($shop)
+{
+    $engines = onhand_engines($shop);
+    if (!isset($engines[$shop->prefix . 'onhand_bridge_keys'])) {
+        onhand_make_tables($shop);
+        $engines = onhand_engines($shop);
+    }
+    foreach ($engines as $table) {
+        if (strcasecmp($table['engine'], 'InnoDB') !== 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/** Lines of a change, checked: whole numbers that fit, each item named once. */
+function onhand_lines($type, $data)
+{
+    $given = isset($data['lines']) && is_array($data['lines']) ? array_values($data['lines']) : array();
+    if (count($given) === 0 || count($given) > ONHAND_LINES_MAX) {
+        throw new OnhandRefusal(400, 'lines must hold 1 to ' . ONHAND_LINES_MAX . ' lines.');
+    }
+    $lines = array();
+    $named = array();
+    foreach ($given as $line) {
+        if (!is_array($line) || !isset($line['key']) || !is_string($line['key']) || $line['key'] === '' || strlen($line['key']) > 1020) {
+            throw new OnhandRefusal(400, 'Each line needs the key of an item.');
+        }
+        if (isset($named[$line['key']])) {
+            throw new OnhandRefusal(400, 'An item is named twice.');
+        }
+        $named[$line['key']] = true;
+        $checked = array('key' => $line['key'], 'delta' => null, 'target' => null, 'from' => null, 'visibility' => null);
+        if ($type === 'stock.adjust') {
+            $checked['delta'] = onhand_whole($line, 'delta', true);
+            $checked['from'] = onhand_whole($line, 'from', false);
+        } elseif ($type === 'stock.set') {
+            $checked['target'] = onhand_whole($line, 'quantity', true);
+            $checked['from'] = onhand_whole($line, 'from', false);
+        }
+        if (isset($line['visibility']) || $type === 'stock.visibility') {
+            $visibility = isset($line['visibility']) ? $line['visibility'] : null;
+            if ($visibility !== 'shown' && $visibility !== 'hidden') {
+                throw new OnhandRefusal(400, 'visibility must be "shown" or "hidden".');
+            }
+            $checked['visibility'] = $visibility;
+        }
+        $lines[] = $checked;
+    }
+    return $lines;
+}
+
+function onhand_whole($line, $field, $required)
+{
+    if (!isset($line[$field]) && !$required) {
+        return null;
+    }
+    if (!isset($line[$field]) || !is_int($line[$field]) || abs($line[$field]) > 2147483647) {
+        throw new OnhandRefusal(400, $field . ' must be a whole number.');
+    }
+    return $line[$field];
+}
+
+/**
+ * Changes stock once in effect, however often the same request comes. Same id and same body: the stored answer. Same id,
+ * other body: refused.
+ * @return string JSON: one answer per line, in the order of the request
+ */
+function onhand_change_stock($shop, $id, $body_hash, $lines)
+{
+    $key = hash('sha256', $id);
+    $with_transactions = onhand_has_transactions($shop);
+    $known = onhand_known_answer($shop, $key, $body_hash);
+    if ($known !== null) {
+        return $known;
+    }
+    $answer = $with_transactions
+        ? onhand_transaction($shop->database, function () use ($shop, $key, $body_hash, $lines) {
+            return onhand_change_together($shop, $key, $body_hash, $lines);
+        })
+        : onhand_alone($shop->database, 'change ' . $key, function () use ($shop, $key, $body_hash, $lines) {
+            return onhand_change_in_steps($shop, $key, $body_hash, $lines);
+        });
+    onhand_forget_old_keys($shop);
+    return $answer;
+}
+
+function onhand_known_answer($shop, $key, $body_hash)
+{
+    $stored = $shop->database->one("SELECT body_hash, answer FROM {$shop->prefix}onhand_bridge_keys WHERE id = ?", array($key));
+    if ($stored === null) {
+        return null;
+    }
+    if (!hash_equals($stored['body_hash'], $body_hash)) {
+        throw new OnhandRefusal(409, 'This key was used for another request.');
+    }
+    return $stored['answer'];
+}
+
+/** The key, the stock and the answer in one transaction. Whoever brings the same key at the same moment waits at the insert. */
+function onhand_change_together($shop, $key, $body_hash, $lines)
+{
+    $database = $shop->database;
+    try {
+        $database->run(
+            "INSERT INTO {$shop->prefix}onhand_bridge_keys (id, body_hash, answer, created_at) VALUES (?, ?, NULL, UNIX_TIMESTAMP())",
+            array($key, $body_hash)
+        );
+    } catch (OnhandDatabaseError $error) {
+        if ($error->getCode() !== 1062) {
+            throw $error;
+        }
+        return onhand_known_answer($shop, $key, $body_hash);
+    }
+    $items = onhand_items_of($shop, array_map('onhand_key_of', $lines));
+    // One order of locking for everybody, so that two requests wait for each other and never in a circle.
+    $order = array_keys($lines);
+    usort($order, function ($left, $right) use ($lines, $items) {
+        return strcmp(onhand_lock_order($items, $lines[$left]['key']), onhand_lock_order($items, $lines[$right]['key']));
+    });
+    $answers = array();
+    foreach ($order as $index) {
+        $answers[$index] = onhand_change_line($shop, $lines[$index], $items);
+    }
+    ksort($answers);
+    $answer = onhand_encode(array('lines' => array_values($answers)));
+    $database->run("UPDATE {$shop->prefix}onhand_bridge_keys SET answer = ? WHERE id = ?", array($answer, $key));
+    return $answer;
+}
+
+function onhand_key_of($line)
+{
+    return $line['key'];
+}
+
+function onhand_lock_order($items, $key)
+{
+    $item = isset($items[$key][0]) ? $items[$key][0] : array('source' => 9, 'id' => 0);
+    return sprintf('%d %012d', $item['source'], $item['id']);
+}
+
+/** One line inside the transaction: the row is locked, looked at, and changed by addition. */
+function onhand_change_line($shop, $line, $items)
+{
+    $refused = onhand_refuse_line($line['key'], isset($items[$line['key']]) ? $items[$line['key']] : array());
+    if ($refused !== null) {
+        return $refused;
+    }
+    $item = $items[$line['key']][0];
+    $source = $shop->sources[$item['source']];
+    $row = $shop->database->one(
+        "SELECT {$source['quantity']} AS quantity FROM {$source['table']} WHERE {$source['id']} = ? FOR UPDATE",
+        array($item['id'])
+    );
+    if ($row === null) {
+        return array('key' => $line['key'], 'status' => 'not-found');
+    }
+    $quantity = onhand_pieces($row['quantity']);
+    $refused = onhand_refuse_quantity($line, $quantity, $row['quantity'], $item);
+    if ($refused !== null) {
+        return $refused;
+    }
+    $after = $quantity;
+    if ($line['delta'] !== null) {
+        $after = $quantity + $line['delta'];
+        $shop->database->run(
+            "UPDATE {$source['table']} SET {$source['quantity']} = {$source['quantity']} + ? WHERE {$source['id']} = ?",
+            array($line['delta'], $item['id'])
+        );
+    } elseif ($line['target'] !== null) {
+        $after = $line['target'];
+        $shop->database->run(
+            "UPDATE {$source['table']} SET {$source['quantity']} = ? WHERE {$source['id']} = ?",
+            array($line['target'], $item['id'])
+        );
+    }
+    $refused = onhand_change_visibility($shop, $line, $item);
+    return $refused !== null ? $refused : array('key' => $line['key'], 'status' => 'applied', 'quantity' => $after);
+}
+
+/**
+ * Without transactions. Each line is written down first; then one statement changes the stock and marks the line as done,
+ * together: the server carries a statement to its end even when nobody waits for it any more. A repeated request takes up
+ * what is not marked. What is left is a server that dies inside that one statement.
+ */
+function onhand_change_in_steps($shop, $key, $body_hash, $lines)
+{
+    $known = onhand_known_answer($shop, $key, $body_hash);
+    if ($known !== null) {
+        return $known;
+    }
+    $database = $shop->database;
+    $items = onhand_items_of($shop, array_map('onhand_key_of', $lines));
+    $database->run(
+        "INSERT IGNORE INTO {$shop->prefix}onhand_bridge_keys (id, body_hash, answer, created_at) VALUES (?, ?, NULL, UNIX_TIMESTAMP())",
+        array($key, $body_hash)
+    );
+    foreach ($lines as $index => $line) {
+        $known_items = isset($items[$line['key']]) ? $items[$line['key']] : array();
+        if (count($known_items) === 1 && $known_items[0]['tracked']) {
+            $database->run(
+                "INSERT IGNORE INTO {$shop->prefix}onhand_bridge_changes (id, line, source, item_id, delta, target, from_quantity)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+                array($key, $index, $known_items[0]['source'], $known_items[0]['id'], $line['delta'], $line['target'], $line['from'])
+            );
+        }
+    }
+    $answers = array();
+    foreach ($lines as $index => $line) {
+        $answers[] = onhand_step($shop, $key, $index, $line, isset($items[$line['key']]) ? $items[$line['key']] : array());
+    }
+    $answer = onhand_encode(array('lines' => $answers));
+    $database->run("UPDATE {$shop->prefix}onhand_bridge_keys SET answer = ? WHERE id = ?", array($answer, $key));
+    return $answer;
+}
+
+function onhand_step($shop, $key, $index, $line, $known_items)
+{
+    $refused = onhand_refuse_line($line['key'], $known_items);
+    if ($refused !== null) {
+        return $refused;
+    }
+    $database = $shop->database;
+    $item = $known_items[0];
+    $source = $shop->sources[$item['source']];
+    $noted = $database->one("SELECT done FROM {$shop->prefix}onhand_bridge_changes WHERE id = ? AND line = ?", array($key, $index));
+    if ($noted !== null && (int) $noted['done'] === 0) {
+        $row = $database->one("SELECT {$source['quantity']} AS quantity FROM {$source['table']} WHERE {$source['id']} = ?", array($item['id']));
+        if ($row === null) {
+            return array('key' => $line['key'], 'status' => 'not-found');
+        }
+        $refused = onhand_refuse_quantity($line, onhand_pieces($row['quantity']), $row['quantity'], $item);
+        if ($refused !== null) {
+            return $refused;
+        }
+        $database->run(
+            "UPDATE {$source['table']} AS p, {$shop->prefix}onhand_bridge_changes AS c
+                SET p.{$source['quantity']} = COALESCE(c.target, p.{$source['quantity']} + COALESCE(c.delta, 0)), c.done = 1
+              WHERE c.id = ? AND c.line = ? AND c.done = 0 AND p.{$source['id']} = c.item_id
+                AND (c.from_quantity IS NULL OR c.from_quantity = p.{$source['quantity']})",
+            array($key, $index)
+        );
+        $done = $database->affected() > 0;
+    } else {
+        $done = true;
+    }
+    $row = $database->one("SELECT {$source['quantity']} AS quantity FROM {$source['table']} WHERE {$source['id']} = ?", array($item['id']));
+    $quantity = $row === null ? null : onhand_pieces($row['quantity']);
+    if (!$done) {
+        return array('key' => $line['key'], 'status' => 'stale', 'quantity' => $quantity);
+    }
+    $refused = onhand_change_visibility($shop, $line, $item);
+    return $refused !== null ? $refused : array('key' => $line['key'], 'status' => 'applied', 'quantity' => $quantity);
+}
+
+/** What keeps a line from being carried out before anything was changed, or null. */
+function onhand_refuse_line($key, $items)
+{
+    if (count($items) === 0) {
+        return array('key' => $key, 'status' => 'not-found');
+    }
+    if (count($items) > 1) {
+        $ids = array();
+        foreach (array_slice($items, 0, 5) as $item) {
+            $ids[] = $item['name'];
+        }
+        return array('key' => $key, 'status' => 'rejected', 'message' => count($items)
+            . ' items of the shop have this SKU (' . implode(', ', $ids) . '); give each its own');
+    }
+    if (!$items[0]['tracked']) {
+        return array('key' => $key, 'status' => 'not-tracked');
+    }
+    return null;
+}
+
+function onhand_refuse_quantity($line, $quantity, $shown, $item)
+{
+    if ($quantity === null) {
+        return array('key' => $line['key'], 'status' => 'rejected',
+            'message' => 'the shop shows ' . (float) $shown . ' pieces; only whole ones can be counted');
+    }
+    if ($line['from'] !== null && $line['from'] !== $quantity) {
+        return array('key' => $line['key'], 'status' => 'stale', 'quantity' => $quantity);
+    }
+    $after = $line['target'] !== null ? $line['target'] : $quantity + (int) $line['delta'];
+    if (abs($after) > $item['quantity_max'] || ($after < 0 && $item['unsigned'])) {
+        return array('key' => $line['key'], 'status' => 'rejected', 'message' => 'the shop cannot hold ' . $after . ' pieces');
+    }
+    return null;
+}
+
+/** Shows or hides an item; done again it changes nothing. @return array|null a refusal */
+function onhand_change_visibility($shop, $line, $item)
+{
+    if ($line['visibility'] === null) {
+        return null;
+    }
+    $source = $shop->sources[$item['source']];
+    if (!isset($source['shown'])) {
+        return array('key' => $line['key'], 'status' => 'rejected', 'message' => 'a variant cannot be hidden by itself in this shop');
+    }
+    $shown = $line['visibility'] === 'shown';
+    // "shown" undoes "hidden" only: a shop has other states, like one that is reached by its address alone.
+    $shop->database->run(
+        "UPDATE {$source['table']} SET {$source['shown']} = ? WHERE {$source['id']} = ?" . ($shown ? " AND {$source['shown']} = ?" : ''),
+        $shown ? array($source['shown_value'], $item['id'], $source['hidden_value']) : array($source['hidden_value'], $item['id'])
+    );
+    return null;
+}
+
+/** @return int|null null where it is no whole number */
+function onhand_pieces($value)
+{
+    $number = (float) $value;
+    return abs($number - round($number)) < 0.0005 && abs($number) < 9007199254740991 ? (int) round($number) : null;
+}
+
+/**
+ * The items of these keys. Databases compare text their own way (capitals, accents, trailing blanks); a key means exactly
+ * its own letters.
+ * @return array key => list of items; more than one where the shop has the SKU several times
+ */
+function onhand_items_of($shop, $keys)
+{
+    $items = array();
+    if (count($keys) === 0) {
+        return $items;
+    }
+    $wanted = array_fill_keys($keys, true);
+    foreach ($shop->sources as $number => $source) {
+        foreach ($shop->database->rows($source['select'] . " AND {$source['sku']} IN (?)", array(array_map('strval', $keys))) as $row) {
+            if (isset($wanted[$row['sku']])) {
+                $items[$row['sku']][] = onhand_item($number, $source, $row);
+            }
+        }
+    }
+    return $items;
+}
+
+function onhand_item($number, $source, $row)
+{
+    return array(
+        'source' => $number,
+        'id' => (int) $row['id'],
+        'sku' => $row['sku'],
+        'quantity' => $row['quantity'],
+        'tracked' => !isset($row['tracked']) || (bool) $row['tracked'],
+        'name' => $source['name'] . ' ' . $row['id'],
+        'quantity_max' => $source['max'],
+        'unsigned' => $source['unsigned'],
+    );
+}
+
+/** What can be a key: some letters, none of them a control character, no blanks around. */
+function onhand_is_key($sku)
+{
+    return is_string($sku) && $sku !== '' && $sku === trim($sku) && !preg_match('/[\x00-\x1f\x7f]/', $sku)
+        && preg_match('//u', $sku) === 1 && strlen(onhand_one_byte_each($sku)) <= 255;
+}
+
+/** As many letters as the text has, whichever extensions this PHP has. */
+function onhand_one_byte_each($text)
+{
+    return preg_replace('/[\x80-\xbf]/', '', $text);
+}
+
+/** Keys are a page; the whole shop is read by its items' numbers, so that nothing is skipped while it changes. */
+function onhand_read_stock($shop, $data)
+{
+    if (isset($data['keys']) && is_array($data['keys'])) {
+        $keys = array_values(array_filter($data['keys'], 'is_string'));
+        if (count($keys) > 1000) {
+            throw new OnhandRefusal(400, 'keys may name up to 1000 items.');
+        }
+        $rows = array();
+        foreach (onhand_items_of($shop, $keys) as $key => $items) {
+            $rows[] = onhand_row((string) $key, $items);
+        }
+        return array('rows' => $rows, 'nextCursor' => null);
+    }
+    $cursor = isset($data['cursor']) ? (string) $data['cursor'] : '0:0';
+    if (!preg_match('/^(\d):(\d{1,10})$/D', $cursor, $place) || !isset($shop->sources[(int) $place[1]])) {
+        throw new OnhandRefusal(400, 'The cursor is none of this bridge.');
+    }
+    $number = (int) $place[1];
+    $source = $shop->sources[$number];
+    $found = $shop->database->rows(
+        $source['select'] . " AND {$source['id']} > ? ORDER BY {$source['id']} LIMIT ?",
+        array((int) $place[2], ONHAND_LINES_MAX)
+    );
+    $keys = array();
+    foreach ($found as $row) {
+        if (onhand_is_key($row['sku'])) {
+            $keys[] = $row['sku'];
+        }
+    }
+    $rows = array();
+    foreach (onhand_items_of($shop, array_values(array_unique($keys))) as $key => $items) {
+        $rows[] = onhand_row((string) $key, $items);
+    }
+    $last = count($found) > 0 ? (int) $found[count($found) - 1]['id'] : 0;
+    $next = count($found) === ONHAND_LINES_MAX ? $number . ':' . $last : ($number + 1) . ':0';
+    return array('rows' => $rows, 'nextCursor' => isset($shop->sources[(int) $next]) ? $next : null);
+}
+
+/** Null where nobody can say: several items have the SKU, the shop does not track it, or it holds half a piece. */
+function onhand_row($key, $items)
+{
+    $one = count($items) === 1 && $items[0]['tracked'];
+    return array('key' => $key, 'quantity' => $one ? onhand_pieces($items[0]['quantity']) : null);
+}
+
+/**
+ * Items whose quantity or SKU is not what it was at the last call of this kind. The shop keeps no such thing (its checkout
+ * changes stock and no date), so what was seen is kept beside it and compared in one statement.
+ */
+function onhand_changed_stock($shop, $since)
+{
+    if ($since !== null && !preg_match('/^\d{1,15}\.\d\.\d{1,10}$/D', $since)) {
+        throw new OnhandRefusal(400, 'since is none of this bridge.');
+    }
+    $place = $since === null ? array('0', '0', '0') : explode('.', $since);
+    onhand_has_transactions($shop);
+    return onhand_alone($shop->database, 'changed stock', function () use ($shop, $place) {
+        $seen = $shop->prefix . 'onhand_bridge_seen';
+        $seq = onhand_next_seq($shop, $seen);
+        foreach ($shop->sources as $number => $source) {
+            $shop->database->run(
+                "INSERT INTO $seen (source, item_id, sku, quantity, seq)
+                 SELECT ?, i.id, CAST(i.sku AS BINARY), i.quantity, ? FROM ({$source['select']}) AS i
+                   LEFT JOIN $seen AS s ON s.source = ? AND s.item_id = i.id
+                  WHERE i.sku IS NOT NULL AND (s.item_id IS NULL OR s.quantity <> i.quantity OR s.sku <> CAST(i.sku AS BINARY))
+                 ON DUPLICATE KEY UPDATE sku = VALUES(sku), quantity = VALUES(quantity), seq = VALUES(seq)",
+                array($number, $seq, $number)
+            );
+        }
+        $found = $shop->database->rows(
+            "SELECT source, item_id, sku, seq FROM $seen WHERE (seq, source, item_id) > (?, ?, ?)
+              ORDER BY seq, source, item_id LIMIT ?",
+            array((int) $place[0], (int) $place[1], (int) $place[2], ONHAND_LINES_MAX)
+        );
+        $keys = array();
+        foreach ($found as $row) {
+            $place = array($row['seq'], $row['source'], $row['item_id']);
+            if (onhand_is_key($row['sku'])) {
+                $keys[$row['sku']] = (string) $row['sku'];
+            }
+        }
+        $rows = array();
+        foreach (onhand_items_of($shop, array_values($keys)) as $key => $items) {
+            $rows[] = onhand_row((string) $key, $items);
+        }
+        return array('rows' => $rows, 'mark' => implode('.', $place), 'more' => count($found) === ONHAND_LINES_MAX);
+    });
+}
+
+/** Higher than any before, even where the table was made anew: marks of an earlier life must not hide anything. */
+function onhand_next_seq($shop, $table)
+{
+    $row = $shop->database->one("SELECT GREATEST(COALESCE(MAX(seq), 0) + 1, UNIX_TIMESTAMP()) AS seq FROM $table");
+    return (int) $row['seq'];
+}
+
+/** Items that cannot be told apart or told at all: nothing is hidden behind the first one that was found. */
+function onhand_stock_problems($shop, $cursor)
+{
+    $offset = $cursor !== null && preg_match('/^\d{1,9}$/D', $cursor) ? (int) $cursor : 0;
+    $rows = $shop->database->rows(
+        "SELECT MIN(x.sku) AS sku, COUNT(*) AS items, GROUP_CONCAT(x.name ORDER BY x.id SEPARATOR ', ') AS names, MIN(x.quantity) AS quantity
+           FROM (" . onhand_all_items($shop) . ") AS x
+          GROUP BY CASE WHEN x.sku IS NULL OR x.sku = '' THEN CONCAT('-', x.name) ELSE CONCAT('+', CAST(x.sku AS BINARY)) END
+         HAVING COUNT(*) > 1 OR MIN(x.sku) IS NULL OR MIN(x.sku) = '' OR CAST(MIN(x.sku) AS BINARY) <> CAST(TRIM(MIN(x.sku)) AS BINARY)
+             OR MIN(x.sku) REGEXP '[[:cntrl:]]' OR MIN(x.quantity) <> ROUND(MIN(x.quantity))
+          ORDER BY MIN(x.sku), MIN(x.id) LIMIT ?, ?",
+        array($offset, ONHAND_LINES_MAX)
+    );
+    $problems = array();
+    foreach ($rows as $row) {
+        $sku = (string) $row['sku'];
+        $problem = (int) $row['items'] > 1 && $sku !== '' ? 'doubled' : ($sku === '' ? 'empty' : (onhand_is_key($sku) ? 'fraction' : 'odd'));
+        $problems[] = array('problem' => $problem, 'key' => onhand_clean($sku), 'items' => substr($row['names'], 0, 200));
+    }
+    return array(
+        'problems' => $problems,
+        'nextCursor' => count($rows) === ONHAND_LINES_MAX ? (string) ($offset + ONHAND_LINES_MAX) : null,
+    );
+}
+
+/** Every item of every source, as id, name, sku and quantity. */
+function onhand_all_items($shop)
+{
+    $parts = array();
+    foreach ($shop->sources as $number => $source) {
+        $parts[] = "SELECT $number AS source, i.id AS id, CONCAT('{$source['name']} ', i.id) AS name, i.sku AS sku, i.quantity AS quantity"
+            . " FROM ({$source['select']}) AS i";
+    }
+    return implode(' UNION ALL ', $parts);
+}
+
+function onhand_clean($text)
+{
+    $text = preg_replace('/[\x00-\x1f\x7f]/', ' ', (string) $text);
+    return preg_match('//u', $text) === 1 ? $text : preg_replace('/[\x80-\xff]/', '?', $text);
+}
+
+/** Keys are kept for eight days, a day longer than anybody is told; a few old ones go with every change. */
+function onhand_forget_old_keys($shop)
+{
+    $old = $shop->database->rows(
+        "SELECT id FROM {$shop->prefix}onhand_bridge_keys WHERE created_at < UNIX_TIMESTAMP() - 691200 LIMIT 50"
+    );
+    if (count($old) > 0) {
+        $ids = array();
+        foreach ($old as $row) {
+            $ids[] = $row['id'];
+        }
+        $shop->database->run("DELETE FROM {$shop->prefix}onhand_bridge_changes WHERE id IN (?)", array($ids));
+        $shop->database->run("DELETE FROM {$shop->prefix}onhand_bridge_keys WHERE id IN (?)", array($ids));
+    }
+}
+
+/** Whom one talks to, and what is to be known before relying on it. */
+function onhand_describe($shop)
+{
+    onhand_make_tables($shop);
+    $counts = $shop->database->one('SELECT COUNT(*) AS items FROM (' . onhand_all_items($shop) . ') AS x');
+    $tables = array();
+    foreach (onhand_engines($shop) as $name => $table) {
+        $tables[] = array('name' => $name, 'engine' => $table['engine'], 'collation' => $table['collation']);
+    }
+    $clock = $shop->database->one('SELECT UNIX_TIMESTAMP() AS seconds');
+    return array(
+        'version' => ONHAND_BRIDGE_VERSION,
+        'family' => $shop->family,
+        'shopVersion' => onhand_clean($shop->version),
+        'database' => onhand_clean($shop->database->version()),
+        'php' => PHP_VERSION,
+        'tables' => $tables,
+        'transactions' => onhand_has_transactions($shop),
+        'items' => (int) $counts['items'],
+        'clockSeconds' => (int) $clock['seconds'],
+        'notes' => $shop->notes(),
+    );
+}
+
+define('ONHAND_ORDERS_MAX', 200);
+/* An order younger than this may still be in the middle of the shop's checkout, which writes without transactions. */
+define('ONHAND_SETTLE_S', 3);
+/* All watched orders are looked at this often, the newest ones at every call. */
+define('ONHAND_LOOK_S', 20);
+
+/**
+ * Orders that are new or look different since `since`, oldest change first. The shops keep no mark of changes, so the
+ * bridge keeps a fingerprint of every watched order; whatever changes it (a status, a line, a quantity) gives the order
+ * the next number, and that number is its revision and the mark.
+ *
+ * `complete` is false while a checkout under way may have taken pieces that no order shows yet. `unsettled` names the
+ * items of orders so young that the shop may be taking their pieces at this moment: a quantity that is read now may or may
+ * not lack them.
+ */
+function onhand_list_orders($shop, $since)
+{
+    if ($since !== null && !preg_match('/^\d{1,15}$/D', $since)) {
+        throw new OnhandRefusal(400, 'since is none of this bridge.');
+    }
+    onhand_has_transactions($shop);
+    $young = onhand_alone($shop->database, 'orders', function () use ($shop) {
+        return onhand_look_at_orders($shop);
+    });
+    $found = $shop->database->rows(
+        "SELECT order_id, seq FROM {$shop->prefix}onhand_bridge_orders WHERE seq > ? ORDER BY seq, order_id LIMIT ?",
+        array((int) $since, ONHAND_ORDERS_MAX)
+    );
+    $seqs = array();
+    $mark = $since === null ? '0' : $since;
+    foreach ($found as $row) {
+        $seqs[(int) $row['order_id']] = (int) $row['seq'];
+        $mark = (string) $row['seq'];
+    }
+    $orders = array();
+    $told = $shop->orders(array_keys($seqs));
+    foreach ($seqs as $order_id => $seq) {
+        if (isset($told[$order_id])) {
+            $orders[] = array('revision' => $seq) + $told[$order_id];
+        }
+    }
+    return array('orders' => $orders, 'mark' => $mark, 'complete' => $young['complete'], 'unsettled' => $young['keys']);
+}
+
+/** Compares the watched orders with their fingerprints and gives numbers to those that differ. */
+function onhand_look_at_orders($shop)
+{
+    $table = $shop->prefix . 'onhand_bridge_orders';
+    $facts = $shop->prefix . 'onhand_bridge_facts';
+    $last = $shop->database->one("SELECT value FROM $facts WHERE name = 'orders looked at' AND value + 0 > UNIX_TIMESTAMP() - ?", array(ONHAND_LOOK_S));
+    $newest = $shop->database->one("SELECT MAX(order_id) AS id FROM $table");
+    $whole = $last === null || $newest['id'] === null;
+    $from = $whole ? $shop->first_watched_order() : max(0, (int) $newest['id'] - 50);
+    $known = array();
+    foreach ($shop->database->rows("SELECT order_id, fingerprint FROM $table WHERE order_id >= ?", array($from)) as $row) {
+        $known[(int) $row['order_id']] = $row['fingerprint'];
+    }
+    $young = array('complete' => true, 'keys' => array());
+    $different = array();
+    foreach ($shop->order_heads($from) as $head) {
+        if ($head['age'] < ONHAND_SETTLE_S) {
+            $young['complete'] = $young['complete'] && $head['whole'];
+            $young['keys'] += array_fill_keys($head['keys'], true);
+        }
+        $id = (int) $head['id'];
+        if ($head['told'] && (!isset($known[$id]) || $known[$id] !== $head['fingerprint'])) {
+            $different[$id] = $head['fingerprint'];
+        }
+    }
+    ksort($different);
+    $seq = count($different) > 0 ? onhand_next_seq($shop, $table) : 0;
+    foreach ($different as $id => $fingerprint) {
+        $shop->database->run(
+            "INSERT INTO $table (order_id, fingerprint, seq) VALUES (?, ?, ?)
+             ON DUPLICATE KEY UPDATE fingerprint = VALUES(fingerprint), seq = VALUES(seq)",
+            array($id, $fingerprint, $seq++)
+        );
+    }
+    if ($whole) {
+        $shop->database->run(
+            "INSERT INTO $facts (name, value) VALUES ('orders looked at', UNIX_TIMESTAMP()) ON DUPLICATE KEY UPDATE value = VALUES(value)"
+        );
+        $shop->database->run("DELETE FROM $table WHERE order_id < ?", array($from));
+    }
+    $young['keys'] = array_map('strval', array_keys($young['keys']));
+    return $young;
+}
+
+/** The line's own SKU, or a name that tells the product where the shop has none: an order must not lose a line. */
+function onhand_line_key($sku, $product_id)
+{
+    $sku = trim(onhand_clean($sku));
+    return $sku === '' ? 'product ' . (int) $product_id . ' (no SKU)' : $sku;
+}
+
+/** Pieces of a line; a fraction stays one, so that the reader refuses the order instead of rounding it. */
+function onhand_line_pieces($value)
+{
+    $pieces = onhand_pieces($value);
+    return $pieces === null ? (float) $value : $pieces;
+}
+
+/** Opens the shop's database and finds out what its tables of stock can hold. */
+function onhand_open_shop($settings)
+{
+    $shop = onhand_find_shop($settings);
+    foreach ($shop->sources as $number => $source) {
+        $column = $shop->database->one(
+            'SELECT DATA_TYPE AS type, COLUMN_TYPE AS whole_type FROM information_schema.COLUMNS
+              WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND COLUMN_NAME = ?',
+            array($source['table'], trim($source['quantity'], '`'))
+        );
+        if ($column === null) {
+            throw new OnhandRefusal(503, 'The table ' . $source['table'] . ' with its quantities is missing: is this the right shop?');
+        }
+        $limits = array('tinyint' => 127, 'smallint' => 32767, 'mediumint' => 8388607, 'float' => 16777216);
+        $type = strtolower($column['type']);
+        $shop->sources[$number]['max'] = isset($limits[$type]) ? $limits[$type] : 2147483647;
+        $shop->sources[$number]['unsigned'] = stripos($column['whole_type'], 'unsigned') !== false;
+    }
+    return $shop;
+}
+
+/** What the settings say goes before what the shop's own file says. */
+function onhand_access($settings, $found)
+{
+    foreach (array('host' => 'db_host', 'user' => 'db_user', 'password' => 'db_password', 'name' => 'db_name') as $ours => $setting) {
+        if ($settings[$setting] !== '') {
+            $found[$ours] = $settings[$setting];
+        }
+    }
+    if (!isset($found['host'], $found['user'], $found['password'], $found['name']) || $found['name'] === '') {
+        throw new OnhandRefusal(503, 'The shop\'s settings for its database were not found: upload this file beside the shop\'s index.php,'
+            . ' or fill in db_host, db_user, db_password and db_name.');
+    }
+    return $found;
+}
+
+/** Table prefixes become part of statements; nothing but letters, digits and _ is let in. */
+function onhand_prefix($settings, $found)
+{
+    $prefix = $settings['table_prefix'] !== '' ? $settings['table_prefix'] : $found;
+    if (!preg_match('/^\w{0,40}$/D', $prefix)) {
+        throw new OnhandRefusal(503, 'The table prefix may hold letters, digits and _ only.');
+    }
+    return $prefix;
+}
+
+function onhand_moment($seconds)
+{
+    return $seconds === null || (int) $seconds <= 0 ? null : gmdate('Y-m-d\TH:i:s\Z', (int) $seconds);
+}
+
+/** What a status means, by its number in the settings or else by its name. */
+function onhand_order_state($settings, $id, $name)
+{
+    if (in_array((string) $id, array_map('strval', $settings['cancelled_statuses']), true)) {
+        return 'cancelled';
+    }
+    if (in_array((string) $id, array_map('strval', $settings['shipped_statuses']), true)) {
+        return 'shipped';
+    }
+    if (count($settings['cancelled_statuses']) === 0 && preg_match('/cancel|void|storn|annul|anul/i', $name)) {
+        return 'cancelled';
+    }
+    if (count($settings['shipped_statuses']) === 0 && preg_match('/deliver|shipp(?!ing )|dispatch|complete|versand|livr/i', $name)) {
+        return 'shipped';
+    }
+    return 'open';
+}
+
+/** Whether the lines that are there already add up to what the order says it holds, before or after tax. */
+function onhand_adds_up($lines, $subtotal, $net, $gross)
+{
+    if ((int) $lines === 0 || $subtotal === null) {
+        return false;
+    }
+    $rounding = 0.011 * (int) $lines + 0.001;
+    return abs((float) $subtotal - (float) $net) <= $rounding || abs((float) $subtotal - (float) $gross) <= $rounding;
+}
+
+/** Runs the shop's own settings, which only define names, in a scope of its own; whatever they print is thrown away. */
+function onhand_find_shop($settings)
+{
+    $found = array();
+    $prefix = '';
+    if ($settings['db_name'] === '') {
+        $folder = dirname(__FILE__) . '/includes/';
+        foreach (array('local/configure.php', 'configure.php') as $file) {
+            if (is_file($folder . $file)) {
+                onhand_run_configuration($folder . $file);
+            }
+            if (defined('DB_DATABASE')) {
+                break;
+            }
+        }
+        @ini_set('display_errors', '0');
+        if (defined('DB_SERVER') && defined('DB_SERVER_USERNAME') && defined('DB_SERVER_PASSWORD') && defined('DB_DATABASE')) {
+            $found = array(
+                'host' => (string) constant('DB_SERVER'),
+                'user' => (string) constant('DB_SERVER_USERNAME'),
+                'password' => (string) constant('DB_SERVER_PASSWORD'),
+                'name' => (string) constant('DB_DATABASE'),
+            );
+        }
+    }
+    foreach (array('DB_PREFIX', 'DB_TABLE_PREFIX') as $name) {
+        $prefix = defined($name) && $prefix === '' ? (string) constant($name) : $prefix;
+    }
+    $database = new OnhandDatabase(onhand_access($settings, $found), $settings);
+    return new OnhandOsCommerceShop($database, onhand_prefix($settings, $prefix), $settings);
+}
+
+function onhand_run_configuration($onhand_file)
+{
+    // Phoenix finds its own folder by the name of the script that was called, which lies in the same one as this file.
+    include_once $onhand_file;
+}
+
+class OnhandOsCommerceShop
+{
+    public $database;
+    public $prefix;
+    public $family = 'oscommerce';
+    public $version;
+    public $sources;
+    private $settings;
+
+    public function __construct($database, $prefix, $settings)
+    {
+        $this->database = $database;
+        $this->prefix = $prefix;
+        $this->settings = $settings;
+        $this->version = $this->find_version();
+        $this->sources = array(array(
+            'name' => 'product',
+            'table' => $prefix . 'products',
+            'id' => 'products_id',
+            'sku' => 'products_model',
+            'quantity' => 'products_quantity',
+            'shown' => 'products_status',
+            'shown_value' => 1,
+            'hidden_value' => 0,
+            'select' => "SELECT products_id AS id, products_model AS sku, products_quantity AS quantity FROM {$prefix}products WHERE 1 = 1",
+        ));
+    }
+
+    private function find_version()
+    {
+        $folder = dirname(__FILE__) . '/includes/';
+        if (is_file($folder . 'version.php')) {
+            $text = trim((string) file_get_contents($folder . 'version.php', false, null, 0, 4000));
+            if (preg_match('/^\d+(\.\d+)+/', $text, $match)) {
+                return (strpos($text, '2.') === 0 ? 'osCommerce ' : 'CE Phoenix ') . $match[0];
+            }
+            if (preg_match('/PROJECT_VERSION_MAJOR\'\s*,\s*\'([^\']{1,20})\'.*PROJECT_VERSION_MINOR\'\s*,\s*\'([^\']{1,20})\'/s', $text, $match)) {
+                return 'Zen Cart ' . $match[1] . '.' . $match[2];
+            }
+        }
+        return is_file(dirname(__FILE__) . '/includes/system/versioned.php') || is_dir($folder . 'system/versioned') ? 'CE Phoenix' : 'osCommerce or a relative';
+    }
+
+    /** Sentences about what the shop does itself, for the person who connects it. */
+    public function notes()
+    {
+        $p = $this->prefix;
+        $notes = array();
+        $switches = array();
+        foreach ($this->database->rows("SELECT configuration_key AS name, configuration_value AS value FROM {$p}configuration
+            WHERE configuration_key IN ('STOCK_LIMITED', 'STOCK_ALLOW_CHECKOUT', 'STOCK_CHECK')") as $row) {
+            $switches[$row['name']] = strtolower(trim($row['value']));
+        }
+        if (isset($switches['STOCK_LIMITED']) && $switches['STOCK_LIMITED'] !== 'true') {
+            $notes[] = 'The shop does not take its own sales from its stock: set "Subtract stock" to true under Configuration, Stock, or every sale will look like a difference.';
+        }
+        if (isset($switches['STOCK_ALLOW_CHECKOUT']) && $switches['STOCK_ALLOW_CHECKOUT'] === 'false') {
+            $notes[] = 'The shop hides a product that sells out ("Allow checkout" is off), and shows it again only when somebody or a rule says so.';
+        }
+        $hidden = $this->database->one("SELECT COUNT(*) AS items FROM {$p}products WHERE products_status = 0 AND products_quantity > 0");
+        if ((int) $hidden['items'] > 0) {
+            $notes[] = (int) $hidden['items'] . ' products are hidden although they have stock.';
+        }
+        return $notes;
+    }
+
+    public function first_watched_order()
+    {
+        $row = $this->database->one(
+            "SELECT COALESCE(MIN(orders_id), 0) AS id FROM {$this->prefix}orders WHERE date_purchased >= NOW() - INTERVAL ? DAY",
+            array((int) $this->settings['watch_days'])
+        );
+        return (int) $row['id'];
+    }
+
+    /** This family takes the pieces of a line before the line is there to be seen. */
+    public function order_heads($from)
+    {
+        $p = $this->prefix;
+        $rows = $this->database->rows(
+            "SELECT o.orders_id AS id, o.orders_status AS status, UNIX_TIMESTAMP() - UNIX_TIMESTAMP(o.date_purchased) AS age,
+                    COUNT(op.orders_products_id) AS line_count,
+                    COALESCE(SUM(CRC32(CONCAT_WS('|', op.orders_products_id, COALESCE(op.products_model, ''), op.products_quantity))), 0) AS line_sum,
+                    SUM(op.final_price * op.products_quantity) AS net,
+                    SUM(op.final_price * op.products_quantity * (1 + op.products_tax / 100)) AS gross,
+                    (SELECT MIN(t.value) FROM {$p}orders_total t WHERE t.orders_id = o.orders_id AND t.class = 'ot_subtotal') AS subtotal,
+                    GROUP_CONCAT(DISTINCT op.products_model SEPARATOR '\\n') AS models
+               FROM {$p}orders o LEFT JOIN {$p}orders_products op ON op.orders_id = o.orders_id
+              WHERE o.orders_id >= ? GROUP BY o.orders_id, o.orders_status, o.date_purchased ORDER BY o.orders_id",
+            array($from)
+        );
+        $heads = array();
+        foreach ($rows as $row) {
+            // A clock that differs must not make every order young for ever, nor a young one old.
+            $age = $row['age'] === null || (int) $row['age'] < -ONHAND_SETTLE_S ? ONHAND_SETTLE_S : (int) $row['age'];
+            $heads[] = array(
+                'id' => $row['id'],
+                'age' => $age,
+                'told' => true,
+                'whole' => onhand_adds_up($row['line_count'], $row['subtotal'], $row['net'], $row['gross']),
+                'keys' => $row['models'] === null ? array() : array_map('onhand_clean', explode("\n", $row['models'])),
+                'fingerprint' => sha1($row['status'] . '|' . $row['line_count'] . '|' . $row['line_sum']),
+            );
+        }
+        return $heads;
+    }
+
+    /** @return array id => order, in the words of the hub */
+    public function orders($ids)
+    {
+        if (count($ids) === 0) {
+            return array();
+        }
+        $p = $this->prefix;
+        $orders = array();
+        $names = $this->status_names();
+        foreach ($this->database->rows(
+            "SELECT orders_id AS id, orders_status AS status, UNIX_TIMESTAMP(date_purchased) AS placed FROM {$p}orders WHERE orders_id IN (?)",
+            array($ids)
+        ) as $row) {
+            $orders[(int) $row['id']] = array(
+                'number' => (string) $row['id'],
+                'placedAt' => onhand_moment($row['placed']),
+                'state' => onhand_order_state($this->settings, $row['status'], isset($names[$row['status']]) ? $names[$row['status']] : ''),
+                'lines' => array(),
+            );
+        }
+        foreach ($this->database->rows(
+            "SELECT orders_id, orders_products_id AS line, products_id, products_model AS sku, products_name AS title, products_quantity AS quantity
+               FROM {$p}orders_products WHERE orders_id IN (?) ORDER BY orders_products_id",
+            array($ids)
+        ) as $row) {
+            if (isset($orders[(int) $row['orders_id']])) {
+                $orders[(int) $row['orders_id']]['lines'][] = array(
+                    'line' => (string) $row['line'],
+                    'key' => onhand_line_key($row['sku'], $row['products_id']),
+                    'quantity' => onhand_line_pieces($row['quantity']),
+                    'title' => onhand_clean($row['title']),
+                );
+            }
+        }
+        return $orders;
+    }
+
+    /** @return array number => name, in whichever language comes first */
+    public function status_names()
+    {
+        $names = array();
+        foreach ($this->database->rows("SELECT orders_status_id AS id, orders_status_name AS name FROM {$this->prefix}orders_status ORDER BY language_id DESC") as $row) {
+            $names[$row['id']] = onhand_clean($row['name']);
+        }
+        return $names;
+    }
+
+    public function set_order_status($number, $status)
+    {
+        $p = $this->prefix;
+        $this->database->run("UPDATE {$p}orders SET orders_status = ?, last_modified = NOW() WHERE orders_id = ?", array((int) $status, (int) $number));
+        $this->database->run(
+            "INSERT INTO {$p}orders_status_history (orders_id, orders_status_id, date_added, customer_notified, comments) VALUES (?, ?, NOW(), 0, '')",
+            array((int) $number, (int) $status)
+        );
+    }
+
+    /** Customer and money of orders, for SETI alone: a hub of stock has no business with them and never asks. */
+    public function order_details($ids)
+    {
+        $p = $this->prefix;
+        $details = array();
+        foreach ($this->database->rows("SELECT * FROM {$p}orders WHERE orders_id IN (?)", array($ids)) as $row) {
+            $details[(int) $row['orders_id']] = array(
+                'billing' => $this->address($row, 'billing') + array('phone' => $row['customers_telephone'], 'email' => $row['customers_email_address']),
+                'shipping' => $this->address($row, 'delivery') + array('phone' => $row['customers_telephone'], 'email' => $row['customers_email_address']),
+                'payment' => $row['payment_method'],
+                'customer' => $row['customers_id'],
+                'comment' => '',
+                'prices' => array(),
+                'totals' => array(),
+            );
+        }
+        foreach ($this->database->rows("SELECT orders_id, orders_products_id AS line, final_price AS price FROM {$p}orders_products WHERE orders_id IN (?)", array($ids)) as $row) {
+            $details[(int) $row['orders_id']]['prices'][$row['line']] = (float) $row['price'];
+        }
+        $kinds = array('ot_subtotal' => 'products', 'ot_shipping' => 'shipping', 'ot_tax' => 'tax', 'ot_total' => 'grand', 'ot_coupon' => 'discount', 'ot_discount' => 'discount');
+        foreach ($this->database->rows("SELECT orders_id, class, value FROM {$p}orders_total WHERE orders_id IN (?)", array($ids)) as $row) {
+            if (isset($kinds[$row['class']], $details[(int) $row['orders_id']])) {
+                $totals = &$details[(int) $row['orders_id']]['totals'];
+                $kind = $kinds[$row['class']];
+                $totals[$kind] = (isset($totals[$kind]) ? $totals[$kind] : 0) + (float) $row['value'];
+                unset($totals);
+            }
+        }
+        foreach ($this->database->rows("SELECT orders_id, comments FROM {$p}orders_status_history WHERE orders_id IN (?) ORDER BY orders_status_history_id DESC", array($ids)) as $row) {
+            $details[(int) $row['orders_id']]['comment'] = (string) $row['comments'];
+        }
+        return $details;
+    }
+
+    private function address($row, $kind)
+    {
+        return array(
+            'name' => $row[$kind . '_name'],
+            'company' => (string) $row[$kind . '_company'],
+            'street' => $row[$kind . '_street_address'],
+            'street2' => (string) $row[$kind . '_suburb'],
+            'city' => $row[$kind . '_city'],
+            'state' => (string) $row[$kind . '_state'],
+            'code' => $row[$kind . '_postcode'],
+            'country' => $row[$kind . '_country'],
+        );
+    }
+
+    /** @return array items for SETI's downloadprods: id => name, price, weight, shown */
+    public function product_details($ids)
+    {
+        $p = $this->prefix;
+        $found = array();
+        foreach ($this->database->rows(
+            "SELECT p.products_id AS id, p.products_price AS price, p.products_weight AS weight, p.products_status AS shown,
+                    (SELECT MIN(d.products_name) FROM {$p}products_description d WHERE d.products_id = p.products_id) AS name
+               FROM {$p}products p WHERE p.products_id IN (?)",
+            array($ids)
+        ) as $row) {
+            $found['0:' . $row['id']] = $row;
+        }
+        return $found;
+    }
+
+    public function count_customers()
+    {
+        $row = $this->database->one("SELECT COUNT(*) AS customers FROM {$this->prefix}customers");
+        return (int) $row['customers'];
+    }
+
+    public function customers($offset, $count)
+    {
+        $p = $this->prefix;
+        $customers = array();
+        foreach ($this->database->rows(
+            "SELECT c.customers_id AS id, c.customers_firstname AS firstname, c.customers_lastname AS lastname, c.customers_email_address AS email,
+                    c.customers_telephone AS phone, a.entry_company AS company, a.entry_street_address AS street, a.entry_suburb AS street2,
+                    a.entry_city AS city, a.entry_state AS state, a.entry_postcode AS code
+               FROM {$p}customers c LEFT JOIN {$p}address_book a ON a.address_book_id = c.customers_default_address_id
+              ORDER BY c.customers_id LIMIT ?, ?",
+            array($offset, $count)
+        ) as $row) {
+            $customers[] = $row + array('name' => trim($row['firstname'] . ' ' . $row['lastname']), 'country' => '');
+        }
+        return $customers;
+    }
+}
+
+/**
+ * The Stone Edge shopping-cart script protocol (SETI), as Order Manager speaks it: form fields in, plain text and XML out.
+ * It has no keys, so a repeated `invupdate` is a second change; Onhand itself uses the signed calls instead.
+ * @return array type and body
+ */
+function onhand_seti($settings, $form)
+{
+    $name = isset($form['setifunction']) && is_string($form['setifunction']) ? strtolower($form['setifunction']) : '';
+    if ($name === 'sendversion') {
+        return onhand_seti_text('SETIResponse: version=' . ONHAND_BRIDGE_VERSION);
+    }
+    if (!onhand_seti_login($settings, $form)) {
+        return onhand_seti_text('SETIError: Access denied. Please check your login and store code (if provided).');
+    }
+    $shop = onhand_open_shop($settings);
+    switch ($name) {
+        case 'ordercount':
+            return onhand_seti_text('SETIResponse: ordercount=' . count(onhand_seti_order_ids($shop, $form)));
+        case 'getproductscount':
+            return onhand_seti_text('SETIResponse: itemcount=' . onhand_seti_count_products($shop));
+        case 'getcustomerscount':
+            return onhand_seti_text('SETIResponse: itemcount=' . $shop->count_customers());
+        case 'downloadorders':
+            return onhand_seti_orders($shop, $form);
+        case 'downloadcustomers':
+            return onhand_seti_customers($shop, $form);
+        case 'downloadprods':
+        case 'downloadqoh':
+            return onhand_seti_products($shop, $form, $name === 'downloadprods');
+        case 'invupdate':
+            return onhand_seti_update($shop, onhand_seti_field($form, 'update'));
+        case 'qohreplace':
+            return onhand_seti_replace($shop, onhand_seti_field($form, 'update'));
+        case 'updatestatus':
+            return onhand_seti_status($shop, $form);
+        default:
+            return onhand_seti_text('SETIError: Function was not found.');
+    }
+}
+
+/** Every field is compared, so that the time says nothing about which one was wrong. */
+function onhand_seti_login($settings, $form)
+{
+    $password = (string) $settings['seti_password'];
+    $fits = hash_equals(hash('sha256', (string) $settings['seti_user']), hash('sha256', onhand_seti_field($form, 'setiuser')));
+    $fits = hash_equals(hash('sha256', $password), hash('sha256', onhand_seti_field($form, 'password'))) && $fits;
+    $fits = hash_equals(hash('sha256', (string) $settings['seti_code']), hash('sha256', onhand_seti_field($form, 'code'))) && $fits;
+    return $fits && $settings['seti_user'] !== '' && $password !== '';
+}
+
+function onhand_seti_field($form, $name)
+{
+    return isset($form[$name]) && is_string($form[$name]) ? $form[$name] : '';
+}
+
+/** `SKU~-3`. A SKU may hold a ~ itself, so the last one splits. @return array SKU and number, or null */
+function onhand_seti_pair($text)
+{
+    return preg_match('/^(.+)~([+-]?\d{1,10})(?:\.0+)?\s*$/sD', $text, $parts) ? array($parts[1], (int) $parts[2]) : null;
+}
+
+/** One line, carried out under a key that nobody will ever use again. */
+function onhand_seti_change($shop, $lines)
+{
+    $id = bin2hex(function_exists('random_bytes') ? random_bytes(16) : openssl_random_pseudo_bytes(16));
+    $answer = json_decode(onhand_change_stock($shop, 'seti ' . $id, hash('sha256', $id), $lines), true);
+    return $answer['lines'];
+}
+
+function onhand_seti_update($shop, $update)
+{
+    $pair = onhand_seti_pair(rtrim($update, "|\r\n"));
+    if ($pair === null) {
+        return onhand_seti_text('SETIError: Invalid update command.');
+    }
+    list($sku, $delta) = $pair;
+    $line = array('key' => $sku, 'delta' => $delta, 'target' => null, 'from' => null, 'visibility' => null);
+    $answers = onhand_seti_change($shop, array($line));
+    $answer = $answers[0];
+    switch ($answer['status']) {
+        case 'applied':
+            return onhand_seti_text("SETIResponse=OK;SKU=$sku;QOH={$answer['quantity']};NOTE=");
+        case 'not-found':
+            return onhand_seti_text("SETIResponse=False;SKU=$sku;QOH=NF;NOTE=NotFound");
+        case 'not-tracked':
+            return onhand_seti_text("SETIResponse=False;SKU=$sku;QOH=NA;NOTE=NotTracked");
+        default:
+            return onhand_seti_text("SETIResponse=False;SKU=$sku;QOH=NA;NOTE=Error: {$answer['message']}");
+    }
+}
+
+function onhand_seti_replace($shop, $update)
+{
+    $told = array();
+    $lines = array();
+    foreach (preg_split('/\|[\r\n]*/', $update, -1, PREG_SPLIT_NO_EMPTY) as $text) {
+        $pair = onhand_seti_pair($text);
+        $sku = $pair === null ? $text : $pair[0];
+        if ($pair !== null && !isset($lines[$sku])) {
+            $lines[$sku] = array('key' => $sku, 'delta' => null, 'target' => $pair[1], 'from' => null, 'visibility' => null);
+        }
+        $told[$sku] = 'Err';
+    }
+    $words = array('applied' => 'OK', 'not-found' => 'NF', 'not-tracked' => 'NA');
+    foreach (array_chunk(array_values($lines), ONHAND_LINES_MAX) as $some) {
+        foreach (onhand_seti_change($shop, $some) as $answer) {
+            $told[$answer['key']] = isset($words[$answer['status']]) ? $words[$answer['status']] : 'Err';
+        }
+    }
+    $text = 'SETIResponse';
+    foreach ($told as $sku => $word) {
+        $text .= "\r\n" . $sku . '=' . $word;
+    }
+    return onhand_seti_text($text . "\r\nSETIEndOfData\r\n");
+}
+
+/** Items that have a SKU of their own; doubled and empty ones cannot be told apart here. */
+function onhand_seti_items($shop)
+{
+    return 'SELECT MIN(x.source) AS source, MIN(x.id) AS id, MIN(x.sku) AS sku, MIN(x.quantity) AS quantity FROM (' . onhand_all_items($shop) . ") AS x
+        WHERE x.sku IS NOT NULL AND x.sku <> '' AND CAST(x.sku AS BINARY) = CAST(TRIM(x.sku) AS BINARY)
+        GROUP BY CAST(x.sku AS BINARY) HAVING COUNT(*) = 1";
+}
+
+function onhand_seti_count_products($shop)
+{
+    $row = $shop->database->one('SELECT COUNT(*) AS items FROM (' . onhand_seti_items($shop) . ') AS y');
+    return (int) $row['items'];
+}
+
+function onhand_seti_page($form)
+{
+    $first = max(1, (int) onhand_seti_field($form, 'startnum'));
+    $size = (int) onhand_seti_field($form, 'batchsize');
+    return array($first - 1, $size > 0 ? min($size, 1000) : 100);
+}
+
+function onhand_seti_products($shop, $form, $whole)
+{
+    $rows = $shop->database->rows(onhand_seti_items($shop) . ' ORDER BY source, id LIMIT ?, ?', onhand_seti_page($form));
+    $details = array();
+    if ($whole) {
+        $ids = array();
+        foreach ($rows as $row) {
+            $ids[] = (int) $row['id'];
+        }
+        $details = count($ids) > 0 ? $shop->product_details($ids) : array();
+    }
+    $text = '';
+    foreach ($rows as $row) {
+        $place = $row['source'] . ':' . $row['id'];
+        $more = '';
+        if (isset($details[$place])) {
+            $more = onhand_tag('Name', $details[$place]['name']) . onhand_tag('Price', (float) $details[$place]['price'])
+                . onhand_tag('Weight', (float) $details[$place]['weight']) . onhand_tag('Discontinued', $details[$place]['shown'] ? 'No' : 'Yes');
+        }
+        $pieces = onhand_pieces($row['quantity']);
+        $text .= '<Product>' . onhand_tag('Code', $row['sku']) . onhand_tag('WebID', $row['id']) . $more
+            . onhand_tag('QOH', $pieces === null ? 'NA' : $pieces) . "</Product>\n";
+    }
+    return onhand_seti_xml('SETIProducts', $text);
+}
+
+/**
+ * Numbers of the orders after `lastorder` and since `lastdate`. An order that the shop is still writing, and all after it,
+ * wait: whoever asks goes on behind the highest number and would never see the rest of it.
+ */
+function onhand_seti_order_ids($shop, $form)
+{
+    $last = onhand_seti_field($form, 'lastorder');
+    $after = $last === '' || strcasecmp($last, 'all') === 0 ? 0 : (int) $last;
+    $date = onhand_seti_field($form, 'lastdate');
+    $since = $date === '' || strcasecmp($date, 'all') === 0 ? false : strtotime(str_replace('/', '-', $date) . ' UTC');
+    $ids = array();
+    foreach ($shop->order_heads($after + 1) as $head) {
+        if ($head['age'] < ONHAND_SETTLE_S && !$head['whole']) {
+            break;
+        }
+        if ($head['told'] && ($since === false || time() - $head['age'] >= $since)) {
+            $ids[] = (int) $head['id'];
+        }
+    }
+    return $ids;
+}
+
+function onhand_seti_orders($shop, $form)
+{
+    list($first, $size) = onhand_seti_page($form);
+    $ids = array_slice(onhand_seti_order_ids($shop, $form), $first, $size);
+    $text = '';
+    if (count($ids) > 0) {
+        $orders = $shop->orders($ids);
+        $details = $shop->order_details($ids);
+        foreach ($ids as $id) {
+            if (isset($orders[$id], $details[$id])) {
+                $text .= onhand_seti_order($orders[$id], $details[$id]);
+            }
+        }
+    }
+    return onhand_seti_xml('SETIOrders', $text);
+}
+
+function onhand_seti_order($order, $details)
+{
+    $products = '';
+    foreach ($order['lines'] as $line) {
+        $price = isset($details['prices'][$line['line']]) ? $details['prices'][$line['line']] : 0;
+        $products .= '<Product>' . onhand_tag('SKU', $line['key']) . onhand_tag('Name', $line['title']) . onhand_tag('Quantity', $line['quantity'])
+            . onhand_tag('ItemPrice', $price) . onhand_tag('LineID', $line['line']) . onhand_tag('Total', $price * $line['quantity']) . '</Product>';
+    }
+    $placed = $order['placedAt'] === null ? '' : gmdate('d-M-Y h:i:s A', strtotime($order['placedAt']));
+    $totals = '';
+    foreach (array('products' => 'ProductTotal', 'tax' => 'Tax', 'grand' => 'GrandTotal', 'shipping' => 'ShippingTotal') as $kind => $name) {
+        if (isset($details['totals'][$kind])) {
+            $value = $details['totals'][$kind];
+            $inner = array('tax' => 'TaxAmount', 'shipping' => 'Total');
+            $totals .= isset($inner[$kind]) ? "<$name>" . onhand_tag($inner[$kind], $value) . "</$name>" : onhand_tag($name, $value);
+        }
+    }
+    return '<Order>' . onhand_tag('OrderNumber', $order['number']) . onhand_tag('OrderDate', $placed) . onhand_tag('OrderStatus', $order['state'])
+        . '<Billing>' . onhand_seti_address($details['billing']) . '</Billing>'
+        . '<Shipping>' . onhand_seti_address($details['shipping']) . $products . '</Shipping>'
+        . '<Payment><Generic1>' . onhand_tag('Name', $details['payment']) . '</Generic1></Payment>'
+        . '<Totals>' . $totals . '</Totals>'
+        . '<Other>' . onhand_tag('Comments', $details['comment']) . onhand_tag('WebCustomerID', $details['customer']) . "</Other></Order>\n";
+}
+
+function onhand_seti_address($address)
+{
+    return onhand_tag('FullName', $address['name']) . onhand_tag('Company', $address['company']) . onhand_tag('Phone', $address['phone'])
+        . onhand_tag('Email', $address['email']) . '<Address>' . onhand_tag('Street1', $address['street']) . onhand_tag('Street2', $address['street2'])
+        . onhand_tag('City', $address['city']) . onhand_tag('State', $address['state']) . onhand_tag('Code', $address['code'])
+        . onhand_tag('Country', $address['country']) . '</Address>';
+}
+
+function onhand_seti_customers($shop, $form)
+{
+    list($first, $size) = onhand_seti_page($form);
+    $text = '';
+    foreach ($shop->customers($first, $size) as $customer) {
+        $text .= '<Customer>' . onhand_tag('WebID', $customer['id']) . '<BillAddr>' . onhand_seti_address($customer) . "</BillAddr></Customer>\n";
+    }
+    return onhand_seti_xml('SETICustomers', $text);
+}
+
+function onhand_seti_status($shop, $form)
+{
+    $number = onhand_seti_field($form, 'ordernumber');
+    $wanted = strtolower(trim(onhand_seti_field($form, 'orderstatus')));
+    $known = preg_match('/^\d{1,10}$/D', $number) ? $shop->orders(array((int) $number)) : array();
+    if (!isset($known[(int) $number])) {
+        return onhand_seti_text('SETIError: Order was not found.');
+    }
+    foreach ($shop->status_names() as $status => $name) {
+        if (strtolower(trim($name)) === $wanted) {
+            $shop->set_order_status($number, $status);
+            return onhand_seti_text('SETIResponse: update=OK;Notes=');
+        }
+    }
+    return onhand_seti_text('SETIError: The shop has no order status of that name.');
+}
+
+function onhand_tag($name, $value)
+{
+    return "<$name>" . htmlspecialchars(onhand_clean((string) $value), ENT_NOQUOTES | ENT_SUBSTITUTE, 'UTF-8') . "</$name>";
+}
+
+function onhand_seti_text($text)
+{
+    return array('type' => 'text/plain; charset=utf-8', 'body' => $text);
+}
+
+function onhand_seti_xml($root, $rows)
+{
+    $code = $rows === '' ? 2 : 1;
+    return array(
+        'type' => 'text/xml; charset=utf-8',
+        'body' => "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<$root><Response><ResponseCode>$code</ResponseCode>"
+            . "<ResponseDescription>Success</ResponseDescription></Response>\n$rows</$root>\n",
+    );
+}
+
+/**
+ * What a browser sees. Before there is a secret it offers a fresh one, new at each visit and kept nowhere: whoever else
+ * opens the page learns nothing. Afterwards it shows nothing of the shop.
+ */
+function onhand_page($settings)
+{
+    if (!empty($settings['uninstall'])) {
+        $shop = onhand_open_shop($settings);
+        onhand_drop_tables($shop);
+        return onhand_html('Removed', '<p>The bridge\'s own tables are gone; the shop\'s are as they were. Now delete this file from the server.</p>');
+    }
+    if (onhand_secret_bytes($settings) !== null) {
+        return onhand_html('Ready', '<p>The bridge is set up. Give Onhand the address of this page and the code that you put into this file, and'
+            . ' press <em>Test connection</em> there.</p>');
+    }
+    try {
+        onhand_make_tables(onhand_open_shop($settings));
+        $state = '<p>The shop\'s database was found, and the bridge made its own small tables in it.</p>';
+    } catch (OnhandRefusal $refusal) {
+        $state = '<p class="bad">' . htmlspecialchars($refusal->getMessage(), ENT_QUOTES, 'UTF-8') . '</p>';
+    } catch (OnhandDatabaseError $error) {
+        $state = '<p class="bad">' . htmlspecialchars($error->forCaller(), ENT_QUOTES, 'UTF-8') . '</p>';
+    }
+    $random = function_exists('random_bytes') ? random_bytes(32) : openssl_random_pseudo_bytes(32);
+    $code = 'whsec_' . base64_encode($random);
+    return onhand_html('One step is left', $state
+        . '<ol><li>Copy this code: <code>' . $code . '</code></li>'
+        . '<li>Open this file in an editor, put the code between the quotes of <code>\'secret\' => \'\'</code> near its top, and upload it again.</li>'
+        . '<li>In Onhand, add the shop with the address of this page and the same code.</li></ol>'
+        . '<p>The code is new at each visit and is not kept anywhere: only the one that you put into the file counts.</p>');
+}
+
+function onhand_html($title, $text)
+{
+    return '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="robots" content="noindex"><meta name="viewport" content="width=device-width">'
+        . '<title>Onhand bridge</title><style>body{font:16px/1.5 sans-serif;max-width:42em;margin:3em auto;padding:0 1em}code{background:#eee;'
+        . 'padding:.1em .3em;overflow-wrap:anywhere}.bad{color:#a00}</style></head><body><h1>Onhand bridge: ' . $title . '</h1>' . $text . '</body></html>';
+}
+
+$onhand_answered = false;
+register_shutdown_function('onhand_shutdown');
+onhand_main($onhand_settings);
