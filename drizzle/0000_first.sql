@@ -252,6 +252,38 @@ CREATE TABLE "projection_runs" (
 	CONSTRAINT "projection_runs_end" CHECK ((state = 'running') = (ended_at is null))
 );
 --> statement-breakpoint
+CREATE TABLE "availability_settings" (
+	"id" integer PRIMARY KEY DEFAULT 1 NOT NULL,
+	"version" uuid NOT NULL,
+	"rules_version" bigint DEFAULT 0 NOT NULL,
+	"day" date,
+	"slowest_cart" jsonb
+);
+--> statement-breakpoint
+CREATE TABLE "recompute_runs" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"cause" jsonb NOT NULL,
+	"scopes" jsonb NOT NULL,
+	"state" text DEFAULT 'running' NOT NULL,
+	"cursor_cart" text COLLATE "C" DEFAULT '' NOT NULL,
+	"cursor_key" text COLLATE "C" DEFAULT '' NOT NULL,
+	"total" bigint,
+	"done" bigint DEFAULT 0 NOT NULL,
+	"records" bigint DEFAULT 0 NOT NULL,
+	"accepted_at" timestamp (3) with time zone NOT NULL,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	"ended_at" timestamp (3) with time zone,
+	CONSTRAINT "recompute_runs_end" CHECK ((state = 'running') = (ended_at is null))
+);
+--> statement-breakpoint
+CREATE TABLE "rules" (
+	"rule_id" text COLLATE "C" PRIMARY KEY NOT NULL,
+	"rule" jsonb NOT NULL,
+	"version" bigint NOT NULL,
+	"saved_by" text NOT NULL,
+	"saved_at" timestamp (3) with time zone NOT NULL
+);
+--> statement-breakpoint
 CREATE TABLE "item_tags" (
 	"tag" text COLLATE "C" NOT NULL,
 	"sku" text COLLATE "C" NOT NULL,
@@ -302,11 +334,14 @@ CREATE TABLE "listings" (
 	"baseline_expected" bigint,
 	"baseline_record" bigint,
 	"baseline_echo" bigint,
+	"shown" text,
+	"withheld" boolean DEFAULT false NOT NULL,
 	"unlisted" text,
 	"last_quantity" bigint,
 	"last_quantity_from" timestamp (3) with time zone,
 	"last_quantity_to" timestamp (3) with time zone,
 	CONSTRAINT "listings_cart_id_key_pk" PRIMARY KEY("cart_id","key"),
+	CONSTRAINT "listings_shown" CHECK ("listings"."shown" in ('visible', 'hidden', 'backorder')),
 	CONSTRAINT "listings_unlisted" CHECK ("listings"."unlisted" in ('not-found', 'not-tracked'))
 );
 --> statement-breakpoint
@@ -399,6 +434,7 @@ CREATE TABLE "quantity_on_hand" (
 	"on_hand" bigint NOT NULL,
 	"open" bigint NOT NULL,
 	"movements" bigint NOT NULL,
+	"seen_at" timestamp (3) with time zone,
 	"updated_at" timestamp (3) with time zone NOT NULL,
 	CONSTRAINT "quantity_on_hand_sku_location_pk" PRIMARY KEY("sku","location")
 );
@@ -467,6 +503,8 @@ CREATE INDEX "imports_created_at" ON "imports" USING btree ("created_at","id");-
 CREATE INDEX "imports_under_way" ON "imports" USING btree ("id") WHERE state in ('receiving', 'validating', 'applying');--> statement-breakpoint
 CREATE UNIQUE INDEX "projection_runs_one_running" ON "projection_runs" USING btree ("kind","projection") WHERE state = 'running';--> statement-breakpoint
 CREATE INDEX "projection_runs_created_at" ON "projection_runs" USING btree ("created_at","id");--> statement-breakpoint
+CREATE INDEX "recompute_runs_running" ON "recompute_runs" USING btree ("created_at","id") WHERE state = 'running';--> statement-breakpoint
+CREATE INDEX "recompute_runs_created_at" ON "recompute_runs" USING btree ("created_at","id");--> statement-breakpoint
 CREATE INDEX "items_folded_sku" ON "items" USING btree ("folded_sku","sku");--> statement-breakpoint
 CREATE INDEX "items_barcode" ON "items" USING btree (lower("barcode"),"sku") WHERE barcode is not null;--> statement-breakpoint
 CREATE INDEX "items_shopify_product_id" ON "items" USING btree ("shopify_product_id","sku") WHERE shopify_product_id is not null;--> statement-breakpoint

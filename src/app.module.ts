@@ -161,7 +161,7 @@ function coreModule({ config, database, backend, encryptionKeys }: Surroundings)
           batcher,
           directory,
           orderImport,
-          caughtUp: (timeoutMs: number) => projector.caughtUp(timeoutMs),
+          caughtUp: (timeoutMs: number) => projector.applied(timeoutMs),
         }),
     ),
     made(
@@ -191,7 +191,7 @@ function coreModule({ config, database, backend, encryptionKeys }: Surroundings)
           batcher,
           orderImport,
           qohTransfer,
-          caughtUp: (timeoutMs) => projector.caughtUp(timeoutMs),
+          caughtUp: (timeoutMs) => projector.applied(timeoutMs),
           shutdownTimeoutMs: config.shutdownTimeoutMs,
           log: logOf('Lanes'),
         }),

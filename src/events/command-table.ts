@@ -32,6 +32,16 @@ import {
 } from './item.js';
 import { evolveOrder, importOrderHandler, initialOrder, resolveOrderLinesHandler } from './order.js';
 import { finishOrderHandler } from './order-progress.js';
+import {
+  closeDayHandler,
+  evolveCalendar,
+  evolveRuleSet,
+  initialCalendar,
+  initialRuleSet,
+  removeRuleHandler,
+  restoreRuleHandler,
+  saveRuleHandler,
+} from './rule-set.js';
 import { countHandler, evolveStock, initialStock, stockHandler } from './stock-item.js';
 import type { StreamName } from './streams.js';
 import { evolveTransfer, initialTransfer, receiveTransferHandler, shipTransferHandler } from './transfer.js';
@@ -67,6 +77,10 @@ export const commandTable: CommandTable = {
   MeetUnknownSkus: meetUnknownSkusHandler,
   IgnoreUnknownSku: ignoreUnknownSkuHandler,
   HeedUnknownSku: heedUnknownSkuHandler,
+  SaveRule: saveRuleHandler,
+  RemoveRule: removeRuleHandler,
+  RestoreRule: restoreRuleHandler,
+  CloseDay: closeDayHandler,
   SwitchSystem: switchSystemHandler,
 };
 
@@ -95,6 +109,8 @@ const aggregates: Readonly<Record<string, Aggregate>> = {
   item: { initial: initialItem, evolve: evolveItem },
   location: { initial: initialLocation, evolve: evolveLocation },
   cart: { initial: initialCart, evolve: evolveCart },
+  rules: { initial: initialRuleSet, evolve: evolveRuleSet },
+  calendar: { initial: initialCalendar, evolve: evolveCalendar },
   system: { initial: initialSystem, evolve: evolveSystem },
 };
 

@@ -13,6 +13,9 @@ import type {
   Source,
   TransferLine,
 } from './facts.js';
+import type { CalendarFact, Rule } from './rule.js';
+
+type DayClosed = CalendarFact['data'];
 
 interface StockCommand {
   readonly sku: string;
@@ -176,6 +179,12 @@ export type Command =
       readonly by: string;
     }
   | { readonly type: 'HeedUnknownSku'; readonly cartId: string; readonly key: string; readonly by: string }
+  /** Creates the rule, or puts it in the place of the one with its id. */
+  | { readonly type: 'SaveRule'; readonly rule: Rule; readonly by: string }
+  | { readonly type: 'RemoveRule'; readonly ruleId: string; readonly by: string }
+  /** `from`: the version of the rule set in which it was like this. */
+  | { readonly type: 'RestoreRule'; readonly rule: Rule; readonly from: string; readonly by: string }
+  | { readonly type: 'CloseDay'; readonly day: string; readonly slowestCart: DayClosed['slowestCart'] }
   | { readonly type: 'SwitchSystem'; readonly on: boolean };
 
 /** A command with who asked and how often it may have been sent. */
@@ -197,6 +206,7 @@ export type RefusalCode =
   | 'unknown-cart'
   | 'unknown-order'
   | 'unknown-transfer'
+  | 'unknown-rule'
   | 'already-exists'
   | 'version-conflict'
   | 'not-enough-in-transit'

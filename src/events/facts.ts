@@ -7,6 +7,8 @@
  * as of any moment: they take effect exactly where they stand in the global order.
  */
 
+import type { CalendarFact, RuleSetFact } from './rule.js';
+
 export interface Reference {
   readonly kind: 'purchase-order' | 'order' | 'transfer' | 'count' | 'file' | 'other';
   readonly number: string;
@@ -362,6 +364,8 @@ export type Fact =
   | LocationFact
   | CartFact
   | UnknownSkuFact
+  | RuleSetFact
+  | CalendarFact
   | SystemFact;
 
 /** Facts that change on hand or open pieces; their columns in the log are filled (see event-log.table.ts). */

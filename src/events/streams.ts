@@ -2,7 +2,7 @@ import type { OrderSource } from './facts.js';
 
 /**
  * A stream is what is decided on as one: the stock of one SKU at one location, one order, one transfer, one cart, one
- * item, one location, the system. Its name is its identity and its place in the lock order.
+ * item, one location, the rules, the calendar, the system. Its name is its identity and its place in the lock order.
  */
 export type StreamName = string & { readonly __stream: unique symbol };
 
@@ -17,4 +17,8 @@ export const transferStream = (transfer: string) => `transfer:${transfer}` as St
 export const itemStream = (sku: string) => `item:${sku}` as StreamName;
 export const locationStream = (location: string) => `location:${location}` as StreamName;
 export const cartStream = (cartId: string) => `cart:${cartId}` as StreamName;
+/** All rules together: whoever changes one may say which state of the set they looked at. */
+export const ruleSetStream = 'rules' as StreamName;
+/** Days, as they are closed. */
+export const calendarStream = 'calendar' as StreamName;
 export const systemStream = 'system' as StreamName;

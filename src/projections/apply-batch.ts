@@ -1,6 +1,9 @@
 import type { PoolClient } from 'pg';
 import type { RecordedFact } from '../events/event-reader.js';
 import { cartOf, type Fact } from '../events/facts.js';
+import { everything, type RuleScope } from '../events/rule.js';
+import { keepAvailabilitySetting, readSettings } from './availability/availability-settings.js';
+import { beginRecompute } from './availability/recompute.js';
 import { baselineListings, discardRecords, mapListings, supersedeWaiting } from './baselines.js';
 import { fanOut, type Echo, type Touched } from './fan-out.js';
 import type { RecordCause } from './listings.table.js';
@@ -47,18 +50,24 @@ const settingTypes: ReadonlySet<string> = new Set<Fact['type']>([
   'ListingsMapped',
   'ListingsBaselined',
   'RecordsDiscarded',
+  'RuleSaved',
+  'RuleRemoved',
+  'RuleRestored',
+  'DayClosed',
 ]);
 
 const isSetting = (fact: Fact) => settingTypes.has(fact.type);
 
 async function applyRun(client: PoolClient, run: readonly RecordedFact[]): Promise<number> {
   if (run.length === 0) return 0;
-  await describe(client, run);
+  const described = await describe(client, run);
   await addToQuantityOnHand(client, run);
   await addToOpenOrderLines(client, run);
   await addToVelocity(client, run);
   const echoes = run.flatMap(echoesOf);
   const skus = causesBySku(run);
+  // Rules may speak of tags, and a described item may have others now.
+  if (described.length > 0 && (await readSettings(client)).book.usesTags) addDescribed(skus, run);
   if (skus.size === 0 && echoes.length === 0) return 0;
   return fanOut(client, { skus, listings: [], echoes, otherwise: causeOf(run[run.length - 1] as RecordedFact, 1) });
 }
@@ -71,23 +80,29 @@ async function applySetting(client: PoolClient, recorded: RecordedFact): Promise
     echoes: [],
     otherwise: causeOf(recorded, 1),
   });
+  const lookAgain = (scopes: readonly RuleScope[]) => beginRecompute(client, scopes, causeOf(recorded, 1));
   switch (fact.type) {
     case 'CartAdded':
     case 'CartProbed':
       await applyCartSetting(client, recorded);
       return 0;
     case 'CartChanged':
-      await applyCartSetting(client, recorded);
-      return fanOutCart(client, fact.data.cartId, touch);
+      if (await applyCartSetting(client, recorded)) await lookAgain([{ ...everything, cart: fact.data.cartId }]);
+      return 0;
     case 'CartSwitched':
-      await applyCartSetting(client, recorded);
       // On again too: what was under way when the cart was switched off may have come back since.
+      if (await applyCartSetting(client, recorded)) await lookAgain([{ ...everything, cart: fact.data.cartId }]);
       await supersedeWaiting(client, fact.data.cartId);
-      if (!fact.data.on) return 0;
-      return fanOutCart(client, fact.data.cartId, touch);
+      return 0;
     case 'SystemSwitched':
-      await applyCartSetting(client, recorded);
-      return fact.data.on ? fanOutCart(client, null, touch) : 0;
+      if (await applyCartSetting(client, recorded)) await lookAgain([everything]);
+      return 0;
+    case 'RuleSaved':
+    case 'RuleRemoved':
+    case 'RuleRestored':
+    case 'DayClosed':
+      await lookAgain(await keepAvailabilitySetting(client, fact, recorded));
+      return 0;
     case 'ListingsMapped':
       await mapListings(client, fact.data.cartId, fact.data.rows);
       await forgetMapped(client, fact.data.cartId, fact.data.rows);
@@ -102,29 +117,6 @@ async function applySetting(client: PoolClient, recorded: RecordedFact): Promise
     default:
       throw new Error(`${fact.type} is not a setting`);
   }
-}
-
-/** Listings of one fan-out when a setting touches a whole cart. */
-const chunkSize = 1000;
-
-/** @param cartId null: every cart */
-async function fanOutCart(
-  client: PoolClient,
-  cartId: string | null,
-  touch: (listings: Touched['listings']) => Touched,
-): Promise<number> {
-  const found = await client.query<{ cart_id: string; key: string }>(
-    `SELECT l.cart_id, l.key FROM listings l JOIN carts c USING (cart_id)
-      WHERE ($1::text IS NULL OR l.cart_id = $1) AND l.generation = c.generation AND l.expected IS NOT NULL
-      ORDER BY l.cart_id, l.key`,
-    [cartId],
-  );
-  let records = 0;
-  for (let at = 0; at < found.rows.length; at += chunkSize) {
-    const chunk = found.rows.slice(at, at + chunkSize).map((row) => ({ cartId: row.cart_id, key: row.key }));
-    records += await fanOut(client, touch(chunk));
-  }
-  return records;
 }
 
 function echoesOf({ fact, version }: RecordedFact): Echo[] {
@@ -159,6 +151,15 @@ function causesBySku(run: readonly RecordedFact[]): Map<string, Cause> {
     causes.set(recorded.sku, known === undefined ? cause : { ...cause, acceptedAt: known.acceptedAt });
   }
   return causes;
+}
+
+/** An item that only got other tags; a movement of the same batch is the better cause. */
+function addDescribed(causes: Map<string, Cause>, run: readonly RecordedFact[]): void {
+  for (const recorded of run) {
+    const { fact } = recorded;
+    if (fact.type !== 'ItemCreated' && fact.type !== 'ItemChanged') continue;
+    if (!causes.has(fact.data.sku)) causes.set(fact.data.sku, causeOf(recorded, 1));
+  }
 }
 
 function causeOf(recorded: RecordedFact, facts: number): Cause {

@@ -5,6 +5,8 @@ export interface StoredCheckpoint extends Checkpoint {
   readonly stopped: boolean;
   /** The effective projector: the name of its process; null when there is none. */
   readonly projector: string | null;
+  /** How far the listings are that have to be looked at once more (availability/recompute.ts); null: there are none. */
+  readonly recomputing: string | null;
   /** Whether that process is connected; it may be frozen. */
   readonly projectorLives: boolean;
 }
@@ -18,13 +20,16 @@ export async function readCheckpoint(client: PoolClient, name: string, self: str
     stopped: boolean;
     projector: string | null;
     projector_lives: boolean;
+    recomputing: string | null;
   }>({
     name: 'read-checkpoint',
     text: `SELECT generation, transaction_id::text, position::text, stopped IS NOT NULL AS stopped, projector,
                   CASE WHEN projector = $2 THEN true
                        ELSE EXISTS (SELECT FROM pg_stat_activity p
                                      WHERE p.datname = current_database() AND p.application_name = c.projector)
-                  END AS projector_lives
+                  END AS projector_lives,
+                  (SELECT concat_ws(' ', r.id, r.done) FROM recompute_runs r
+                    WHERE r.state = 'running' ORDER BY r.created_at, r.id LIMIT 1) AS recomputing
              FROM projection_checkpoints c WHERE name = $1`,
     values: [name, self],
   });
@@ -37,6 +42,7 @@ export async function readCheckpoint(client: PoolClient, name: string, self: str
     stopped: row.stopped,
     projector: row.projector,
     projectorLives: row.projector_lives,
+    recomputing: row.recomputing,
   };
 }
 

@@ -1,5 +1,13 @@
 import type { PoolClient } from 'pg';
-import { targetFor, expectedAfterEcho } from './availability.js';
+import {
+  noSettings,
+  preparedSettings,
+  readSettings,
+  type AvailabilitySettings,
+} from './availability/availability-settings.js';
+import { evaluate, type Decision } from './availability/evaluate.js';
+import { factsOf, listingFactsSql, type ListingFactsRow } from './availability/listing-facts.js';
+import { expectedAfterEcho } from './availability/target.js';
 import type { RecordCause } from './listings.table.js';
 
 /** One thing a cart did to its own stock, found in an imported order. */
@@ -26,11 +34,7 @@ export interface Touched {
   readonly otherwise: RecordCause & { readonly acceptedAt: string };
 }
 
-interface LockedListing {
-  readonly cart_id: string;
-  readonly key: string;
-  readonly sku: string;
-  readonly expected: string | null;
+interface LockedListing extends ListingFactsRow {
   readonly target: string | null;
   readonly unlisted: string | null;
   readonly baseline_at: Date | null;
@@ -38,18 +42,18 @@ interface LockedListing {
   readonly generation: number;
   readonly in_effect: boolean;
   readonly clamps: boolean;
-  readonly available: string;
 }
 
 /**
- * Fan-out of one batch, per touched listing, on its locked row: (1) its echoes, (2) `target` from what is available,
+ * Fan-out of one batch, per touched listing, on its locked row: (1) its echoes, (2) `target` from what is available through the rules,
  * (3) one record over `target − expected` if that is not zero, and `expected = target`.
- * Listings are locked in (cart, key) order; four statements whatever the size of the batch.
+ * Listings are locked in (cart, key) order; four statements whatever the size of the batch, and a fifth after a change of
+ * the rules.
  *
  * @returns how many records went onto the Web Stack
  */
 export async function fanOut(client: PoolClient, touched: Touched): Promise<number> {
-  const locked = await lockListings(client, touched);
+  const { settings, locked } = await lockUnderSettings(client, touched);
   const echoesOf = groupEchoes(touched.echoes);
   const changes: ListingChange[] = [];
   const records: NewRecord[] = [];
@@ -68,18 +72,17 @@ export async function fanOut(client: PoolClient, touched: Touched): Promise<numb
       heard.push({ ...echo, applied, expectedDelta: after - expected });
       expected = after;
     }
-    let target = listing.target === null ? null : Number(listing.target);
+    const last = { ...lastDecision(listing), expected: before };
+    let now = { ...last, expected };
     if (listing.in_effect) {
-      target = targetFor(Number(listing.available), expected);
+      const { target, shown, withheld } = evaluate(factsOf(listing, expected), settings.book, settings.calendar);
       if (target !== expected) {
         const cause = touched.skus.get(listing.sku) ?? touched.otherwise;
         records.push({ listing, delta: target - expected, target, cause });
-        expected = target;
       }
+      now = { target, shown, withheld, expected: target };
     }
-    if (expected !== before || target !== (listing.target === null ? null : Number(listing.target))) {
-      changes.push({ cartId: listing.cart_id, key: listing.key, expected, target });
-    }
+    if (!isSame(now, last)) changes.push({ cartId: listing.cart_id, key: listing.key, ...now });
   }
   await writeListings(client, changes);
   await insertEchoes(client, heard);
@@ -109,12 +112,15 @@ export function isOlderThanBaseline(
 
 const isWholeNumber = (text: string) => /^\d{1,18}$/.test(text);
 
-interface ListingChange {
-  readonly cartId: string;
-  readonly key: string;
-  readonly expected: number;
-  readonly target: number | null;
+type Standing = Pick<Decision, 'shown' | 'withheld'> & { readonly expected: number; readonly target: number | null };
+type ListingChange = Standing & { readonly cartId: string; readonly key: string };
+
+function lastDecision({ target, shown, withheld }: LockedListing): Omit<Standing, 'expected'> {
+  return { target: target === null ? null : Number(target), shown, withheld };
 }
+
+const isSame = (a: Standing, b: Standing) =>
+  a.expected === b.expected && a.target === b.target && a.shown === b.shown && a.withheld === b.withheld;
 
 interface NewRecord {
   readonly listing: LockedListing;
@@ -136,16 +142,38 @@ function groupEchoes(echoes: readonly Echo[]): Map<string, Echo[]> {
   return groups;
 }
 
-async function lockListings(client: PoolClient, touched: Touched): Promise<LockedListing[]> {
+/**
+ * The settings are read only where they are not those that were prepared last: each locked row says under which version it
+ * was read.
+ */
+async function lockUnderSettings(
+  client: PoolClient,
+  touched: Touched,
+): Promise<{ settings: AvailabilitySettings; locked: LockedListing[] }> {
+  const guessed = lastUsed;
+  const locked = await lockListings(client, touched, guessed);
+  const version = locked[0]?.settings_version ?? null;
+  if (locked.length === 0 || version === guessed.version) return { settings: guessed, locked };
+  lastUsed = preparedSettings(version) ?? (await readSettings(client));
+  return { settings: lastUsed, locked: await lockListings(client, touched, lastUsed) };
+}
+
+/** Only a guess, which each batch checks. */
+let lastUsed = noSettings;
+
+async function lockListings(
+  client: PoolClient,
+  touched: Touched,
+  settings: AvailabilitySettings,
+): Promise<LockedListing[]> {
   const direct = [...touched.listings, ...touched.echoes];
+  const facts = listingFactsSql(settings);
   const found = await client.query<LockedListing>({
-    name: 'lock-listings',
-    text: `SELECT l.cart_id, l.key, l.sku, l.expected, l.target, l.unlisted, l.baseline_at, l.baseline_mark, l.generation,
+    name: `lock-listings-${facts.name}`,
+    text: `SELECT ${facts.columns},
+                  l.target, l.unlisted, l.baseline_at, l.baseline_mark, l.generation,
                   c.is_on AND s.is_on AND l.generation = c.generation AS in_effect,
-                  c.clamps_at_zero AS clamps,
-                  (SELECT coalesce(sum(q.on_hand), 0)
-                     FROM cart_locations cl JOIN quantity_on_hand q ON q.sku = l.sku AND q.location = cl.location
-                    WHERE cl.cart_id = l.cart_id) AS available
+                  c.clamps_at_zero AS clamps
              FROM listings l JOIN carts c ON c.cart_id = l.cart_id JOIN system_switch s ON s.id = 1
             WHERE (l.cart_id, l.key) IN (
                     SELECT t.cart_id, t.key FROM listings t WHERE t.sku = ANY ($1::text[])
@@ -162,14 +190,17 @@ async function writeListings(client: PoolClient, changes: readonly ListingChange
   if (changes.length === 0) return;
   await client.query({
     name: 'write-listings',
-    text: `UPDATE listings l SET expected = t.expected, target = t.target
-             FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) AS t (cart_id, key, expected, target)
+    text: `UPDATE listings l SET expected = t.expected, target = t.target, shown = t.shown, withheld = t.withheld
+             FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::boolean[])
+                  AS t (cart_id, key, expected, target, shown, withheld)
             WHERE l.cart_id = t.cart_id AND l.key = t.key`,
     values: [
       changes.map((c) => c.cartId),
       changes.map((c) => c.key),
       changes.map((c) => c.expected),
       changes.map((c) => c.target),
+      changes.map((c) => c.shown),
+      changes.map((c) => c.withheld),
     ],
   });
 }

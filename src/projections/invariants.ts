@@ -1,7 +1,7 @@
 /**
  * What must always hold of everything that is stored, as questions that find whatever breaks it (the promises are those
  * of the design: I1 to I3, I7, I8). Each is one statement, so it looks at one snapshot and may be asked of a running
- * system: whatever belongs together was committed together.
+ * system: whatever belongs together was committed together. I3 is no SQL: the rules are (availability/verify-targets.ts).
  */
 import { waitStatesSql } from './listings.table.js';
 
@@ -22,10 +22,6 @@ export interface BrokenRow {
 }
 
 const range = (column: string) => `${column} > $1 AND ($2::text IS NULL OR ${column} <= $2)`;
-
-/** `targetFor` of availability.ts, in SQL; a test keeps the two equal. */
-export const targetSql = (available: string, expected: string) =>
-  `CASE WHEN ${available} <= 0 THEN least(${expected}, 0) ELSE ${available} END`;
 
 const ledgerChain: Question = {
   promise: 'I1: each balance in the ledger is the sum of the deltas so far, and no version is missing',
@@ -100,28 +96,6 @@ const expectedIsProven: Question = {
      ORDER BY x.cart_id, x.key LIMIT $3`,
 };
 
-/** Synchronised listings of the range, with what their rules say. */
-export const wantedTargets = `
-      SELECT x.*, ${targetSql('x.available', 'x.expected')} AS wanted
-        FROM (SELECT l.cart_id, l.key, l.sku, l.expected, l.target,
-                     (SELECT coalesce(sum(q.on_hand), 0)
-                        FROM cart_locations cl JOIN quantity_on_hand q ON q.sku = l.sku AND q.location = cl.location
-                       WHERE cl.cart_id = l.cart_id) AS available
-                FROM listings l JOIN carts c ON c.cart_id = l.cart_id JOIN system_switch s ON s.id = 1
-               WHERE ${range('l.sku')} AND l.expected IS NOT NULL AND c.is_on AND s.is_on AND l.generation = c.generation) x`;
-
-const expectedIsTarget: Question = {
-  promise: 'I3: a synchronised listing expects its target, and that is what its rules say',
-  about: 'listings',
-  sql: `
-    SELECT jsonb_build_object('cartId', x.cart_id, 'key', x.key, 'sku', x.sku) AS subject,
-           jsonb_build_object('expected', x.expected, 'target', x.target) AS stored,
-           jsonb_build_object('expected', x.wanted, 'target', x.wanted) AS follows, count(*) OVER () AS total
-      FROM (${wantedTargets}) x
-     WHERE x.expected IS DISTINCT FROM x.wanted OR x.target IS DISTINCT FROM x.wanted
-     ORDER BY x.cart_id, x.key LIMIT $3`,
-};
-
 const recordsStandWell: Question = {
   promise: 'I7: a record that waits belongs to no delivery, one that was delivered to a line that says so',
   about: 'web-stack',
@@ -143,7 +117,6 @@ export const questionsBySku: readonly Question[] = [
   headsAgree,
   openLinesAgree,
   expectedIsProven,
-  expectedIsTarget,
   recordsStandWell,
 ];
 

@@ -28,6 +28,10 @@ export const listings = pgTable(
     baselineExpected: bigint('baseline_expected', { mode: 'number' }),
     baselineRecord: bigint('baseline_record', { mode: 'bigint' }),
     baselineEcho: bigint('baseline_echo', { mode: 'bigint' }),
+    /** What its flags at the cart were last asked to be; null: no rule ever asked, and nobody touches them. */
+    shown: text().$type<'visible' | 'hidden' | 'backorder'>(),
+    /** A threshold of a rule holds it back: it comes back only with the rule's margin. */
+    withheld: boolean().notNull().default(false),
     /** null: listed. Otherwise the cart said that it does not know, or does not track, the item. */
     unlisted: text().$type<'not-found' | 'not-tracked'>(),
     /** The last quantity that a read or a reply told, and between which moments it was true: q0 of the next settlement. */
@@ -38,6 +42,7 @@ export const listings = pgTable(
   (t) => [
     primaryKey({ columns: [t.cartId, t.key] }),
     index('listings_sku').on(t.sku),
+    check('listings_shown', sql`${t.shown} in ('visible', 'hidden', 'backorder')`),
     check('listings_unlisted', sql`${t.unlisted} in ('not-found', 'not-tracked')`),
   ],
 );

@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg';
-import { beginByKeys, type Database } from '../database.js';
+import { beginByKeys, inTransaction, type Database } from '../database.js';
 import { isOfTheSurroundings } from '../database-fault.js';
 import { readAfter, type RecordedFact } from '../events/event-reader.js';
 import { reached } from '../moments.js';
@@ -7,6 +7,8 @@ import type { Presence } from '../presence.js';
 import { steadyNow } from '../steady-clock.js';
 import { Doorbell, type Wakeups } from '../wakeups.js';
 import { applyBatch, type BatchResult } from './apply-batch.js';
+import { ChunkSize } from './availability/chunk-size.js';
+import { recomputeChunk } from './availability/recompute.js';
 import { ensureCheckpoint, holdProjection, moveCheckpoint, readCheckpoint } from './checkpoint.js';
 import { Standby, standbyPollMs, type TakeOver } from './standby.js';
 
@@ -20,7 +22,11 @@ const pollMs = 250;
 const eagerPollsMs = [2, 5, 10, 20, 40] as const;
 const faultPauseMs = 1000;
 
-export type StepResult = BatchResult & { readonly facts: number };
+export type StepResult = BatchResult & {
+  readonly facts: number;
+  /** Listings that a setting concerns are still to be looked at. */
+  readonly recomputing: boolean;
+};
 
 export interface ProjectorStatus {
   readonly state: 'following' | 'stopped';
@@ -57,6 +63,7 @@ export class Projector {
   private stopping = false;
   private unsubscribe: (() => void) | undefined;
   private effective = false;
+  private readonly chunkSize = new ChunkSize();
 
   constructor(
     private readonly dependencies: {
@@ -89,8 +96,17 @@ export class Projector {
       .catch((error: unknown) => log.error(`The projector could not leave its place in order: ${String(error)}`));
   }
 
-  /** One batch. @returns null when there is nothing to apply, or another projector is at it or was faster */
+  /**
+   * One batch, or where there is none one chunk of what has to be recomputed.
+   * @returns null when there is nothing to do, or another projector is at it or was faster
+   */
   async step(factsMax: number = batchFactsMax): Promise<StepResult | null> {
+    const applied = await this.applyNext(factsMax);
+    return applied === 'recomputing' ? this.recompute() : applied;
+  }
+
+  /** @returns 'recomputing' when nothing is to be applied, but listings are to be looked at */
+  private async applyNext(factsMax: number): Promise<StepResult | 'recomputing' | null> {
     const self = this.dependencies.presence.name;
     const client = await this.dependencies.database.pool.connect();
     let first: RecordedFact | undefined;
@@ -104,7 +120,7 @@ export class Projector {
       const last = facts.at(-1);
       if (last === undefined) {
         await client.query('ROLLBACK');
-        return null;
+        return mine && from.recomputing !== null ? 'recomputing' : null;
       }
       first = facts[0];
       const result =
@@ -116,7 +132,7 @@ export class Projector {
       }
       await client.query('COMMIT');
       reached('projector:committed');
-      return { facts: facts.length, ...result };
+      return { facts: facts.length, ...result, recomputing: from.recomputing !== null };
     } catch (error) {
       await client.query('ROLLBACK').catch(() => undefined);
       throw new BatchFailedError(first, error);
@@ -125,12 +141,47 @@ export class Projector {
     }
   }
 
+  /** One chunk, for which this projector holds the projection as for a batch: nobody else applies anything meanwhile. */
+  private async recompute(): Promise<StepResult | null> {
+    const startedAt = performance.now();
+    const listingsMax = this.chunkSize.now;
+    const chunk = await inTransaction(
+      this.dependencies.database,
+      async (client) => {
+        if (!(await holdProjection(client, projection))) return null;
+        return recomputeChunk(client, listingsMax);
+      },
+      beginByKeys,
+    );
+    if (chunk === null) return null;
+    if (chunk.listings === listingsMax) this.chunkSize.took(performance.now() - startedAt);
+    reached('projector:recomputed');
+    return { facts: 0, records: chunk.records, lanesChanged: false, recomputing: true };
+  }
+
   async status(): Promise<ProjectorStatus> {
     return readProjectorStatus(this.dependencies.database);
   }
 
-  /** Resolves with true when everything appended before the call has been applied, with false after the time-out. */
+  /**
+   * Resolves with true when everything appended before the call has been applied, and every listing that it concerns was
+   * looked at; with false after the time-out.
+   */
   async caughtUp(timeoutMs: number): Promise<boolean> {
+    const end = steadyNow() + timeoutMs;
+    if (!(await this.applied(timeoutMs))) return false;
+    for (;;) {
+      const { rows } = await this.dependencies.database.pool.query<{ running: boolean }>(
+        `SELECT EXISTS (SELECT FROM recompute_runs WHERE state = 'running') AS running`,
+      );
+      if (rows[0]?.running === false) return true;
+      if (steadyNow() >= end) return false;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+
+  /** Like {@link caughtUp}, but what a setting changes for other listings may still be on its way to them. */
+  async applied(timeoutMs: number): Promise<boolean> {
     const end = steadyNow() + timeoutMs;
     const { pool } = this.dependencies.database;
     const newest = await pool.query<{ generation: number; transaction_id: string }>(
@@ -178,12 +229,18 @@ export class Projector {
         }
         idle = 0;
         factsMax = Math.min(batchFactsMax, factsMax * 2);
-        if (applied.records > 0) this.dependencies.wakeups.signal('web-stack');
-        if (applied.lanesChanged) this.dependencies.wakeups.signal('lanes');
+        this.announce(applied);
+        // In turns, so that neither a long run nor a busy day holds the other up.
+        if (applied.facts > 0 && applied.recomputing) this.announce(await this.recompute());
       } catch (error) {
         factsMax = await this.handleFault(error, factsMax);
       }
     }
+  }
+
+  private announce(done: StepResult | null): void {
+    if (done !== null && done.records > 0) this.dependencies.wakeups.signal('web-stack');
+    if (done?.lanesChanged === true) this.dependencies.wakeups.signal('lanes');
   }
 
   /** Hints are for the effective one alone: the others would look at every change for nothing. */

@@ -1,8 +1,8 @@
 import type { PoolClient } from 'pg';
 import { inTransaction, type Database } from '../database.js';
+import { compareTargetsIn, targetFinding, targetPromise, type WrongTarget } from './availability/verify-targets.js';
 import { awaitProjection } from './checkpoint.js';
 import { fanOut, type Touched } from './fan-out.js';
-import { provenExpected, wantedTargets } from './invariants.js';
 import { compareSums, mendSums, summedProjections, type SumDifference, type SummedName } from './summed.js';
 import { sumFindings, type Findings } from './verify.js';
 
@@ -51,7 +51,9 @@ export async function compare(database: Database, name: RebuildName, signal: Abo
 
 async function compareSummed(database: Database, name: SummedName, signal: AbortSignal): Promise<Comparison> {
   const projection = summedProjections[name];
-  const rows = await readOnly<SumDifference>(database, compareSums(projection, false), ['', rowsMax], signal);
+  const { rows } = await readOnly(database, signal, (client) =>
+    client.query<SumDifference>(compareSums(projection, false), ['', rowsMax]),
+  );
   const [first] = rows;
   const at = first === undefined ? [] : [first.generation, first.transaction_id, first.position];
   return {
@@ -70,8 +72,8 @@ async function compareSummed(database: Database, name: SummedName, signal: Abort
           ],
         });
         const skus = new Set(changed.rows.map(({ sku }) => sku));
-        const records =
-          name === 'quantity-on-hand' ? await fanOut(client, await touched(client, name, runId, { skus })) : 0;
+        // Rules may speak of sales, too.
+        const records = await fanOut(client, await touched(client, name, runId, { skus }));
         await note(client, { rows: changed.rows.length, records });
       }),
   };
@@ -83,44 +85,36 @@ function none(stored: SumDifference['stored']): Readonly<Record<string, unknown>
   return { sku, location, day };
 }
 
-interface TargetDifference {
-  readonly cart_id: string;
-  readonly key: string;
-  readonly sku: string;
-  readonly expected: string;
-  readonly target: string | null;
-  readonly wanted: string;
-  readonly proven: boolean;
-  readonly total: string;
-}
-
 /**
  * A listing whose `expected` itself does not add up is left alone: what it would be sent is the difference to a number
  * that nobody can vouch for. Comparing its cart gives it a new baseline.
  */
 async function compareTargets(database: Database, signal: AbortSignal): Promise<Comparison> {
-  const sql = `
-    SELECT x.cart_id, x.key, x.sku, x.expected, x.target, x.wanted, x.expected = p.proven AS proven, count(*) OVER () AS total
-      FROM (${wantedTargets}) x JOIN (${provenExpected}) p ON p.cart_id = x.cart_id AND p.key = x.key
-     WHERE x.expected IS DISTINCT FROM x.wanted OR x.target IS DISTINCT FROM x.wanted
-     ORDER BY (x.expected = p.proven) DESC, x.cart_id, x.key LIMIT $3`;
-  const rows = await readOnly<TargetDifference>(database, sql, ['', null, rowsMax], signal);
+  const wrong: WrongTarget[] = [];
+  let total = 0;
+  await readOnly(database, signal, (client) =>
+    compareTargetsIn(client, { after: '', through: null }, (more) => {
+      signal.throwIfAborted();
+      total += more.length;
+      wrong.push(...more.slice(0, rowsMax - wrong.length));
+    }),
+  );
   return {
     findings: {
-      total: Number(rows[0]?.total ?? 0),
-      told: rows.map((row) => ({
-        promise: row.proven
-          ? 'I3: a synchronised listing expects its target, and that is what its rules say'
-          : 'I2: expected does not add up, so the listing is left alone; compare its cart (Send QOH)',
-        subject: { cartId: row.cart_id, key: row.key, sku: row.sku },
-        stored: { expected: Number(row.expected), target: row.target === null ? null : Number(row.target) },
-        follows: { target: Number(row.wanted) },
-      })),
+      total,
+      told: wrong.map((one) =>
+        targetFinding(
+          one.proven
+            ? targetPromise
+            : 'I2: expected does not add up, so the listing is left alone; compare its cart (Send QOH)',
+          one,
+        ),
+      ),
     },
-    rows: rows.filter(({ proven }) => proven),
+    rows: wrong.filter(({ proven }) => proven),
     mend: (some, runId, note) =>
       alone(database, async (client) => {
-        const listings = (some as readonly TargetDifference[]).map(({ cart_id, key }) => ({ cartId: cart_id, key }));
+        const listings = (some as readonly WrongTarget[]).map(({ cartId, key }) => ({ cartId, key }));
         const records = await fanOut(client, await touched(client, 'availability', runId, { listings }));
         await note(client, { rows: listings.length, records });
       }),
@@ -161,25 +155,24 @@ async function alone(database: Database, work: (client: PoolClient) => Promise<v
   });
 }
 
-/** One long statement that writes nothing: it takes no transaction id, so it holds no reader of the log back. */
-async function readOnly<Row extends object>(
+/** One snapshot, and nothing written: it takes no transaction id, so it holds no reader of the log back. */
+async function readOnly<T>(
   database: Database,
-  sql: string,
-  values: readonly unknown[],
   signal: AbortSignal,
-): Promise<Row[]> {
+  read: (client: PoolClient) => Promise<T>,
+): Promise<T> {
   signal.throwIfAborted();
   const client = await database.pool.connect();
   let stop: (() => void) | undefined;
   try {
     const found = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
     stop = () => void database.pool.query('SELECT pg_cancel_backend($1)', [found.rows[0]?.pid]).catch(() => undefined);
-    await client.query('BEGIN READ ONLY');
+    await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
     await client.query(`SET LOCAL statement_timeout = ${comparisonMsMax}`);
     await client.query(`SET LOCAL work_mem = '64MB'`);
     signal.addEventListener('abort', stop, { once: true });
     signal.throwIfAborted();
-    return (await client.query<Row>(sql, [...values])).rows;
+    return await read(client);
   } finally {
     if (stop !== undefined) signal.removeEventListener('abort', stop);
     await client.query('ROLLBACK').catch(() => undefined);

@@ -4,17 +4,24 @@ import type { Fact } from '../events/facts.js';
 import { describeItems } from './items.js';
 import { keepUnknownSkus } from './unknown-skus.js';
 
-/** Facts that only describe (items, locations, orders): they change no listing, so a whole batch of them goes at once. */
-export async function describe(client: PoolClient, facts: readonly RecordedFact[]): Promise<void> {
+/**
+ * Facts that only describe (items, locations, orders): a whole batch of them goes at once.
+ * @returns the SKUs that were described: where rules ask for tags, their listings have to be looked at
+ */
+export async function describe(client: PoolClient, facts: readonly RecordedFact[]): Promise<readonly string[]> {
   const describedSkus = await describeItems(client, facts);
   await describeLocations(client, facts);
   await describeOrders(client, facts);
   await closeOrders(client, facts);
   await keepUnknownSkus(client, facts, describedSkus);
+  return describedSkus;
 }
 
-/** Cart settings and switches, one at a time and in their place; the caller fans out what follows from them. */
-export async function applyCartSetting(client: PoolClient, recorded: RecordedFact): Promise<void> {
+/**
+ * Cart settings and switches, one at a time and in their place.
+ * @returns whether the cart's listings have to be looked at
+ */
+export async function applyCartSetting(client: PoolClient, recorded: RecordedFact): Promise<boolean> {
   const { fact, version } = recorded;
   switch (fact.type) {
     case 'CartAdded':
@@ -28,36 +35,43 @@ export async function applyCartSetting(client: PoolClient, recorded: RecordedFac
           WHERE c.settings_version < excluded.settings_version`,
         [fact.data.cartId, fact.data, version],
       );
-      await client.query('DELETE FROM cart_locations WHERE cart_id = $1', [fact.data.cartId]);
-      await client.query(
-        `INSERT INTO cart_locations (cart_id, location)
-         SELECT c.cart_id, l.value FROM carts c, jsonb_array_elements_text(c.settings->'locations') AS l WHERE c.cart_id = $1`,
-        [fact.data.cartId],
-      );
-      return;
+      return keepLocations(client, fact.data.cartId);
     case 'CartProbed':
       await client.query(
         `UPDATE carts SET probe = $2, probe_version = $3 WHERE cart_id = $1 AND probe_version < $3
             AND settings->>'url' = $4 AND settings->>'storeCode' = $5`,
         [fact.data.cartId, fact.data, version, fact.data.url, fact.data.storeCode],
       );
-      return;
+      return false;
     case 'CartSwitched':
       await client.query(
         `UPDATE carts SET is_on = $2, generation = $3, switch_version = $4 WHERE cart_id = $1 AND switch_version < $4`,
         [fact.data.cartId, fact.data.on, fact.data.generation, version],
       );
-      return;
+      return fact.data.on;
     case 'SystemSwitched':
       await client.query(
         `INSERT INTO system_switch AS s (id, is_on, version) VALUES (1, $1, $2)
          ON CONFLICT (id) DO UPDATE SET is_on = excluded.is_on, version = excluded.version WHERE s.version < excluded.version`,
         [fact.data.on, version],
       );
-      return;
+      return fact.data.on;
     default:
       throw new Error(`${fact.type} is not a cart setting`);
   }
+}
+
+/** @returns whether they are others than before */
+async function keepLocations(client: PoolClient, cartId: string): Promise<boolean> {
+  const wanted = `SELECT l.value FROM carts c, jsonb_array_elements_text(c.settings->'locations') AS l WHERE c.cart_id = $1`;
+  const gone = await client.query(`DELETE FROM cart_locations WHERE cart_id = $1 AND location NOT IN (${wanted})`, [
+    cartId,
+  ]);
+  const added = await client.query(
+    `INSERT INTO cart_locations (cart_id, location) SELECT $1, w.value FROM (${wanted}) w ON CONFLICT DO NOTHING`,
+    [cartId],
+  );
+  return (gone.rowCount ?? 0) + (added.rowCount ?? 0) > 0;
 }
 
 async function describeLocations(client: PoolClient, facts: readonly RecordedFact[]): Promise<void> {

@@ -39,7 +39,7 @@ export class Standby {
     try {
       await client.query('BEGIN');
       const from = await readCheckpoint(client, this.projection, this.name);
-      const idle = !from.stopped && (await hasSettledAfter(client, from));
+      const idle = !from.stopped && (from.recomputing !== null || (await hasSettledAfter(client, from)));
       const verdict = this.judge(from, idle);
       const taken =
         verdict !== null &&
@@ -56,7 +56,7 @@ export class Standby {
   }
 
   private judge(from: Awaited<ReturnType<typeof readCheckpoint>>, idle: boolean): TakeOver | null {
-    const checkpoint = [from.generation, from.transactionId, from.position].join(' ');
+    const checkpoint = [from.generation, from.transactionId, from.position, from.recomputing].join(' ');
     this.idleLooks = idle && checkpoint === this.checkpoint ? this.idleLooks + 1 : 0;
     this.checkpoint = checkpoint;
     if (from.projector === null) return { why: 'vacant' };

@@ -13,7 +13,7 @@ export interface SummedProjection {
   readonly keys: readonly Column[];
   /** Sums; the last one counts the events, and a row without any is none. */
   readonly sums: readonly Column[];
-  /** Kept up to date beside the sums, and not compared. */
+  /** The latest of something, beside the sums. */
   readonly latest: readonly Column[];
   /** Which events count. */
   readonly counts: string;
@@ -40,7 +40,15 @@ const quantityOnHand: SummedProjection = {
     bigint('open', 'sum(e.open_delta)'),
     { name: 'movements', type: 'bigint', from: 'count(*)' },
   ],
-  latest: [{ name: 'updated_at', type: 'timestamptz', from: 'max(e.recorded_at)' }],
+  latest: [
+    { name: 'updated_at', type: 'timestamptz', from: 'max(e.recorded_at)' },
+    {
+      name: 'seen_at',
+      type: 'timestamptz',
+      from: `max(e.occurred_at) FILTER (WHERE e.type IN ('StockSold', 'StockReceived', 'StockReturned', 'StockCounted', 'StockTransferred')
+                                            OR e.type IN ('StockAdjusted', 'StockReset') AND e.delta > 0)`,
+    },
+  ],
   counts: 'e.delta IS NOT NULL',
 };
 
@@ -103,7 +111,7 @@ export function compareSums(projection: SummedProjection, ranged: boolean): stri
   const { table, keys, sums, latest } = projection;
   const range = (of: string) =>
     ranged ? `${of}.sku > $1 AND ($3::text IS NULL OR ${of}.sku <= $3)` : `($1::text = '' OR ${of}.sku > $1)`;
-  const sumsOf = (of: string) => `(${names(sums, `${of}.`)})`;
+  const sumsOf = (of: string) => `(${names([...sums, ...latest], `${of}.`)})`;
   const json = (of: string) =>
     `CASE WHEN ${of}.movements IS NOT NULL THEN jsonb_build_object(${[...keys, ...sums, ...latest].map(({ name }) => `'${name}', ${of}.${name}`).join(', ')}) END`;
   return `
@@ -149,7 +157,7 @@ export function mendSums(projection: SummedProjection): string {
             ORDER BY w.sku COLLATE "C", w.location COLLATE "C"
            ON CONFLICT (${names(keys)}) DO UPDATE
               SET ${[...sums, ...latest].map(({ name }) => `${name} = excluded.${name}`).join(', ')}
-            WHERE (${names(sums, 'q.')}) IS DISTINCT FROM (${names(sums, 'excluded.')})
+            WHERE (${names([...sums, ...latest], 'q.')}) IS DISTINCT FROM (${names([...sums, ...latest], 'excluded.')})
            RETURNING q.sku)
     SELECT sku FROM gone UNION ALL SELECT sku FROM put`;
 }

@@ -1,4 +1,5 @@
 import type { Pool } from 'pg';
+import { verifyTargets } from './availability/verify-targets.js';
 import { questionsBySku, questionsOnce, type BrokenRow } from './invariants.js';
 import { compareSums, summedProjections, type SumDifference } from './summed.js';
 
@@ -68,6 +69,7 @@ export async function verifyRange(pool: Pool, { after, through }: SkuRange, told
     const { rows } = await pool.query<BrokenRow>(sql, [after, through, toldMax]);
     all.push(brokenFindings(promise, rows));
   }
+  all.push(await verifyTargets(pool, { after, through }, toldMax));
   return together(all);
 }
 

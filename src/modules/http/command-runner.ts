@@ -73,7 +73,7 @@ export class CommandRunner {
    * wait; movements do not. Without effect when the projector is behind: the command is accepted all the same.
    */
   async settle(): Promise<void> {
-    await this.projector.caughtUp(SETTLE_MS);
+    await this.projector.applied(SETTLE_MS);
   }
 
   /** Looks again once the projector has caught up: what was created a moment ago is not answered with "no such thing". */

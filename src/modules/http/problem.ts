@@ -76,6 +76,7 @@ export const problems = {
   'unknown-cart-type': { status: 404, title: 'No such cart type' },
   'unknown-order': { status: 404, title: 'No such order' },
   'unknown-transfer': { status: 404, title: 'No such transfer' },
+  'unknown-rule': { status: 404, title: 'No such rule' },
   'unknown-record': { status: 404, title: 'No such record on the Web Stack' },
   'unknown-listing': { status: 404, title: 'No such listing' },
   'unknown-comparison': { status: 404, title: 'No such comparison' },
