@@ -178,7 +178,7 @@ export class QohTransfer {
         report = { ...report, ...(await this.newKeys.meet(cartId, [...read.keys()], create)) };
       }
       if (!(await caughtUp(caughtUpMs))) throw new Error(notFollowing);
-      const listings = await this.listingsOf(cartId, { keys: left, at });
+      const listings = await this.listingsOf(cartId, left);
       // Nobody knows what a quarantined listing should show, so nothing can be taken over from it.
       const isCertain = (listing: ListingRow) =>
         !after.keys.has(listing.key) && !(direction === 'get' && listing.quarantined);
@@ -218,25 +218,20 @@ export class QohTransfer {
     return new Set(found.rows.map((row) => row.key));
   }
 
-  private async listingsOf(
-    cartId: string,
-    { keys, at }: { readonly keys: readonly string[] | null; readonly at: string },
-  ): Promise<ListingRow[]> {
+  private async listingsOf(cartId: string, keys: readonly string[] | null): Promise<ListingRow[]> {
     const found = await this.dependencies.database.pool.query<ListingRow>(
       `SELECT l.key, l.sku, l.expected::float8 AS expected,
               (SELECT coalesce(sum(w.delta), 0)::float8 FROM web_stack w WHERE w.cart_id = l.cart_id AND w.key = l.key
                   AND w.state IN ${waitStatesSql}) AS owed,
               (SELECT coalesce(sum(q.on_hand), 0)::float8 FROM cart_locations cl JOIN quantity_on_hand q USING (location)
                 WHERE cl.cart_id = l.cart_id AND q.sku = l.sku) AS available,
-              coalesce((SELECT (h.state->>'onHand')::float8 - (SELECT coalesce(sum(e.delta), 0)::float8 FROM events e
-                                                              WHERE e.stream = h.stream AND e.delta IS NOT NULL AND e.occurred_at > $3)
-                          FROM carts c JOIN stream_heads h ON h.stream = 'stock:' || (c.settings->>'orderLocation') || '/' || l.sku
-                         WHERE c.cart_id = l.cart_id), 0) AS at_order_location,
+              coalesce((SELECT q.movements FROM carts c JOIN quantity_on_hand q ON q.location = c.settings->>'orderLocation'
+                         WHERE c.cart_id = l.cart_id AND q.sku = l.sku), 0)::text AS version,
               EXISTS (SELECT FROM delivery_lines d WHERE d.cart_id = l.cart_id AND d.key = l.key AND d.state = 'quarantined') AS quarantined
          FROM listings l
         WHERE l.cart_id = $1 AND ($2::text[] IS NULL OR l.key = ANY ($2::text[]))
         ORDER BY l.key`,
-      [cartId, keys, at],
+      [cartId, keys],
     );
     return found.rows;
   }
@@ -286,8 +281,8 @@ interface ListingRow {
   readonly expected: number | null;
   readonly owed: number;
   readonly available: number;
-  /** On hand at the moment the reading began, by business time: the movement is taken against that. */
-  readonly at_order_location: number;
+  /** Of the stock at the cart's order location: each of its facts is one movement. */
+  readonly version: string;
   readonly quarantined: boolean;
 }
 
@@ -300,7 +295,7 @@ function resetsFor(listings: readonly ListingRow[], read: ReadonlyMap<string, nu
     const quantity = read.get(listing.key) ?? null;
     if (quantity === null) return [];
     const shouldShow = listing.expected === null ? listing.available : listing.expected - listing.owed;
-    return [{ sku: listing.sku, quantity: listing.at_order_location + (quantity - shouldShow) }];
+    return [{ key: listing.key, sku: listing.sku, difference: quantity - shouldShow, version: listing.version }];
   });
 }
 

@@ -105,6 +105,7 @@ export class BatchDecision {
     return {
       now: this.#now,
       stateOf: this.stateOf,
+      versionOf: (stream) => String(this.#head(stream).version),
       exists: this.exists,
       recordedAt: (stream) => this.#recordedAt(stream),
       movedAfter: (stream, asOf) => this.#sumAfter(stream, asOf),

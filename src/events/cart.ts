@@ -1,10 +1,10 @@
 /** Carts, their switches and what was settled about their listings; and the system switch above all of them. */
 import type { Command } from './commands.js';
 import { accept, isoTime, refuse, refuseQuantity, refuseRowCount, refuseTime, quantityMax } from './decision.js';
-import type { DecidedFact, Decision, DecisionContext, Handler, Refused } from './decision.js';
+import type { Accepted, DecidedFact, Decision, DecisionContext, Handler, Refused } from './decision.js';
 import { isProbeOf } from './facts.js';
-import type { CartProbe, CartSettings, Fact } from './facts.js';
-import { decideCount, refuseUnknownLocation } from './stock-item.js';
+import type { BaselineReset, CartProbe, CartSettings, Fact } from './facts.js';
+import { decideCount, refuseUnknownLocation, stockState } from './stock-item.js';
 import { cartStream, itemStream, locationStream, stockStream, systemStream } from './streams.js';
 import type { StreamName } from './streams.js';
 
@@ -156,42 +156,47 @@ export const baselineListingsHandler: Handler<Of<'BaselineListings'>> = {
 
 /** Where we follow the cart, its stock at the order location is reset in the same transaction as the baseline. */
 function decideBaseline(command: Of<'BaselineListings'>, context: DecisionContext): Decision {
-  const { cartId, kind, mark, rows } = command;
+  const { cartId, kind, mark } = command;
   const cart = cartState(cartId, context);
   if (cart === null) return unknownCart(cartId);
   const resets = command.resets ?? [];
+  const moved = new Set(
+    resetsOf(command, context.stateOf)
+      .filter(({ stream, version }) => context.versionOf(stream) !== version)
+      .map(({ sku }) => sku),
+  );
+  const rows = command.rows.filter(({ sku }) => !moved.has(sku));
   const refused =
-    refuseRowCount(rows.length, 'rows') ??
+    refuseRowCount(command.rows.length, 'rows') ??
     refuseRowCount(resets.length, 'resets') ??
     refuseTime(command.at, context.now, 'at') ??
     (kind === 'write' && resets.length > 0
       ? refuse('not-allowed-now', 'A baseline made by a write resets no stock: there the cart follows us.', 'resets')
       : undefined) ??
-    resets.map(({ quantity }) => refuseQuantity(quantity, -quantityMax, 'quantity')).find((r) => r !== undefined);
+    resets.map(({ difference }) => refuseQuantity(difference, -quantityMax, 'difference')).find((r) => r !== undefined);
   if (refused) return refused;
-  if (rows.length === 0 && resets.length === 0) return accept([], 'Nothing to do: there are no rows.');
+  if (rows.length === 0) return accept([], 'Nothing to do: there are no rows.');
 
   const at = isoTime(command.at);
+  const decided = resetsOf(command, context.stateOf)
+    .filter(({ sku }) => !moved.has(sku))
+    .map((reset) => ({ key: reset.key, ...decideReset(reset, cart, at, context) }));
+  const takenOver = new Map(decided.map(({ key, facts }) => [key, deltaOf(facts)]));
   const baselined: Fact = {
     type: 'ListingsBaselined',
-    // Off, the baseline is made for the generation that switching on will begin.
-    data: { cartId, generation: cart.on ? cart.generation : cart.generation + 1, kind, at, mark, rows },
+    data: {
+      cartId,
+      // Off, the baseline is made for the generation that switching on will begin.
+      generation: cart.on ? cart.generation : cart.generation + 1,
+      kind,
+      at,
+      mark,
+      rows: rows.map((row) => {
+        const delta = takenOver.get(row.key) ?? 0;
+        return delta === 0 ? row : { ...row, takenOver: delta };
+      }),
+    },
   };
-  const decided = resetsOf(command, context.stateOf).map(({ sku, quantity }) =>
-    decideCount(
-      {
-        type: 'ResetStock',
-        sku,
-        location: cart.settings.orderLocation,
-        quantity,
-        asOf: at,
-        knows: [`cart:${cartId}`],
-        source: `cart:${cartId}`,
-        reason: 'taken over from cart',
-      },
-      context,
-    ),
-  );
   const notes = new Set(decided.map(({ note }) => note).filter((note) => note !== undefined));
   // Resets first: where the baseline stands, on hand is what the cart shows already, and nothing is owed to it.
   const facts: DecidedFact[] = decided.flatMap((reset) => reset.facts);
@@ -201,15 +206,39 @@ function decideBaseline(command: Of<'BaselineListings'>, context: DecisionContex
   );
 }
 
+/** On hand as of the reading, as it is known under the stock's lock, and what the cart shows beyond it. */
+function decideReset(
+  { sku, difference, stream }: BaselineReset & { readonly stream: StreamName },
+  { settings }: CartState,
+  at: string,
+  context: DecisionContext,
+): Accepted {
+  return decideCount(
+    {
+      type: 'ResetStock',
+      sku,
+      location: settings.orderLocation,
+      quantity: stockState(context, stream).onHand - context.movedAfter(stream, at).delta + difference,
+      asOf: at,
+      knows: [`cart:${settings.cartId}`],
+      source: `cart:${settings.cartId}`,
+      reason: 'taken over from cart',
+    },
+    context,
+  );
+}
+
+const deltaOf = (facts: Accepted['facts']) =>
+  facts.reduce((sum, { fact }) => (fact.type === 'StockReset' ? sum + fact.data.delta : sum), 0);
+
 /** One reset per SKU; of several rows for the same SKU the last one is meant. */
 function resetsOf(command: Of<'BaselineListings'>, stateOf: (stream: StreamName) => unknown) {
   const cart = stateOf(cartStream(command.cartId)) as CartState | null;
   if (cart === null) return [];
-  const quantities = new Map((command.resets ?? []).map(({ sku, quantity }) => [sku, quantity]));
-  return [...quantities].map(([sku, quantity]) => ({
-    sku,
-    quantity,
-    stream: stockStream(cart.settings.orderLocation, sku),
+  const bySku = new Map((command.resets ?? []).map((reset) => [reset.sku, reset]));
+  return [...bySku.values()].map((reset) => ({
+    ...reset,
+    stream: stockStream(cart.settings.orderLocation, reset.sku),
   }));
 }
 

@@ -4,6 +4,7 @@
  */
 import type {
   CartProbe,
+  BaselineReset,
   BaselineRow,
   CartSettings,
   OrderSighting,
@@ -154,8 +155,12 @@ export type Command =
       readonly at: string;
       readonly mark: string | null;
       readonly rows: readonly BaselineRow[];
-      /** For `get`: what each SKU's stock at the cart's order location becomes, decided in the same transaction. */
-      readonly resets?: readonly { readonly sku: string; readonly quantity: number }[] | undefined;
+      /**
+       * For `get`: what the stock at the cart's order location takes over, decided in the same transaction. Where that stock
+       * has moved since the difference was worked out, the listing is left out: the movement may be a sale that the reading
+       * had, or one that it had not.
+       */
+      readonly resets?: readonly BaselineReset[] | undefined;
     }
   | {
       readonly type: 'DiscardRecords';

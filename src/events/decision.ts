@@ -30,6 +30,8 @@ export interface DecisionContext {
   readonly now: string;
   /** The folded state of a locked stream; null when nothing has happened on it yet. */
   readonly stateOf: (stream: StreamName) => unknown;
+  /** Of a locked stream; 0 when nothing has happened on it yet. */
+  readonly versionOf: (stream: StreamName) => string;
   /** Whether anything has happened on a stream that is locked, or named in the command's checks. */
   readonly exists: (stream: StreamName) => boolean;
   /** When a fact appended to this stream now will have been recorded: never before the stream's last one. */

@@ -283,6 +283,17 @@ export interface BaselineRow {
    * shows what became of it, so the baseline ends that line.
    */
   readonly settles?: string | undefined;
+  /** What our stock took over from this listing in the same transaction; left out where that is nothing. */
+  readonly takenOver?: number | undefined;
+}
+
+/** Our stock follows a cart by what its listing shows beyond what it should show. */
+export interface BaselineReset {
+  readonly key: string;
+  readonly sku: string;
+  readonly difference: number;
+  /** The stock's version at the cart's order location that the difference was worked out with. */
+  readonly version: string;
 }
 
 export type CartFact =

@@ -109,7 +109,8 @@ async function applySetting(client: PoolClient, recorded: RecordedFact): Promise
       return 0;
     case 'ListingsBaselined': {
       const keys = await baselineListings(client, fact.data);
-      return fanOut(client, touch(keys.map((key) => ({ cartId: fact.data.cartId, key }))));
+      const touched = touch(keys.map((key) => ({ cartId: fact.data.cartId, key })));
+      return fanOut(client, { ...touched, echoes: takenOverEchoes(fact.data, new Set(keys)) });
     }
     case 'RecordsDiscarded':
       await discardRecords(client, fact.data);
@@ -137,6 +138,33 @@ function echoesOf({ fact, version }: RecordedFact): Echo[] {
       seenAfter: sighting.after,
       seenBy: sighting.by,
     }));
+}
+
+/**
+ * What was taken over from a listing that could not be baselined all the same (something was sold of it meanwhile): the
+ * cart shows it already, so it is told nothing of it, and the next reading must not find it a second time.
+ */
+function takenOverEchoes(
+  { cartId, at, rows }: Extract<Fact, { type: 'ListingsBaselined' }>['data'],
+  baselined: ReadonlySet<string>,
+): Echo[] {
+  return rows.flatMap(({ key, takenOver }) =>
+    takenOver === undefined || baselined.has(key)
+      ? []
+      : [
+          {
+            cartId,
+            key,
+            delta: takenOver,
+            orderNumber: 'taken over',
+            line: '',
+            firstSight: false,
+            placedAt: at,
+            seenAfter: null,
+            seenBy: at,
+          },
+        ],
+  );
 }
 
 type Cause = RecordCause & { readonly acceptedAt: string };

@@ -66,6 +66,7 @@ export class World {
     return {
       now: this.now,
       stateOf: (stream) => stateOf(seen(stream)),
+      versionOf: (stream) => String(this.#states.get(seen(stream))?.version ?? 0),
       exists: (stream) => exists(stream),
       recordedAt: () => this.now,
       movedAfter: (stream, asOf) => {

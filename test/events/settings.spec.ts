@@ -161,6 +161,7 @@ describe('a cart', () => {
 
 describe('a baseline', () => {
   const at = '2026-03-01T10:00:00.000Z';
+  const reset = (version: string) => ({ key: 'k-mug', sku: 'MUG', difference: 8, version });
   const baseline = (more: Partial<Extract<Command, { type: 'BaselineListings' }>> = {}): Command => ({
     type: 'BaselineListings',
     cartId: 'web',
@@ -168,14 +169,14 @@ describe('a baseline', () => {
     at,
     mark: 'm1',
     rows: [{ key: 'k-mug', sku: 'MUG', quantity: 8 }],
-    resets: [{ sku: 'MUG', quantity: 8 }],
+    resets: [reset('0')],
     ...more,
   });
 
   it('by get resets the stock as of its moment, and later sales stay taken', () => {
     const world = shopWorld();
     world.given({ type: 'SellStock', sku: 'MUG', location: 'shop', quantity: 1, occurredAt: '2026-03-01T11:00:00Z' });
-    const decision = world.send(baseline());
+    const decision = world.send(baseline({ resets: [reset('1')] }));
     // The reset comes first: where the baseline stands, on hand is what the cart shows, and nothing is owed to it.
     expect(typesOf(decision)).toEqual(['StockReset', 'ListingsBaselined']);
     expect(decision).toMatchObject({
@@ -188,6 +189,13 @@ describe('a baseline', () => {
       ],
     });
     expect(world.stock('shop', 'MUG').onHand).toBe(7);
+  });
+
+  it('by get leaves a listing out whose stock has moved since it was looked at', () => {
+    const world = shopWorld();
+    world.given({ type: 'SellStock', sku: 'MUG', location: 'shop', quantity: 1, occurredAt: '2026-03-01T09:00:00Z' });
+    expect(typesOf(world.send(baseline()))).toEqual([]);
+    expect(world.stock('shop', 'MUG').onHand).toBe(-1);
   });
 
   it('by get already has the orders that were placed before it', () => {
@@ -213,9 +221,9 @@ describe('a baseline', () => {
       decision.kind === 'refused'
         ? null
         : decision.facts.flatMap(({ fact }) => (fact.type === 'ListingsBaselined' ? [fact.data.generation] : []));
-    expect(generationOf(world.send(baseline()))).toEqual([1]);
+    expect(generationOf(world.send(baseline({ resets: [] })))).toEqual([1]);
     world.given({ type: 'SwitchCart', cartId: 'web', on: true });
-    expect(generationOf(world.send(baseline()))).toEqual([1]);
+    expect(generationOf(world.send(baseline({ resets: [] })))).toEqual([1]);
   });
 
   it('by write resets no stock', () => {
