@@ -6,8 +6,8 @@ export const keptHistories: readonly { readonly broke: string; readonly steps: r
     // A cart that tells whole seconds; three times, because a second may end between the count and the sale.
     broke: 'held a sale to be in the count of the same second, and put its pieces back on sale',
     steps: ([0, 1, 2] as const).flatMap((item): Step[] => [
-      { do: 'count', item, quantity: 27, minutesAgo: null, as: 'reset' },
-      { do: 'buy', cart: 'settle', item, quantity: 2 },
+      { do: 'count', item, location: 'STORE', quantity: 27, minutesAgo: null, as: 'reset', includesOpen: false },
+      { do: 'buy', cart: 'settle', lines: [{ item, quantity: 2 }] },
     ]),
   },
   {
@@ -16,9 +16,9 @@ export const keptHistories: readonly { readonly broke: string; readonly steps: r
     steps: [
       { do: 'edit', cart: 'settle', item: 2, by: 1_009 },
       { do: 'fault', cart: 'settle', faults: { refuse: 2 } },
-      { do: 'move', item: 2, delta: -2, minutesAgo: 4 },
-      { do: 'move', item: 2, delta: 7, minutesAgo: 59 },
-      { do: 'move', item: 2, delta: 5, minutesAgo: 51 },
+      { do: 'move', item: 2, location: 'MAIN', delta: -2, minutesAgo: 4 },
+      { do: 'move', item: 2, location: 'MAIN', delta: 7, minutesAgo: 59 },
+      { do: 'move', item: 2, location: 'MAIN', delta: 5, minutesAgo: 51 },
     ],
   },
 ];

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, inject, it } from 'vitest';
 import { depth } from './depth.js';
 import { keptHistories } from './kept-histories.js';
-import { openTradingFloor, type TradingFloor } from './trading-day.js';
+import { openTradingFloor, type TradingFloor } from './trading-floor.js';
 import { tradingDay } from './trading-steps.js';
 
 const daysOfShortForm = 5;

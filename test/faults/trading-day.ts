@@ -1,80 +1,37 @@
 import { assertInvariants, assertShopsAgree } from '../projections/assert-invariants.js';
-import { createHarness, type Harness } from '../support/hub-harness.js';
-import { startShop, type Shop, type ShopOrder } from '../support/shops.js';
+import type { Harness } from '../support/hub-harness.js';
+import type { Shop, ShopOrder } from '../support/shops.js';
 import { until } from '../support/until.js';
 import { tally } from './depth.js';
 import { whyUndecidable, type Evidence } from './evidence.js';
 import { cartIds, kinds, type CartId } from './fault-bench.js';
-import { TradingModel } from './trading-model.js';
-import type { Step } from './trading-steps.js';
+import { PhoneOrders } from './phone-orders.js';
+import { TradingModel, type Moved } from './trading-model.js';
+import { locations, orderLocation, sells, type Location, type Step } from './trading-steps.js';
 
-const onHandAtFirst = 20;
-const itemsPerDay = 3;
 const minuteMs = 60_000;
-const everyCart = cartIds.map((cartId) => `cart:${cartId}`);
+const everyCart = cartIds.map((cartId) => `cart:${cartId}` as const);
 
-/** A hub and one shop for each way of delivering, on which any number of days are lived, each with SKUs of its own. */
-export interface TradingFloor {
-  readonly hub: Harness;
-  readonly shops: ReadonlyMap<CartId, Shop>;
-  /** Lives one day to its end. @throws at the first promise that is broken, or difference to the model */
-  live(steps: readonly Step[]): Promise<void>;
-  close(): Promise<void>;
-}
-
-export async function openTradingFloor(
-  backend: Parameters<typeof createHarness>[0]['backend'],
-  days: number,
-): Promise<TradingFloor> {
-  const skus = Array.from({ length: days * itemsPerDay }, (_, index) => `H${index + 1}`);
-  const hub = await createHarness({ backend });
-  const items = skus.map((key) => ({ key, title: `Item ${key}`, quantity: onHandAtFirst }));
-  await hub.ask({ type: 'AddLocation', location: 'MAIN', name: 'Main warehouse' });
-  for (const sku of skus) {
-    await hub.ask({ type: 'CreateItem', sku, title: sku });
-    await hub.ask({
-      type: 'AdjustStock',
-      sku,
-      location: 'MAIN',
-      delta: onHandAtFirst,
-      occurredAt: '2020-01-01T00:00:00Z',
-    });
-  }
-  const shops = new Map<CartId, Shop>();
-  for (const cartId of cartIds) {
-    const shop = await startShop(kinds[cartId].kind, { items });
-    shops.set(cartId, shop);
-    await shop.faults(kinds[cartId].faults);
-    await hub.connect(cartId, shop, { requestTimeoutMs: 800, quietTimeMs: 150, ...kinds[cartId].settings });
-  }
-  await hub.quiet();
-  return {
-    hub,
-    shops,
-    live: async (steps) => {
-      const today = skus.splice(0, itemsPerDay);
-      if (today.length < itemsPerDay) throw new Error('The floor was opened for fewer days');
-      const day = new TradingDay(hub, shops, today);
-      for (const step of steps) await day.take(step);
-      await day.comeToRest();
-      tally({ 'random histories': 1, 'steps of histories': steps.length });
-    },
-    close: async () => {
-      await hub.close();
-      for (const shop of shops.values()) await shop.stop();
-    },
-  };
-}
+const now = () => new Date().toISOString();
 
 interface ToldOrder {
   readonly first: ShopOrder;
   now: ShopOrder;
 }
 
-class TradingDay {
-  readonly #model = new TradingModel();
+/** One day of a hub and its shops, with SKUs of its own, and the model of it. */
+export class TradingDay {
+  readonly #model = new TradingModel(sells);
   readonly #began = Date.now();
   readonly #orders = new Map<CartId, ToldOrder[]>(cartIds.map((cartId) => [cartId, []]));
+  readonly #phone: PhoneOrders;
+  #transfers = 0;
+  readonly #onTheWay: {
+    readonly transfer: string;
+    readonly sku: string;
+    readonly to: Location;
+    readonly quantity: number;
+  }[] = [];
   /** When each listing was last changed by hand, by the database's clock. */
   readonly #editedAt = new Map<string, Date>();
 
@@ -82,9 +39,11 @@ class TradingDay {
     private readonly hub: Harness,
     private readonly shops: ReadonlyMap<CartId, Shop>,
     private readonly skus: readonly string[],
+    { onHand, since }: { readonly onHand: number; readonly since: string },
   ) {
+    this.#phone = new PhoneOrders(hub, this.#model, skus, (minutesAgo) => this.#moment(minutesAgo));
     for (const sku of skus)
-      this.#model.moved(sku, onHandAtFirst, { at: '2020-01-01T00:00:00.000Z', stated: true, source: 'direct' });
+      this.#model.moved({ sku, location: 'MAIN', delta: onHand, at: since, stated: true, source: 'direct' });
   }
 
   async take(step: Step): Promise<void> {
@@ -98,6 +57,15 @@ class TradingDay {
       case 'cancel':
       case 'ship':
         return this.#change(step);
+      case 'phone':
+        return this.#phone.take(step);
+      case 'cancel-phone':
+      case 'ship-phone':
+        return this.#phone.change(step);
+      case 'ship-transfer':
+        return this.#shipTransfer(step);
+      case 'receive-transfers':
+        return this.#receiveTransfers();
       case 'tell':
         return this.#tell(step);
       case 'edit':
@@ -168,50 +136,79 @@ class TradingDay {
     await this.#compare();
   }
 
-  async #move({ item, delta, minutesAgo }: Extract<Step, { do: 'move' }>): Promise<void> {
+  async #move({ item, location, delta, minutesAgo }: Extract<Step, { do: 'move' }>): Promise<void> {
     const sku = this.#sku(item);
     const stated = minutesAgo !== null;
     const at = this.#moment(minutesAgo);
-    await this.hub.ask({ type: 'AdjustStock', sku, location: 'MAIN', delta, ...(stated ? { occurredAt: at } : {}) });
-    this.#model.moved(sku, delta, { at: stated ? at : new Date().toISOString(), stated, source: 'direct' });
+    await this.hub.ask({ type: 'AdjustStock', sku, location, delta, ...(stated ? { occurredAt: at } : {}) });
+    this.#model.moved({ sku, location, delta, at: stated ? at : now(), stated, source: 'direct' });
   }
 
   /** Whoever counts the shelf now has heard of every order, as the count says. */
-  async #count({ item, quantity, minutesAgo, as }: Extract<Step, { do: 'count' }>): Promise<void> {
+  async #count({
+    item,
+    location,
+    quantity,
+    minutesAgo,
+    as,
+    includesOpen,
+  }: Extract<Step, { do: 'count' }>): Promise<void> {
     const sku = this.#sku(item);
     if (minutesAgo === null) for (const cartId of cartIds) await this.#tellAll(cartId);
-    const knows =
-      minutesAgo === null ? ['direct' as const, ...cartIds.map((id) => `cart:${id}` as const)] : (['direct'] as const);
+    const knows = ['direct' as const, 'phone' as const, ...(minutesAgo === null ? everyCart : [])];
     const outcome = await this.hub.ask({
       type: as === 'count' ? 'CountStock' : 'ResetStock',
       sku,
-      location: 'MAIN',
+      location,
       quantity,
       knows,
+      includesOpenOrders: includesOpen,
       ...(minutesAgo === null ? {} : { asOf: this.#moment(minutesAgo) }),
     });
     const asOf = outcome.kind === 'accepted' ? outcome.facts[0]?.occurredAt : undefined;
     if (asOf === undefined) throw new Error('A count is a fact');
-    this.#model.counted(sku, quantity, {
-      asOf: new Date(asOf).toISOString(),
-      knows: minutesAgo === null ? ['direct', ...everyCart] : ['direct'],
-    });
+    this.#model.counted(sku, location, quantity, { asOf: new Date(asOf).toISOString(), knows, includesOpen });
   }
 
-  async #buy({ cart, item, quantity }: Extract<Step, { do: 'buy' }>): Promise<void> {
-    const sku = this.#sku(item);
-    const order = await this.#shop(cart).buyLines([{ key: sku, quantity }], true);
+  async #buy({ cart, lines }: Extract<Step, { do: 'buy' }>): Promise<void> {
+    const wanted = lines.map(({ item, quantity }) => ({ key: this.#sku(item), quantity }));
+    const order = await this.#shop(cart).buyLines(wanted, true);
     this.#orders.get(cart)?.push({ first: order, now: order });
-    this.#model.moved(sku, -quantity, { at: order.placedAt, stated: true, source: `cart:${cart}` });
+    const when = { at: order.placedAt, stated: true, source: `cart:${cart}` };
+    for (const { key, quantity } of order.lines)
+      this.#model.moved({ sku: key, location: orderLocation(cart), delta: -quantity, open: quantity, ...when });
   }
 
   async #change({ do: what, cart, nth }: Extract<Step, { do: 'cancel' | 'ship' }>): Promise<void> {
     const order = this.#order(cart, nth);
     if (order === undefined || order.now.state !== 'open') return;
     order.now = await this.#shop(cart)[what](order.now.number);
-    if (what === 'ship') return;
-    for (const { key, quantity } of order.now.lines)
-      this.#model.moved(key, quantity, { at: new Date().toISOString(), stated: false, source: `cart:${cart}` });
+    for (const { key, quantity } of order.now.lines) {
+      const delta = what === 'ship' ? 0 : quantity;
+      this.#happensNow({ sku: key, location: orderLocation(cart), delta, open: -quantity, source: `cart:${cart}` });
+    }
+  }
+
+  async #shipTransfer({ item, from, quantity }: Extract<Step, { do: 'ship-transfer' }>): Promise<void> {
+    const sku = this.#sku(item);
+    const to = locations.find((location) => location !== from) as Location;
+    const transfer = `${sku}-${(this.#transfers += 1)}`;
+    await this.hub.ask({ type: 'ShipTransfer', transfer, from, to, lines: [{ sku, quantity }] });
+    this.#onTheWay.push({ transfer, sku, to, quantity });
+    this.#happensNow({ sku, location: from, delta: -quantity, source: 'direct' });
+    this.#happensNow({ sku, location: 'in-transit', delta: quantity, source: 'direct' });
+  }
+
+  async #receiveTransfers(): Promise<void> {
+    for (const { transfer, sku, to, quantity } of this.#onTheWay.splice(0)) {
+      await this.hub.ask({ type: 'ReceiveTransfer', transfer, close: true });
+      this.#happensNow({ sku, location: 'in-transit', delta: -quantity, source: 'direct' });
+      this.#happensNow({ sku, location: to, delta: quantity, source: 'direct' });
+    }
+  }
+
+  #happensNow(moved: Omit<Moved, 'at' | 'stated'>): void {
+    this.#model.moved({ ...moved, at: now(), stated: false });
   }
 
   async #tell({ cart, nth, as }: Extract<Step, { do: 'tell' }>): Promise<void> {
@@ -313,20 +310,23 @@ class TradingDay {
     await assertInvariants(this.hub.database);
     const untouched = new Map<string, Pick<Shop, 'stock'>>();
     const wrong: string[] = [];
-    const onHand = await this.hub.rows<{ sku: string; on_hand: number }>(
-      'SELECT sku, on_hand::int FROM quantity_on_hand WHERE sku = ANY ($1)',
+    const onHand = await this.hub.rows<{ sku: string; location: string; on_hand: number }>(
+      `SELECT sku, l.location, coalesce(on_hand, 0)::int AS on_hand
+         FROM unnest($1::text[]) AS t (sku) CROSS JOIN unnest($2::text[]) AS l (location)
+         LEFT JOIN quantity_on_hand q USING (sku, location)`,
       this.skus,
+      [...locations, 'in-transit'],
     );
-    for (const { sku, on_hand: quantity } of onHand)
-      if (quantity !== this.#model.onHand(sku))
-        wrong.push(`on hand of ${sku} is ${quantity}, not ${this.#model.onHand(sku)}`);
+    for (const { sku, location, on_hand: quantity } of onHand)
+      if (quantity !== this.#model.onHand(sku, location))
+        wrong.push(`on hand of ${sku} at ${location} is ${quantity}, not ${this.#model.onHand(sku, location)}`);
     for (const [cartId, shop] of this.shops) {
       const stock = await shop.stock();
       const shown = new Map(this.skus.map((sku) => [sku, stock.get(sku) ?? 0]));
       for (const [sku, quantity] of shown)
         if (!this.#model.mayShow(cartId, sku, quantity))
           wrong.push(
-            `${cartId} shows ${quantity} of ${sku}; on hand is ${this.#model.onHand(sku)}, changed by hand ${this.#model.edit(cartId, sku)}`,
+            `${cartId} shows ${quantity} of ${sku}; available is ${this.#model.available(cartId, sku)}, changed by hand ${this.#model.edit(cartId, sku)}`,
           );
       const asExpected = new Map([...shown].map(([sku, quantity]) => [sku, quantity - this.#model.edit(cartId, sku)]));
       untouched.set(cartId, { stock: () => Promise.resolve(asExpected) });
