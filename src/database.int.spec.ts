@@ -24,6 +24,22 @@ describe('createDatabase', () => {
     expect(rows).toEqual([{ statement: '30s', lock: '10s', idle: '5s', name: 'onhand-test' }]);
   });
 
+  it('sees what was committed while it waited, whatever level somebody set for the database', async () => {
+    // A hub whose server had this set could not start: its processes did not serialize.
+    const name = new URL(database.url).pathname.slice(1);
+    await database.pool.query(`ALTER DATABASE ${name} SET default_transaction_isolation TO 'serializable'`);
+    const options = { url: database.url, poolMax: 1, applicationName: 'onhand-test' };
+    const ours = createDatabase(options);
+    const queues = createQueuePool(options);
+    for (const pool of [ours.pool, queues]) {
+      const { rows } = await pool.query(`SELECT current_setting('transaction_isolation') AS level`);
+      expect(rows).toEqual([{ level: 'read committed' }]);
+    }
+    await ours.close();
+    await queues.end();
+    await database.pool.query(`ALTER DATABASE ${name} RESET default_transaction_isolation`);
+  });
+
   it('reads int8 as text, so that no position is rounded, and timestamptz as Date', async () => {
     const { rows } = await database.pool.query(
       `SELECT 9007199254740993::int8 AS big, '2026-03-01T00:00:00Z'::timestamptz AS at`,

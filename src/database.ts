@@ -48,6 +48,11 @@ const UNREAD_ANSWER_TIMEOUT_MS = 8_000;
  */
 const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 10_000;
 const LOCK_TIMEOUT_MS = 10_000;
+/**
+ * Statements that lock rows and then read see what was committed while they waited; at any other level they would see what
+ * was there before, or fail. So it is said here and not left to what somebody set for the server, the database or the user.
+ */
+const READ_COMMITTED = '-c default_transaction_isolation=read\\ committed';
 const CONNECT_TIMEOUT_MS = 10_000;
 
 export function createDatabase(options: DatabaseOptions): Database {
@@ -188,7 +193,7 @@ function createPool(options: DatabaseOptions, extra: pg.PoolConfig = {}): pg.Poo
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
     lock_timeout: LOCK_TIMEOUT_MS,
     ...extra,
-    options: `-c tcp_user_timeout=${UNREAD_ANSWER_TIMEOUT_MS} ${extra.options ?? ''}`,
+    options: `-c tcp_user_timeout=${UNREAD_ANSWER_TIMEOUT_MS} ${READ_COMMITTED} ${extra.options ?? ''}`,
   });
   // Without a listener, a server restart would end the process: pg emits 'error' for idle connections that break.
   // A connection that breaks while it is borrowed tells its client; its query fails and is dealt with where it was made.
@@ -202,6 +207,7 @@ async function withUnlimitedConnection(pool: pg.Pool, work: (client: pg.Client) 
     connectionString: pool.options.connectionString,
     application_name: `${pool.options.application_name ?? 'onhand'} migrations`,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    options: READ_COMMITTED,
   });
   await client.connect();
   try {
