@@ -1,32 +1,26 @@
 import { spawnSync } from 'node:child_process';
-import { chmod, mkdir, rm, statfs, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { onServer } from '../support/database-server.js';
 import { startPrivatePostgres, type PrivatePostgres } from '../support/private-postgres.js';
-import { temporaryDirectory } from '../support/temporary-directory.js';
 import { adjustment, callHub } from './call-hub.js';
 import { tally } from './depth.js';
 import { faultBench, type FaultBench } from './fault-bench.js';
 import type { HubProcess } from './hub-process.js';
+import { mountSmallDisk, type SmallDisk } from './small-disk.js';
 
 /**
  * The disk under the hub's tables is full: a small file system of its own, made a tablespace. (The server's log of writes is
- * elsewhere: where that has no room, PostgreSQL itself ends, which infrastructure.e2e.spec.ts covers.)
+ * elsewhere; wal-full.e2e.spec.ts fills that.)
  */
 const skus = Array.from({ length: 20 }, (_, index) => `S${index + 1}`);
 const sizeMb = 160;
 
-const disk = await mountSmallDisk();
-if (disk === null) {
-  process.stderr.write(
-    'NO SMALL DISK: mounting one needs root on Linux, so the tests with a full disk do not run. Run them as root once.\n',
-  );
-}
+const disk = await mountSmallDisk(sizeMb);
 
 describe.skipIf(disk === null)('a disk that is full', () => {
-  const folder = disk as string;
-  const ballast = path.join(folder, 'ballast');
+  const { folder, fill, makeRoom, unmount } = disk as SmallDisk;
   let postgres: PrivatePostgres;
   let bench: FaultBench;
   let hub: HubProcess;
@@ -44,9 +38,7 @@ describe.skipIf(disk === null)('a disk that is full', () => {
   afterAll(async () => {
     await bench?.close();
     await postgres?.close();
-    if (disk === null) return;
-    spawnSync('umount', ['--lazy', folder]);
-    await rm(folder, { recursive: true, force: true });
+    await unmount();
   });
 
   const post = (key: string) => callHub(hub, bench.ownerKey, '/v1/movements/batch', { movements: batch }, key);
@@ -61,10 +53,7 @@ describe.skipIf(disk === null)('a disk that is full', () => {
 
   it('is answered with 503 and a sentence, nothing is half done, and everything goes on when there is room', async () => {
     const before = await count();
-    const { bavail, bsize } = await statfs(folder);
-    await writeFile(ballast, Buffer.alloc(bavail * bsize)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOSPC') throw error;
-    });
+    await fill();
     let sent = 0;
     const accepted: string[] = [];
     for (;;) {
@@ -83,7 +72,7 @@ describe.skipIf(disk === null)('a disk that is full', () => {
     // A batch is taken row by row, so of the refused one some rows may be in; of a row never a part.
     const during = await count();
     expect(during - before).toBeGreaterThanOrEqual(accepted.length * batch.length);
-    await rm(ballast);
+    await makeRoom();
     for (let n = 1; n <= sent; n += 1) {
       const again = await post(`full-${n}`);
       expect(new Set(again.body.outcomes?.map((row) => row.status))).toEqual(new Set([201]));
@@ -94,16 +83,3 @@ describe.skipIf(disk === null)('a disk that is full', () => {
     tally({ 'faults injected': 1 });
   });
 });
-
-/** @returns its folder; null where it cannot be mounted */
-async function mountSmallDisk(): Promise<string | null> {
-  if (process.platform !== 'linux' || process.getuid?.() !== 0) return null;
-  const folder = await temporaryDirectory('onhand-test-disk-');
-  const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${sizeMb}m`, 'tmpfs', folder]);
-  if (status === 0) {
-    await chmod(folder, 0o755);
-    return folder;
-  }
-  await rm(folder, { recursive: true, force: true });
-  return null;
-}

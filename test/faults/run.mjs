@@ -13,7 +13,7 @@ const usage = `Usage: npm run test:faults [-- --minutes N] [--seed S] [--only WO
 
   --minutes N   go on for about N minutes: all combinations, new histories (default: the short form)
   --seed S      the seed of everything that is drawn (default: a new one with --minutes)
-  --only WORDS  only tests whose name contains these words
+  --only WORDS  only tests whose name contains these words, such as --only "killed at worker:answered"
 `;
 
 const options = readOptions();

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Database } from '../../src/database.js';
@@ -5,6 +6,8 @@ import { readAfter, startOfLog, type Checkpoint, type RecordedFact } from '../..
 import { EventStore } from '../../src/events/event-store.js';
 import { ensureLogGeneration } from '../../src/events/log-generation.js';
 import { Projector } from '../../src/projections/projector.js';
+import { compare } from '../../src/projections/rebuild.js';
+import { verifyAll } from '../../src/projections/verify.js';
 import { Wakeups } from '../../src/wakeups.js';
 import { unkeyed } from '../events/given.js';
 import { assertInvariants } from '../projections/assert-invariants.js';
@@ -16,7 +19,7 @@ import { depth, generator, tally } from './depth.js';
 /**
  * Everything that can upset an order that many write at once: commits that are late by chance, transactions that are given
  * up whole or in part, and a writer in another database of the cluster, who holds the horizon. Two projectors and plain
- * followers read meanwhile, and beside them a naive reader, who remembers the last position.
+ * followers read meanwhile, verify and rebuild look at everything, and beside them a naive reader remembers the last position.
  */
 const torturedMs = depth.minutes === 0 ? 5_000 : depth.minutes * 20_000;
 const random = generator(depth.seed);
@@ -75,6 +78,7 @@ describe('the order of the log', () => {
         ...[1, 2, 3, 4].map(() => keepAppending(store)),
         ...[1, 2, 3, 4].map((writer) => keepWritingByHand(writer)),
         holdTheHorizon(),
+        verifyAndRebuild(),
       ]);
 
       const inTheLog = await committed();
@@ -134,6 +138,31 @@ function insertItem(client: PoolClient, sku: string): Promise<unknown> {
              jsonb_build_object('sku', $1::text, 'title', '', 'barcode', null, 'tags', '[]'::jsonb, 'active', true), now(), now(), $1::text)`,
     [sku],
   );
+}
+
+/**
+ * The two readers that look at the whole log while everybody writes: verify finds nothing, and a rebuild finds exactly the
+ * row that was damaged and mends it to what follows from the log by then.
+ */
+async function verifyAndRebuild(): Promise<void> {
+  const signal = new AbortController().signal;
+  let rounds = 0;
+  for (; writing || rounds === 0; rounds += 1) {
+    expect((await verifyAll(database.pool, 5)).told).toEqual([]);
+    const sku = movedSkus[rounds % movedSkus.length] as string;
+    const damaged = await database.pool.query(
+      'UPDATE quantity_on_hand SET on_hand = on_hand + 1000 WHERE sku = $1 RETURNING sku',
+      [sku],
+    );
+    for (const name of ['velocity', 'quantity-on-hand'] as const) {
+      const found = await compare(database, name, signal);
+      expect(found.findings.told.map(({ subject }) => subject['sku'])).toEqual(
+        name === 'velocity' ? [] : damaged.rows.map((row: { sku: string }) => row.sku),
+      );
+      if (found.rows.length > 0) await found.mend(found.rows, randomUUID(), () => Promise.resolve());
+    }
+  }
+  tally({ 'rebuilds under torture': rounds });
 }
 
 async function holdTheHorizon(): Promise<void> {
