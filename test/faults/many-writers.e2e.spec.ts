@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { until } from '../support/until.js';
-import { adjustment, callHub } from './call-hub.js';
+import { adjustment, callHub, type Answer } from './call-hub.js';
+import { competeWith, deadlocksOf, deadlockTimeoutMs, type Competition } from './competing-writer.js';
 import { depth, tally } from './depth.js';
 import { faultBench, type FaultBench } from './fault-bench.js';
 import type { HubProcess } from './hub-process.js';
@@ -21,6 +22,8 @@ const skus = [
   'POISON',
   'AFTER',
   ...Array.from({ length: 6 }, (_, n) => `F${n}`),
+  'L0',
+  'L1',
 ];
 
 let bench: FaultBench;
@@ -28,6 +31,10 @@ let hubs: readonly [HubProcess, HubProcess];
 
 beforeAll(async () => {
   bench = await faultBench({ redisUrl: undefined, skus, env: { ONHAND_LOG_LEVEL: 'fatal' } });
+  // As an operator may have set them for other programs of the server: neither may matter to the hub.
+  const name = new URL(bench.harness.database.url).pathname.slice(1);
+  await bench.harness.rows(`ALTER DATABASE ${name} SET default_transaction_isolation TO 'serializable'`);
+  await bench.harness.rows(`ALTER DATABASE ${name} SET deadlock_timeout TO '${deadlockTimeoutMs}ms'`);
   hubs = [await bench.start(), await bench.start()];
 });
 afterAll(() => bench?.close());
@@ -114,6 +121,69 @@ const refusing: Readonly<Record<string, number>> = {
   deliveries: 9,
 };
 
+/** Both SKUs of one batch, which is one transaction, or two. */
+const moveBoth = () => {
+  const movements = ['L0', 'L1'].map((sku) => adjustment(sku, 2));
+  for (const { sku, delta } of movements) alsoMoved(sku, delta);
+  const key = `both-${(batches += 1)}`;
+  const taken = call(hubs[0], '/v1/movements/batch', { movements }, key);
+  both.push(taken);
+  return Promise.resolve({ taken });
+};
+const both: Promise<Answer>[] = [];
+let batches = 0;
+let letGo: () => Promise<void> = () => Promise.resolve();
+
+/** Where the hub holds one lock and asks for another one, and somebody else does the same the other way round. */
+const competitions: Readonly<Record<string, Competition>> = {
+  append: {
+    first: `SELECT FROM stream_heads WHERE stream = 'stock:MAIN/L1' FOR UPDATE`,
+    meanwhile: moveBoth,
+    waits: 'FROM stream_heads',
+    second: `SELECT FROM stream_heads WHERE stream = 'stock:MAIN/L0' FOR UPDATE`,
+  },
+  // Somebody who has locked rows holds the horizon, so the facts have to be older than his transaction, and still unread.
+  'batch of facts': {
+    before: async () => {
+      const holder = await bench.harness.database.pool.connect();
+      await holder.query('BEGIN');
+      await holder.query('SELECT pg_current_xact_id()');
+      await (
+        await moveBoth()
+      ).taken;
+      letGo = async () => {
+        await holder.query('COMMIT');
+        holder.release();
+      };
+    },
+    first: `SELECT FROM listings WHERE cart_id = 'settle' AND key = 'L1' FOR UPDATE`,
+    meanwhile: () => letGo(),
+    waits: 'l.baseline_mark, l.generation',
+    second: `SELECT FROM listings WHERE cart_id = 'compare' AND key = 'L0' FOR UPDATE`,
+  },
+  claim: {
+    first: 'LOCK TABLE attempts IN SHARE MODE',
+    meanwhile: moveBoth,
+    waits: 'INSERT INTO attempts',
+    second: `SELECT FROM deliveries WHERE state = 'dispatched' FOR UPDATE`,
+  },
+  outcome: {
+    first: `SELECT FROM attempts WHERE cart_id = 'key' AND ended_at IS NULL FOR UPDATE`,
+    before: async () => {
+      await bench.shops.get('key')?.faults({ delayBeforeMs: 700 });
+      await moveBoth();
+      await until('a call is under way', async () => {
+        const open = await bench.harness.rows(`SELECT FROM attempts WHERE cart_id = 'key' AND ended_at IS NULL`);
+        return open.length > 0;
+      });
+      await bench.shops.get('key')?.faults({});
+    },
+    meanwhile: () => Promise.resolve(),
+    waits: 'SELECT ended_at IS NULL AS open FROM attempts',
+    second: `SELECT FROM listings WHERE cart_id = 'key' FOR UPDATE`,
+  },
+};
+
 describe('a database that refuses for reasons that pass', () => {
   it('takes every accepted command once, and every cart is told once', async () => {
     await bench.harness.rows('CREATE SEQUENCE refusals');
@@ -143,6 +213,20 @@ describe('a database that refuses for reasons that pass', () => {
     await bench.settle();
     expect(refused?.n).toBeGreaterThan(50);
     tally({ 'statements under refusal': refused?.n ?? 0 });
+  });
+
+  it('lets others wait in a circle with it: what was ended is done again, once', async () => {
+    const { url } = bench.harness.database;
+    const circles = Object.values(competitions);
+    for (const competition of circles) {
+      const before = await deadlocksOf(url);
+      await competeWith(url, competition);
+      await expect.poll(() => deadlocksOf(url)).toBeGreaterThan(before);
+      for (const { body } of await Promise.all(both))
+        expect(body.outcomes?.map(({ status }) => status)).toEqual([201, 201]);
+      await bench.settle();
+    }
+    tally({ 'faults injected': circles.length });
   });
 
   it('stops at a fact that cannot be applied, loudly, and goes on from it when it is mended', async () => {
