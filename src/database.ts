@@ -143,19 +143,20 @@ const reasonOf = (error: unknown): string =>
       : String(error);
 
 /**
- * How transactions begin that find a known set of rows by their keys, over and over: projector, dispatch, claim, outcome.
- * Their plans are made once per connection and go from key to key. Left to itself the planner reads a whole index of
+ * How transactions begin that find a known set of rows by their keys, over and over. Left to itself the planner reads a whole index of
  * "everything under way" beside the one that was meant, or the whole table, because its statistics are from when there was
  * little: under a backlog of 90,000 records that took 24 ms of each statement that should take 1.
  */
-export const beginByKeys =
-  'BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off';
+export const beginByKeys = 'BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off';
+
+/** The same for dispatch, claim and outcome, whose statements are few and all of one shape: planned once per connection. */
+export const beginByKeysPlanned = `${beginByKeys}; SET LOCAL plan_cache_mode = force_generic_plan`;
 
 /** One transaction on a connection of its own; what `work` throws rolls it back and is thrown on. */
 export async function inTransaction<T>(
   { pool }: Pick<Database, 'pool'>,
   work: (client: pg.PoolClient) => Promise<T>,
-  begin: 'BEGIN' | typeof beginByKeys = 'BEGIN',
+  begin: 'BEGIN' | typeof beginByKeys | typeof beginByKeysPlanned = 'BEGIN',
 ): Promise<T> {
   const client = await pool.connect();
   try {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { DatabaseError, type PoolClient } from 'pg';
-import { beginByKeys, inTransaction, type Database } from '../database.js';
+import { beginByKeysPlanned, inTransaction, type Database } from '../database.js';
 import { steadyNow } from '../steady-clock.js';
 import type { LaneJobData } from './lane-job.js';
 
@@ -74,7 +74,7 @@ const retryableCodes = new Set(['23505', '40P01', '40001', '55P03']);
 export async function claim(database: Database, job: LaneJobData, terms: ClaimTerms): Promise<ClaimResult> {
   const startedMs = steadyNow();
   try {
-    return await inTransaction(database, (client) => claimIn(client, job, terms, startedMs), beginByKeys);
+    return await inTransaction(database, (client) => claimIn(client, job, terms, startedMs), beginByKeysPlanned);
   } catch (error) {
     if (error instanceof DatabaseError && retryableCodes.has(error.code ?? ''))
       return { kind: 'busy', retryInMs: busyMs };

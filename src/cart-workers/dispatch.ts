@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { PoolClient } from 'pg';
-import { beginByKeys, type Database } from '../database.js';
+import { beginByKeysPlanned, type Database } from '../database.js';
 import { waitStatesSql } from '../projections/listings.table.js';
 import { toBeSettledByValueSql } from './clamped-listings.js';
 
@@ -45,7 +45,7 @@ export async function dispatchLane(
 ): Promise<Dispatched[]> {
   const client = await database.pool.connect();
   try {
-    await client.query(beginByKeys);
+    await client.query(beginByKeysPlanned);
     const lane = await lockLane(client, cartId);
     const room = lane === null ? 0 : roomIn(lane);
     if (lane === null || room <= 0) {

@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg';
-import { beginByKeys, inTransaction, type Database } from '../database.js';
+import { beginByKeysPlanned, inTransaction, type Database } from '../database.js';
 import { reached } from '../moments.js';
 
 /** What a listing showed, and between which moments (by the database's clock); null: as long as the try lasted. */
@@ -87,7 +87,7 @@ export async function recordOutcome(database: Database, end: AttemptEnd): Promis
 }
 
 async function recordOnce(database: Database, end: AttemptEnd): Promise<void> {
-  await inTransaction(database, (client) => recordIn(client, end), beginByKeys);
+  await inTransaction(database, (client) => recordIn(client, end), beginByKeysPlanned);
 }
 
 async function recordIn(client: PoolClient, end: AttemptEnd): Promise<void> {
@@ -206,7 +206,8 @@ const endLinesSql = `
                              THEN clock_timestamp() + r.delay_ms * interval '1 millisecond' END,
            ended_at = CASE WHEN r.record_state = 'delivered' THEN date_trunc('milliseconds', clock_timestamp()) END
       FROM rows r JOIN lines l ON l.key = r.key
-     WHERE w.delivery_id = $1 AND w.key = r.key AND w.state IN ('in-flight', 'in-doubt', 'quarantined')),
+     -- The cart as well: by its index of open records, a key is looked up once and not once per cart.
+     WHERE w.cart_id = $2 AND w.delivery_id = $1 AND w.key = r.key AND w.state IN ('in-flight', 'in-doubt', 'quarantined')),
   joined AS (
     UPDATE web_stack w SET state = 'dead-lettered', last_response = r.response
       FROM rows r JOIN lines l ON l.key = r.key

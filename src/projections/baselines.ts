@@ -30,7 +30,7 @@ export async function mapListings(
     name: 'supersede-remapped',
     text: `UPDATE web_stack w SET state = 'superseded', ended_at = date_trunc('milliseconds', clock_timestamp())
              FROM unnest($2::text[], $3::text[]) AS t (key, sku) JOIN listings l ON l.cart_id = $1 AND l.key = t.key AND l.sku <> t.sku
-            WHERE w.cart_id = l.cart_id AND w.key = l.key AND w.state IN ('waiting', 'dead-lettered', 'held')`,
+            WHERE l.key = ANY ($2::text[]) AND w.cart_id = l.cart_id AND w.key = l.key AND w.state IN ('waiting', 'dead-lettered', 'held')`,
     values: [cartId, keys, skus],
   });
   await client.query({
