@@ -1,3 +1,11 @@
+CREATE TABLE "doubled_keys" (
+	"cart_id" text COLLATE "C" NOT NULL,
+	"key" text COLLATE "C" NOT NULL,
+	"quantities" jsonb NOT NULL,
+	"seen_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	CONSTRAINT "doubled_keys_cart_id_key_pk" PRIMARY KEY("cart_id","key")
+);
+--> statement-breakpoint
 CREATE TABLE "attempts" (
 	"id" uuid PRIMARY KEY NOT NULL,
 	"delivery_id" uuid NOT NULL,
@@ -89,7 +97,11 @@ CREATE TABLE "order_polls" (
 	"started_at" timestamp (3) with time zone,
 	"ended_at" timestamp (3) with time zone,
 	"last_error" text,
-	"orders_seen" bigint DEFAULT 0 NOT NULL
+	"orders_seen" bigint DEFAULT 0 NOT NULL,
+	"recent" jsonb DEFAULT '[]' NOT NULL,
+	"before" jsonb DEFAULT '[]' NOT NULL,
+	"overlapped_at" timestamp (3) with time zone,
+	"deep_at" timestamp (3) with time zone
 );
 --> statement-breakpoint
 CREATE TABLE "order_refusals" (

@@ -72,6 +72,19 @@ export const orderPolls = pgTable('order_polls', {
   endedAt: time('ended_at'),
   lastError: text('last_error'),
   ordersSeen: bigint('orders_seen', { mode: 'number' }).notNull().default(0),
+  /** The last orders it told (order-overlap.ts), oldest first: from one of them on it is asked again now and then. */
+  recent: jsonb()
+    .$type<readonly string[]>()
+    .notNull()
+    .default(sql`'[]'`),
+  /** The last orders of the first poll: they were in the first comparison already, and are not imported. */
+  before: jsonb()
+    .$type<readonly string[]>()
+    .notNull()
+    .default(sql`'[]'`),
+  /** Start of the last poll that asked for the last orders again, and of the last that asked for many. */
+  overlappedAt: time('overlapped_at'),
+  deepAt: time('deep_at'),
 });
 
 /**

@@ -1,10 +1,21 @@
-import type { Database } from '../database.js';
+import { inTransaction, type Database } from '../database.js';
 import type { CommandBatcher } from '../events/command-batcher.js';
 import type { CommandOutcome } from '../events/commands.js';
 import type { OrderSighting } from '../events/facts.js';
 import { callFor, type CartDirectory, type ReachableCart } from './cart-directory.js';
 import type { CartOrder } from './connectors/connector.js';
 import { databaseNow } from './database-clock.js';
+import {
+  beforeOf,
+  isFromBefore,
+  laterMark,
+  notSeenAt,
+  overlapOf,
+  recentAfter,
+  startOf,
+  type FeedState,
+  type Overlap,
+} from './order-overlap.js';
 import { createHash } from 'node:crypto';
 
 /** Pages of one poll; a feed that never ends is a fault of the cart's, not a reason to loop for ever. */
@@ -50,34 +61,39 @@ export class OrderImport {
   }
 
   /**
-   * Asks the cart for every order since the stored mark and imports them, page by page. The mark moves only when all of a
-   * page is in the log, so a crash asks again for what is there already and never skips.
+   * Asks the cart for every order since the stored mark and imports them, page by page; now and then, or where somebody
+   * counts with them, also for the last ones again. The mark moves only when all of a page is in the log, so a crash asks
+   * again for what is there already and never skips.
    *
    * The very first poll of a cart takes the mark and imports nothing: what was sold before the cart was connected is in
    * its first comparison already.
+   * @param wanted the last orders are asked for again in any case
    */
-  async poll(cartId: string): Promise<PollResult> {
+  async poll(cartId: string, { wanted = false } = {}): Promise<PollResult> {
     const cart = await this.directory.cart(cartId);
-    const known = await this.readMark(cartId);
+    const state = await this.feedState(cartId);
     const startedAt = await databaseNow(this.database);
-    let mark = known?.mark ?? null;
+    const numbered = cart.connector.marksAreOrderNumbers === true;
+    const overlap = state === null || !numbered ? 'none' : overlapOf(state, startedAt, wanted);
+    let since = state === null ? null : startOf(state, overlap);
+    let mark = state?.mark ?? null;
     let orders = 0;
     const keys = new Set<string>();
+    const firstTold: string[] = [];
     try {
       for (let page = 0; page < pagesMax; page += 1) {
-        const told = await cart.connector.readOrders(cart.connection, mark, callFor(cart.connection.requestTimeoutMs));
+        const told = await cart.connector.readOrders(cart.connection, since, callFor(cart.connection.requestTimeoutMs));
         if (told.orders.length === 0) break;
-        const sighting = {
-          after: known?.startedAt?.toISOString() ?? null,
-          by: (await databaseNow(this.database)).toISOString(),
-        };
-        if (known !== null) await this.importPage(cart, told.orders, sighting);
-        for (const order of told.orders) for (const line of order.lines) keys.add(line.key);
-        orders += told.orders.length;
-        mark = told.mark;
-        if (known !== null) await this.moveMark(cartId, mark, told.orders.length);
+        const fresh = state === null ? told.orders : await this.importPage(cart, told.orders, state);
+        for (const order of fresh) for (const line of order.lines) keys.add(line.key);
+        orders += fresh.length;
+        mark = numbered ? laterMark(mark, told.mark) : told.mark;
+        if (state === null) firstTold.splice(0, firstTold.length, ...beforeOf([...firstTold, ...namesOf(told.orders)]));
+        else await this.moveMark(cartId, mark, { orders: fresh.length, told: numbered ? told.orders : null });
+        if (told.mark === since) break;
+        since = told.mark;
       }
-      await this.endPoll(cartId, mark, startedAt);
+      await this.endPoll(cartId, mark, { startedAt, overlap, before: numbered ? firstTold : [] });
       return { orders, mark, keys };
     } catch (error) {
       await this.database.pool.query('UPDATE order_polls SET last_error = $2 WHERE cart_id = $1', [
@@ -88,21 +104,33 @@ export class OrderImport {
     }
   }
 
-  private async importPage(cart: ReachableCart, orders: readonly CartOrder[], sighting: OrderSighting): Promise<void> {
+  /** @returns those that were new, changed, or could not be imported */
+  private async importPage(
+    cart: ReachableCart,
+    told: readonly CartOrder[],
+    state: FeedState,
+  ): Promise<readonly CartOrder[]> {
+    const orders = told.filter(({ number }) => !isFromBefore(state, number));
     const skus = await this.skusOf(
       cart.settings.cartId,
       orders.flatMap((order) => order.lines.map((line) => line.key)),
     );
+    const numbered = cart.connector.marksAreOrderNumbers === true;
+    const after = ({ number }: CartOrder) => (numbered ? notSeenAt(state, number) : state.startedAt);
+    const by = (await databaseNow(this.database)).toISOString();
     const outcomes = await Promise.all(
       orders.map((order) =>
         order.unreadable === undefined
-          ? this.submit(cart, order, sighting, skus, null)
+          ? this.submit(cart, order, { after: after(order)?.toISOString() ?? null, by }, skus, null)
           : Promise.resolve(unreadableOutcome(order.unreadable)),
       ),
     );
-    const told = orders.map((order, index) => ({ order, outcome: outcomes[index] }));
-    await this.keepRefusals(cart.settings.cartId, told);
-    await this.reopenVerdicts(cart.settings.cartId, told);
+    const judged = orders.map((order, index) => ({ order, outcome: outcomes[index] }));
+    await this.keepRefusals(cart.settings.cartId, judged);
+    await this.reopenVerdicts(cart.settings.cartId, judged);
+    return judged
+      .filter(({ outcome }) => outcome?.kind !== 'accepted' || outcome.facts.length > 0)
+      .map(({ order }) => order);
   }
 
   /** One order that makes no sense must not keep every later one of its cart from being imported. */
@@ -196,39 +224,69 @@ export class OrderImport {
     return new Map(found.rows.map((row) => [row.key, row.sku]));
   }
 
-  private async readMark(cartId: string): Promise<{ mark: string | null; startedAt: Date | null } | null> {
-    const found = await this.database.pool.query<{ mark: string | null; started_at: Date | null }>(
-      'SELECT mark, started_at FROM order_polls WHERE cart_id = $1',
+  private async feedState(cartId: string): Promise<FeedState | null> {
+    const found = await this.database.pool.query<FeedState>(
+      `SELECT mark, recent, before, started_at AS "startedAt", overlapped_at AS "overlappedAt", deep_at AS "deepAt"
+         FROM order_polls WHERE cart_id = $1`,
       [cartId],
     );
-    const row = found.rows[0];
-    return row === undefined ? null : { mark: row.mark, startedAt: row.started_at };
+    return found.rows[0] ?? null;
   }
 
-  private async moveMark(cartId: string, mark: string, orders: number): Promise<void> {
-    await this.database.pool.query(
-      'UPDATE order_polls SET mark = $2, orders_seen = orders_seen + $3 WHERE cart_id = $1',
-      [cartId, mark, orders],
-    );
+  /** Two polls may run side by side: where marks are numbers, neither takes the mark back, or forgets what the other was told. */
+  private async moveMark(
+    cartId: string,
+    mark: string,
+    { orders, told }: { readonly orders: number; readonly told: readonly CartOrder[] | null },
+  ): Promise<void> {
+    if (told === null) {
+      await this.database.pool.query(
+        'UPDATE order_polls SET mark = $2, orders_seen = orders_seen + $3 WHERE cart_id = $1',
+        [cartId, mark, orders],
+      );
+      return;
+    }
+    await inTransaction(this.database, async (client) => {
+      const found = await client.query<Pick<FeedState, 'mark' | 'recent' | 'before'>>(
+        'SELECT mark, recent, before FROM order_polls WHERE cart_id = $1 FOR UPDATE',
+        [cartId],
+      );
+      const state = found.rows[0];
+      if (state === undefined) return;
+      const news = namesOf(told).filter((number) => !isFromBefore(state, number));
+      await client.query(
+        'UPDATE order_polls SET mark = $2, orders_seen = orders_seen + $3, recent = $4 WHERE cart_id = $1',
+        [cartId, laterMark(state.mark, mark), orders, JSON.stringify(recentAfter(state.recent, news))],
+      );
+    });
   }
 
   /**
    * A poll that is answered after one that was not is a sign of life: a lane that backs off need not wait out its pause.
    * Only the first one, or polls would undo the growing pauses of a cart that tells orders and takes no stock.
    */
-  private async endPoll(cartId: string, mark: string | null, startedAt: Date): Promise<void> {
+  private async endPoll(
+    cartId: string,
+    mark: string | null,
+    ended: { readonly startedAt: Date; readonly overlap: Overlap; readonly before: readonly string[] },
+  ): Promise<void> {
     await this.database.pool.query(
       `WITH back AS (
          UPDATE lanes l SET next_probe_at = clock_timestamp()
            FROM order_polls p
           WHERE p.cart_id = $1 AND p.last_error IS NOT NULL AND l.cart_id = p.cart_id AND l.down_since IS NOT NULL)
-       INSERT INTO order_polls AS p (cart_id, mark, started_at, ended_at) VALUES ($1, $2, $3, clock_timestamp())
+       INSERT INTO order_polls AS p (cart_id, mark, started_at, ended_at, before, overlapped_at, deep_at)
+       VALUES ($1, $2, $3, clock_timestamp(), $4, $3, $3)
        ON CONFLICT (cart_id) DO UPDATE
-          SET mark = excluded.mark, started_at = greatest(p.started_at, excluded.started_at), ended_at = excluded.ended_at, last_error = NULL`,
-      [cartId, mark, startedAt],
+          SET mark = coalesce(p.mark, excluded.mark), started_at = greatest(p.started_at, excluded.started_at), ended_at = excluded.ended_at, last_error = NULL,
+              overlapped_at = CASE WHEN $5 <> 'none' THEN greatest(p.overlapped_at, excluded.overlapped_at) ELSE p.overlapped_at END,
+              deep_at = CASE WHEN $5 = 'deep' THEN greatest(p.deep_at, excluded.deep_at) ELSE p.deep_at END`,
+      [cartId, mark, ended.startedAt, JSON.stringify(ended.before), ended.overlap],
     );
   }
 }
+
+const namesOf = (orders: readonly CartOrder[]) => orders.map(({ number }) => number);
 
 /** An order whose lines make no sense is refused before anybody decides on it. */
 const unreadableOutcome = (detail: string): CommandOutcome => ({

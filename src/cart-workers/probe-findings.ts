@@ -39,8 +39,10 @@ function unusable(change: Observations['change'], missing: readonly string[]): s
   if (change === 'clamps') return 'The cart went to 0 where one piece was added.';
   if (change === 'sets' && missing.includes('qohreplace'))
     return 'The script sets instead of adding, and has no function to set many (qohreplace).';
-  if (missing.includes('downloadqoh'))
+  if (missing.includes('downloadqoh') && missing.includes('downloadprods'))
     return 'The script cannot tell what it shows (downloadqoh), so no doubt could ever be settled.';
+  if (missing.includes('downloadorders'))
+    return 'The script does not tell its orders (downloadorders), so no sale could be told from a fault.';
   return null;
 }
 
@@ -77,13 +79,15 @@ export function findingsOf(seen: Observations): readonly ProbeFinding[] {
 function functionsFinding({ functions }: Observations): ProbeFinding {
   const missing = functions.filter(({ answered }) => !answered);
   const named = missing.map(({ name, response }) => `${name} (${response})`).join('; ');
-  const orders = missing.some(({ name }) => name === 'downloadorders');
+  const lacks = (wanted: string) => missing.some(({ name }) => name === wanted);
   return {
     about: 'functions',
     saw: missing.length === 0 ? `All ${functions.length} that were tried answer.` : `These do not answer: ${named}`,
-    follows: orders
-      ? 'The cart’s sales are not heard: tell its orders through POST /v1/orders, and a change without an answer is left to a person.'
-      : 'Everything that Onhand needs for stock and orders is there, or done without.',
+    follows: lacks('downloadorders')
+      ? 'Its sales cannot be heard, so the cart cannot be switched on.'
+      : lacks('downloadqoh')
+        ? 'Quantities are read with the products (downloadprods).'
+        : 'Everything that Onhand needs for stock and orders is there, or done without.',
   };
 }
 

@@ -5,6 +5,7 @@ import type { Command } from '../events/commands.js';
 import type { BaselineRow } from '../events/facts.js';
 import type { CartDirectory, ReachableCart } from './cart-directory.js';
 import { databaseNow } from './database-clock.js';
+import { keepDoubledKeys } from './doubled-keys.js';
 import { holdLane } from './lane-hold.js';
 import { NewKeys } from './new-keys.js';
 import type { OrderImport } from './order-import.js';
@@ -23,6 +24,8 @@ export interface TransferReport {
   readonly unknownAtHub: readonly string[];
   /** Items that were created for keys nobody knew (Get with `createNewProducts`). */
   readonly created: number;
+  /** Keys that the cart gives to several of its products: which of them is meant is never guessed, so they are left out. */
+  readonly doubled: readonly string[];
   /** Listings that were too busy to be read reliably; ask again. */
   readonly unsettled: readonly string[];
 }
@@ -42,6 +45,7 @@ export interface NewKeysPreview {
 }
 
 const previewMax = 1_000;
+const doubledShownMax = 100;
 const rowsPerFact = 500;
 /** Listings that sold while they were read are read again, this often. */
 const passesMax = 8;
@@ -165,25 +169,30 @@ export class QohTransfer {
       notListed: [],
       unknownAtHub: [],
       created: 0,
+      doubled: [],
       unsettled: [],
     };
     let left: readonly string[] | null = keys;
+    const doubled = new Map<string, readonly (number | null)[]>();
     for (let pass = 0; pass < passesMax; pass += 1) {
-      await orderImport.poll(cartId);
+      await orderImport.poll(cartId, { wanted: true });
       const at = (await databaseNow(this.dependencies.database)).toISOString();
-      const read = await readQuantities(cart, left, Number.POSITIVE_INFINITY, signal);
-      const after = await orderImport.poll(cartId);
+      const read = await readQuantities(cart, left, Number.POSITIVE_INFINITY, signal, doubled);
+      if (left === null) await keepDoubledKeys(this.dependencies.database, cartId, doubled);
+      const absent = await this.absentKeys(cart, { keys: left, read, signal });
+      const after = await orderImport.poll(cartId, { wanted: true });
       if (pass === 0) {
         const create = createNewProducts && direction === 'get';
         report = { ...report, ...(await this.newKeys.meet(cartId, [...read.keys()], create)) };
       }
       if (!(await caughtUp(caughtUpMs))) throw new Error(notFollowing);
-      const listings = await this.listingsOf(cartId, left);
+      const mapped = await this.listingsOf(cartId, left);
+      const listings = mapped.filter(({ key }) => !doubled.has(key));
       // Nobody knows what a quarantined listing should show, so nothing can be taken over from it.
       const isCertain = (listing: ListingRow) =>
         !after.keys.has(listing.key) && !(direction === 'get' && listing.quarantined);
       const certain = listings.filter(isCertain);
-      const counts = await this.baseline(cart, { direction, at, mark: after.mark, listings: certain, read });
+      const counts = await this.baseline(cart, { direction, at, mark: after.mark, listings: certain, read, absent });
       // While the lane is held: a delta that left before the baseline is applied would be owed a second time.
       if (!(await caughtUp(caughtUpMs))) throw new Error(notFollowing);
       const done = await this.baselinedAt(cartId, at);
@@ -198,7 +207,31 @@ export class QohTransfer {
       left = listings.filter((listing) => !done.has(listing.key)).map((listing) => listing.key);
       if (left.length === 0) break;
     }
-    return { ...report, unsettled: left ?? [] };
+    return { ...report, doubled: [...doubled.keys()].slice(0, doubledShownMax), unsettled: left ?? [] };
+  }
+
+  /**
+   * Mapped keys that the cart does not list. They are looked for a second time by name, since pages may shift while they
+   * are read; a cart whose listing was seen to leave items out is not believed.
+   */
+  private async absentKeys(
+    cart: ReachableCart,
+    look: {
+      readonly keys: readonly string[] | null;
+      readonly read: Map<string, number | null>;
+      readonly signal: AbortSignal;
+    },
+  ): Promise<ReadonlySet<string>> {
+    if (cart.capabilities.listingComplete === false) return new Set();
+    const { rows } = await this.dependencies.database.pool.query<{ key: string }>(
+      'SELECT key FROM listings WHERE cart_id = $1 AND ($2::text[] IS NULL OR key = ANY ($2::text[])) ORDER BY key',
+      [cart.settings.cartId, look.keys],
+    );
+    const missing = rows.map(({ key }) => key).filter((key) => !look.read.has(key));
+    if (missing.length === 0) return new Set();
+    const found = await readQuantities(cart, missing, Number.POSITIVE_INFINITY, look.signal);
+    for (const [key, quantity] of found) look.read.set(key, quantity);
+    return new Set(missing.filter((key) => !found.has(key)));
   }
 
   /** What the cart sold under keys that are mapped by now is in what it shows: it has to be in our stock before that is read. */
@@ -244,11 +277,18 @@ export class QohTransfer {
       readonly mark: string | null;
       readonly listings: readonly ListingRow[];
       readonly read: ReadonlyMap<string, number | null>;
+      /** What the cart does not have: nothing is sent for it, so that it need not be refused one by one. */
+      readonly absent: ReadonlySet<string>;
     },
   ): Promise<{ differences: number }> {
     let differences = 0;
     for (const chunk of chunksOf(plan.listings)) {
-      const rows = chunk.map(({ key, sku }): BaselineRow => ({ key, sku, quantity: plan.read.get(key) ?? null }));
+      const rows = chunk.map(({ key, sku }): BaselineRow => ({
+        key,
+        sku,
+        quantity: plan.read.get(key) ?? null,
+        ...(plan.absent.has(key) && { listed: false }),
+      }));
       const differing = chunk.filter((listing) => (plan.read.get(listing.key) ?? 0) !== listing.available);
       differences += differing.length;
       await this.submit({

@@ -100,7 +100,7 @@ export class WorkerRuntime {
     // What such a cart sold is not known to anybody, so no doubt can be settled by it.
     if (capabilities.orders === 'none') return false;
     try {
-      await this.options.orderImport.poll(cartId);
+      await this.options.orderImport.poll(cartId, { wanted: true });
     } catch (error) {
       if (error instanceof CartError) return false;
       throw error;

@@ -112,6 +112,7 @@ function showEnd(session: Session, status: Status): void {
   const lists = [
     ['The cart does not list', report.notListed, 'map them to other keys, or create them there'],
     ['The hub does not know', report.unknownAtHub, 'create the items or map the keys: onhand unknown'],
+    ['Several products of the cart share', report.doubled, 'onhand carts mapping-problems'],
     ['Still moving, not compared', report.unsettled, 'compare again'],
   ] as const;
   for (const [what, keys, mend] of lists) {

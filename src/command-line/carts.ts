@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { CartReads } from '../modules/carts/cart-reads.js';
+import type { MappingProblem } from '../modules/carts/mapping-problems.js';
 import type { ConnectionReport, CartTypeField } from '../cart-workers/connectors/connector.js';
 import { cartCells, showCart, type Cart } from './cart-table.js';
 import { addCartChanges } from './cart-changes.js';
@@ -109,6 +110,28 @@ function addReads(carts: Command, runtime: Runtime): void {
 }
 
 function addMap(carts: Command, runtime: Runtime): void {
+  examples(
+    carts
+      .command('mapping-problems')
+      .description('Where it is unclear which item a key of the cart means, and what mends it')
+      .argument('<cart>'),
+    'carts mapping-problems main-shop',
+  ).action(
+    action<object, [string]>(runtime, async (session, _options, id) => {
+      const path = `/v1/carts/${segment(id)}/mapping-problems`;
+      session.answer(await session.hub.get<{ data: readonly MappingProblem[] }>(path), ({ data }) =>
+        session.terminal.table(
+          [
+            { title: 'KEYS', of: (row) => row.keys.join(', ') },
+            { title: 'SKUS', of: (row) => row.skus.join(', ') },
+            { title: 'WHAT', of: (row) => row.detail },
+          ],
+          data,
+          'Every key of this cart is clear.',
+        ),
+      );
+    }),
+  );
   examples(
     changes(
       carts

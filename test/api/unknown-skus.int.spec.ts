@@ -95,3 +95,21 @@ describe('unknown SKUs', () => {
     expect((await hub.call('POST', '/v1/carts/shop/comparison', wish)).body.fields[0].field).toBe('createNewProducts');
   });
 });
+
+describe('mapping problems of a cart', () => {
+  it('name keys that mean one item, keys and items that are alike, and what mends them', async () => {
+    for (const sku of ['JUG', 'Kettle']) await hub.call('POST', '/v1/items', { sku, title: sku });
+    const rows = [['JUG', 'JUG'], ['jug', 'JUG']].map(([key, sku]) => ({ key, sku })); // prettier-ignore
+    await hub.call('PUT', '/v1/carts/other/listings', { rows });
+    await sell('other', '90', { ' kettle': 1 });
+    await hub.hub.app.get(Projector).caughtUp(10_000);
+    const { data } = (await hub.call('GET', '/v1/carts/other/mapping-problems')).body;
+    expect(data).toMatchObject([
+      { kind: 'several-keys', keys: ['JUG', 'jug'], skus: ['JUG'] },
+      { kind: 'alike-keys', keys: ['JUG', 'jug'], skus: ['JUG'] },
+      { kind: 'alike-item', keys: [' kettle'], skus: ['Kettle'] },
+    ]);
+    expect((await onhand('carts', 'mapping-problems', 'other')).out).toMatch(/onhand carts map other " kettle=Kettle"/);
+    expect((await hub.call('GET', '/v1/carts/nope/mapping-problems')).status).toBe(404);
+  });
+});

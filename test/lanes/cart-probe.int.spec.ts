@@ -173,9 +173,21 @@ describe('a probe of a script', () => {
     expect(script.calls.some((call) => /^(MUG|CUP)~/.test(call.get('update') ?? ''))).toBe(false);
   });
 
-  it('that is down fails with the reason', async () => {
-    const cartId = await cartAt({ MUG: 12 }, { lacks: ['downloadqoh'] });
-    expect((await probe(cartId)).error).toMatch(/downloadqoh.* was not found/);
+  it('that tells quantities only with its products is read that way', async () => {
+    const row = await probe(await cartAt({ MUG: 12 }, { lacks: ['downloadqoh'] }));
+    expect(row.result?.found).toMatchObject({ functionsMissing: ['downloadqoh'], unusable: null });
+    expect(script.stock.get('MUG')).toBe(12);
+  });
+
+  it('that tells no orders cannot be switched on, since no sale could be told from a fault', async () => {
+    const row = await probe(await cartAt({ MUG: 12 }, { lacks: ['downloadorders'] }));
+    expect(row.result?.found.unusable).toMatch(/does not tell its orders/);
+    expect(script.stock.get('MUG')).toBe(12);
+  });
+
+  it('that cannot be read at all fails with the reason', async () => {
+    const cartId = await cartAt({ MUG: 12 }, { lacks: ['downloadqoh', 'downloadprods'] });
+    expect((await probe(cartId)).error).toMatch(/downloadprods.* was not found/);
   });
 });
 

@@ -174,6 +174,8 @@ export interface Connector {
   readonly fields: readonly CartTypeField[];
   /** What a cart of this type can do at best. */
   readonly capabilities: Capabilities;
+  /** Whether a mark of the order feed is the number of an order, so that a poll may begin behind any order it was told. */
+  readonly marksAreOrderNumbers?: boolean;
   /** The ways of delivering that a cart of this type may be set to, the strongest first: `capabilities.delivery` is it. */
   readonly deliveryWays: readonly DeliveryWay[];
 

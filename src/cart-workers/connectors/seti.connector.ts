@@ -67,6 +67,7 @@ export const setiConnector: Connector = {
   },
   // Some scripts set on `invupdate`: those can only be told absolute quantities, by `qohreplace`.
   deliveryWays: ['settlement', 'set-only'],
+  marksAreOrderNumbers: true,
   probe: { functions },
   testConnection,
   sendDeltas,
@@ -231,16 +232,26 @@ async function* onePass(cart: CartConnection, call: () => CallContext): AsyncGen
   throw new OutcomeUnknownError(`the cart told more than ${PAGES_MAX} pages of items`);
 }
 
+/** A script without `downloadqoh` often tells the quantities with its products, in the same fields of XML. */
 async function readPage(cart: CartConnection, call: CallContext, start: number): Promise<SetiPage<QuantityRow>> {
-  const text = await ask(
-    cart,
-    call,
-    'downloadqoh',
-    { startnum: String(start), batchsize: String(ITEMS_PER_PAGE) },
-    'read',
-  );
+  const paging = { startnum: String(start), batchsize: String(ITEMS_PER_PAGE) };
+  try {
+    return parseQuantities(await ask(cart, call, 'downloadqoh', paging, 'read'));
+  } catch (error) {
+    if (!(error instanceof CartRejectedError && isNoSuchFunction(error.response))) throw error;
+  }
+  const text = await ask(cart, call, 'downloadprods', paging, 'read');
+  // The older list with tabs has other columns there, and no script says which.
+  if (!/^\uFEFF?\s*</.test(text))
+    throw new CartRejectedError('the script has no downloadqoh, and its downloadprods is no XML');
   return parseQuantities(text);
 }
+
+/** In the words of the scripts that were read: a function they do not have is an error with its name in it. */
+const isNoSuchFunction = (response: string) =>
+  /^SETIError:/i.test(response) &&
+  /downloadqoh/i.test(response) &&
+  /not\s+(?:was\s+)?(?:found|support|implement)|unknown|no support/i.test(response);
 
 /**
  * Orders with a number above `since`. Usually one page; further ones are read in the same call where a page holds only

@@ -6,6 +6,8 @@ import { CartsController } from './carts.controller.js';
 import { ComparisonController } from './comparison.controller.js';
 import { LanesController } from './lanes.controller.js';
 import { ListingsController } from './listings.controller.js';
+import { MappingProblems } from './mapping-problems.js';
+import { MappingProblemsController } from './mapping-problems.controller.js';
 import { ProbeController } from './probe.controller.js';
 import { UnknownSkuReads } from './unknown-sku-reads.js';
 import { UnknownSkusController } from './unknown-skus.controller.js';
@@ -20,9 +22,10 @@ import { WebhooksController } from './webhooks.controller.js';
     LanesController,
     ComparisonController,
     ProbeController,
+    MappingProblemsController,
     UnknownSkusController,
     WebhooksController,
   ],
-  providers: [CartReads, UnknownSkuReads],
+  providers: [CartReads, MappingProblems, UnknownSkuReads],
 })
 export class CartsModule {}
