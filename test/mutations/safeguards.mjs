@@ -56,7 +56,7 @@ export const safeguards = [
   },
   {
     name: 'the echo: what a cart sold itself is not sent back to it',
-    file: 'src/projections/availability.ts',
+    file: 'src/projections/availability/target.ts',
     from: '  const after = expected + delta;',
     to: '  const after = expected + delta * 0;',
     tests: lanes,
@@ -104,7 +104,7 @@ export const safeguards = [
   },
   {
     name: 'the rule that nothing is raised at zero and below',
-    file: 'src/projections/availability.ts',
+    file: 'src/projections/availability/target.ts',
     from: 'return available <= 0 ? Math.min(expected, 0) : available;',
     to: 'return available <= 0 ? 0 : available;',
     tests: lanes,
@@ -149,5 +149,21 @@ export const safeguards = [
     to: 'cartOf(command.source) !== undefined ? placedAt',
     tests: 'test/events/order.spec.ts',
     only: 'is taken from a count of',
+  },
+  {
+    name: 'Get’s look at the version of the stock: what moved since the reading is read again',
+    file: 'src/events/cart.ts',
+    from: '.filter(({ stream, version }) => context.versionOf(stream) !== version)',
+    to: '.filter(({ stream, version }) => stream === version)',
+    tests: 'test/events/settings.spec.ts',
+    only: 'leaves a listing out',
+  },
+  {
+    name: 'what Get took over without a baseline counts as the cart’s own doing',
+    file: 'src/projections/apply-batch.ts',
+    from: 'takenOver === undefined || baselined.has(key)',
+    to: 'takenOver !== undefined || baselined.has(key)',
+    tests: 'test/faults/taken-over-once.int.spec.ts',
+    only: 'takes over once what it cannot make a baseline of',
   },
 ];
