@@ -37,6 +37,7 @@ import { JobProcessorsModule } from './modules/jobs/jobs.module.js';
 import { OrdersModule } from './modules/orders/orders.module.js';
 import { PointOfSaleModule } from './modules/point-of-sale/point-of-sale.module.js';
 import { ProjectionProcessorsModule, ProjectionsModule } from './modules/projections/projections.module.js';
+import { CalendarModule, RulesModule } from './modules/rules/rules.module.js';
 import type { Surroundings } from './modules/start/surroundings.js';
 import { CONFIG, DATABASE, ENCRYPTION_KEY, QUEUE_BACKEND } from './modules/tokens.js';
 import { WebStackModule } from './modules/web-stack/web-stack.module.js';
@@ -60,6 +61,7 @@ export class AppModule {
       CartsModule,
       WebStackModule,
       ProjectionsModule,
+      RulesModule,
       HealthModule,
       DashboardModule,
     ];
@@ -72,7 +74,9 @@ export class AppModule {
           useFactory: ({ connection, prefix }: QueueBackend) => ({ connection, prefix }),
         }),
         ...(roles.includes('api') ? api : []),
-        ...(roles.includes('worker') ? [JobProcessorsModule, ImportProcessorsModule, ProjectionProcessorsModule] : []),
+        ...(roles.includes('worker')
+          ? [JobProcessorsModule, ImportProcessorsModule, ProjectionProcessorsModule, CalendarModule]
+          : []),
       ],
       providers: roles.includes('api')
         ? [

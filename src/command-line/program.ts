@@ -19,6 +19,8 @@ import { addStackCommands } from './web-stack.js';
 import { addStockCommands } from './stock.js';
 import { plainText } from './table.js';
 import { addTransferCommands } from './transfers.js';
+import { addRuleCommands } from './rules.js';
+import { addDoubtfulCommands } from './doubtful.js';
 import { addUnknownCommands } from './unknown-skus.js';
 
 /** Runs one command line. @returns the exit code; nothing is thrown and nothing ends the process here */
@@ -77,6 +79,8 @@ export function buildProgram(runtime: Runtime): Command {
   addPointOfSaleCommands(program, runtime);
   addCartCommands(program, runtime);
   addUnknownCommands(program, runtime);
+  addRuleCommands(program, runtime);
+  addDoubtfulCommands(program, runtime);
   addStackCommands(program, runtime);
   addDeadLetterCommands(program, runtime);
   addHubCommands(program, runtime);

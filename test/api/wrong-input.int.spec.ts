@@ -547,3 +547,66 @@ describe('what is hardly a request', () => {
     expect(answer.body.type).toMatch(/problem/);
   });
 });
+
+describe('a rule', () => {
+  const rule = { name: 'x', effect: { kind: 'cap', units: 1 } };
+  const save = (body: unknown): Sent => ({ method: 'PUT', path: '/v1/rules/x', body });
+  const effect = (given: unknown) => save({ ...rule, effect: given });
+  refuses([
+    ['of no kind', effect({ kind: 'magic' }), invalid('effect.kind', /effect/)],
+    ['with a cap below zero', effect({ kind: 'cap', units: -1 }), invalid('effect.units', /0 or more/)],
+    ['with a share of more than all', effect({ kind: 'share', percent: 100.5 }), invalid('effect.percent', /0 to 100/)],
+    ['with three decimals', effect({ kind: 'share', percent: 1.234 }), invalid('effect.percent', /two decimals/)],
+    [
+      'with a day that does not exist',
+      effect({ kind: 'floor', below: 1, steps: [{ from: '2026-02-30', below: 2 }] }),
+      invalid('effect.steps.0.from', /day such as/),
+    ],
+    [
+      'with a window of no days',
+      effect({ kind: 'velocity-buffer', salesWindowDays: 0 }),
+      invalid('effect.salesWindowDays', /1 to 90/),
+    ],
+    [
+      'with a buffer of both kinds',
+      effect({ kind: 'buffer', units: 1, percent: 1 }),
+      { status: 409, type: 'not-allowed-now', words: /units or percent/ },
+    ],
+    ['with a field of another kind', effect({ kind: 'cap', units: 1, percent: 1 }), invalid('effect', /percent/)],
+    [
+      'for an unknown SKU',
+      save({ ...rule, scope: { sku: 'NO-SUCH' } }),
+      { status: 404, type: 'unknown-item', words: /NO-SUCH/ },
+    ],
+    [
+      'for an unknown cart',
+      save({ ...rule, scope: { cart: 'no-such' } }),
+      { status: 404, type: 'unknown-cart', words: /no-such/ },
+    ],
+    [
+      'for an unknown location',
+      save({ ...rule, scope: { locations: ['moon'] } }),
+      { status: 404, type: 'unknown-location', words: /moon/ },
+    ],
+    ['for no location', save({ ...rule, scope: { locations: [] } }), invalid('scope.locations', /locations/)],
+    [
+      'at zero, for a location',
+      save({ ...rule, scope: { locations: ['main'] }, effect: { kind: 'at-zero', policy: 'hide' } }),
+      { status: 409, type: 'not-allowed-now', words: /leave the locations out/ },
+    ],
+    ['under an id with capitals', { method: 'PUT', path: '/v1/rules/Few', body: rule }, invalid('id', /small letters/)],
+    [
+      'removed that never was',
+      { method: 'DELETE', path: '/v1/rules/nope' },
+      { status: 404, type: 'unknown-rule', words: /nope/ },
+    ],
+    ['undone that never was', post('/v1/rules/nope/undo', {}), { status: 404, type: 'unknown-rule', words: /nope/ }],
+    ['tried without any', post('/v1/rules/dry-run', {}), invalid(undefined, /at least one rule/)],
+    ['run that never was', { path: '/v1/recompute-runs/7' }, invalid('id', /id of a run/)],
+    [
+      'counted below zero',
+      post('/v1/doubtful/count', { sku: 'MUG', location: 'main', quantity: -1 }),
+      invalid('quantity', /0 or more/),
+    ],
+  ]);
+});

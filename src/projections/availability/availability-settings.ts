@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { PoolClient } from 'pg';
+import type { Pool, PoolClient } from 'pg';
 import type { RecordedFact } from '../../events/event-reader.js';
 import type { CalendarFact, Rule, RuleScope } from '../../events/rule.js';
 import type { Calendar } from './evaluate.js';
@@ -28,7 +28,7 @@ export const preparedSettings = (version: string | null): AvailabilitySettings |
   version === null ? noSettings : prepared.get(version);
 
 /** The settings as this transaction sees them. */
-export async function readSettings(client: Pick<PoolClient, 'query'>): Promise<AvailabilitySettings> {
+export async function readSettings(client: PoolClient | Pool): Promise<AvailabilitySettings> {
   const found = await client.query<{
     version: string;
     day: string | null;
