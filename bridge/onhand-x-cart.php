@@ -812,7 +812,16 @@ function onhand_items_of($shop, $keys)
     }
     $wanted = array_fill_keys($keys, true);
     foreach ($shop->sources as $number => $source) {
-        foreach ($shop->database->rows($source['select'] . " AND {$source['sku']} IN (?)", array(array_map('strval', $keys))) as $row) {
+        // A column of Latin letters cannot be compared with text it cannot hold: that text is made to fit (and then fits nothing).
+        $fitted = "CONVERT(? USING {$source['letters']}) COLLATE {$source['collation']}";
+        $places = array();
+        foreach ($keys as $key) {
+            $places[] = preg_match('/[\x80-\xff]/', $key) && $source['letters'] !== '' ? $fitted : '?';
+        }
+        foreach ($shop->database->rows(
+            $source['select'] . " AND {$source['sku']} IN (" . implode(', ', $places) . ')',
+            array_map('strval', array_values($keys))
+        ) as $row) {
             if (isset($wanted[$row['sku']])) {
                 $items[$row['sku']][] = onhand_item($number, $source, $row);
             }
@@ -880,18 +889,30 @@ function onhand_read_stock($shop, $data)
     }
     $rows = array();
     foreach (onhand_items_of($shop, array_values(array_unique($keys))) as $key => $items) {
-        $rows[] = onhand_row((string) $key, $items);
+        $rows = array_merge($rows, onhand_rows_of_each((string) $key, $items));
     }
     $last = count($found) > 0 ? (int) $found[count($found) - 1]['id'] : 0;
     $next = count($found) === ONHAND_LINES_MAX ? $number . ':' . $last : ($number + 1) . ':0';
     return array('rows' => $rows, 'nextCursor' => isset($shop->sources[(int) $next]) ? $next : null);
 }
 
-/** Null where nobody can say: several items have the SKU, the shop does not track it, or it holds half a piece. */
+/**
+ * One row; null where nobody can say: several items have the SKU, the shop does not track it, or it holds half a piece.
+ */
 function onhand_row($key, $items)
 {
     $one = count($items) === 1 && $items[0]['tracked'];
     return array('key' => $key, 'quantity' => $one ? onhand_pieces($items[0]['quantity']) : null);
+}
+
+/** A row for each item that has the SKU: whoever lists everything sees which SKUs are doubled, and what each shows. */
+function onhand_rows_of_each($key, $items)
+{
+    $rows = array();
+    foreach ($items as $item) {
+        $rows[] = onhand_row($key, array($item));
+    }
+    return $rows;
 }
 
 /**
@@ -941,7 +962,8 @@ function onhand_changed_stock($shop, $since)
 /** Higher than any before, even where the table was made anew: marks of an earlier life must not hide anything. */
 function onhand_next_seq($shop, $table)
 {
-    $row = $shop->database->one("SELECT GREATEST(COALESCE(MAX(seq), 0) + 1, UNIX_TIMESTAMP()) AS seq FROM $table");
+    $now = sprintf('%.0f', microtime(true) * 1000);
+    $row = $shop->database->one("SELECT GREATEST(COALESCE(MAX(seq), 0) + 1, CAST(? AS UNSIGNED)) AS seq FROM $table", array($now));
     return (int) $row['seq'];
 }
 
@@ -1142,6 +1164,13 @@ function onhand_open_shop($settings)
         if ($column === null) {
             throw new OnhandRefusal(503, 'The table ' . $source['table'] . ' with its quantities is missing: is this the right shop?');
         }
+        $letters = $shop->database->one(
+            'SELECT CHARACTER_SET_NAME AS letters, COLLATION_NAME AS collation_name FROM information_schema.COLUMNS
+              WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND COLUMN_NAME = ?',
+            array($source['table'], $source['sku'])
+        );
+        $shop->sources[$number]['letters'] = preg_replace('/\W/', '', (string) $letters['letters']);
+        $shop->sources[$number]['collation'] = preg_replace('/\W/', '', (string) $letters['collation_name']);
         $limits = array('tinyint' => 127, 'smallint' => 32767, 'mediumint' => 8388607, 'float' => 16777216);
         $type = strtolower($column['type']);
         $shop->sources[$number]['max'] = isset($limits[$type]) ? $limits[$type] : 2147483647;

@@ -139,8 +139,11 @@ export async function startPhp({ root, workers = 4, log }) {
   const port = await freePort();
   const keeper = keep(
     programs.php,
-    ['-d', 'variables_order=GPCS', '-d', 'opcache.enable_cli=1', '-S', `127.0.0.1:${port}`, '-t', root],
-    { log, env: { PHP_CLI_SERVER_WORKERS: String(workers) } },
+    ['-d', 'variables_order=GPCS', '-d', 'opcache.enable=0', '-S', `127.0.0.1:${port}`, '-t', root],
+    {
+      log,
+      env: { PHP_CLI_SERVER_WORKERS: String(workers) },
+    },
   );
   for (const deadline = Date.now() + 10_000; Date.now() < deadline; await sleep(20)) {
     const answered = await fetch(`http://127.0.0.1:${port}/`).then(

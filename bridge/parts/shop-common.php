@@ -12,6 +12,13 @@ function onhand_open_shop($settings)
         if ($column === null) {
             throw new OnhandRefusal(503, 'The table ' . $source['table'] . ' with its quantities is missing: is this the right shop?');
         }
+        $letters = $shop->database->one(
+            'SELECT CHARACTER_SET_NAME AS letters, COLLATION_NAME AS collation_name FROM information_schema.COLUMNS
+              WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND COLUMN_NAME = ?',
+            array($source['table'], $source['sku'])
+        );
+        $shop->sources[$number]['letters'] = preg_replace('/\W/', '', (string) $letters['letters']);
+        $shop->sources[$number]['collation'] = preg_replace('/\W/', '', (string) $letters['collation_name']);
         $limits = array('tinyint' => 127, 'smallint' => 32767, 'mediumint' => 8388607, 'float' => 16777216);
         $type = strtolower($column['type']);
         $shop->sources[$number]['max'] = isset($limits[$type]) ? $limits[$type] : 2147483647;

@@ -314,7 +314,16 @@ function onhand_items_of($shop, $keys)
     }
     $wanted = array_fill_keys($keys, true);
     foreach ($shop->sources as $number => $source) {
-        foreach ($shop->database->rows($source['select'] . " AND {$source['sku']} IN (?)", array(array_map('strval', $keys))) as $row) {
+        // A column of Latin letters cannot be compared with text it cannot hold: that text is made to fit (and then fits nothing).
+        $fitted = "CONVERT(? USING {$source['letters']}) COLLATE {$source['collation']}";
+        $places = array();
+        foreach ($keys as $key) {
+            $places[] = preg_match('/[\x80-\xff]/', $key) && $source['letters'] !== '' ? $fitted : '?';
+        }
+        foreach ($shop->database->rows(
+            $source['select'] . " AND {$source['sku']} IN (" . implode(', ', $places) . ')',
+            array_map('strval', array_values($keys))
+        ) as $row) {
             if (isset($wanted[$row['sku']])) {
                 $items[$row['sku']][] = onhand_item($number, $source, $row);
             }
@@ -382,18 +391,30 @@ function onhand_read_stock($shop, $data)
     }
     $rows = array();
     foreach (onhand_items_of($shop, array_values(array_unique($keys))) as $key => $items) {
-        $rows[] = onhand_row((string) $key, $items);
+        $rows = array_merge($rows, onhand_rows_of_each((string) $key, $items));
     }
     $last = count($found) > 0 ? (int) $found[count($found) - 1]['id'] : 0;
     $next = count($found) === ONHAND_LINES_MAX ? $number . ':' . $last : ($number + 1) . ':0';
     return array('rows' => $rows, 'nextCursor' => isset($shop->sources[(int) $next]) ? $next : null);
 }
 
-/** Null where nobody can say: several items have the SKU, the shop does not track it, or it holds half a piece. */
+/**
+ * One row; null where nobody can say: several items have the SKU, the shop does not track it, or it holds half a piece.
+ */
 function onhand_row($key, $items)
 {
     $one = count($items) === 1 && $items[0]['tracked'];
     return array('key' => $key, 'quantity' => $one ? onhand_pieces($items[0]['quantity']) : null);
+}
+
+/** A row for each item that has the SKU: whoever lists everything sees which SKUs are doubled, and what each shows. */
+function onhand_rows_of_each($key, $items)
+{
+    $rows = array();
+    foreach ($items as $item) {
+        $rows[] = onhand_row($key, array($item));
+    }
+    return $rows;
 }
 
 /**
@@ -443,7 +464,8 @@ function onhand_changed_stock($shop, $since)
 /** Higher than any before, even where the table was made anew: marks of an earlier life must not hide anything. */
 function onhand_next_seq($shop, $table)
 {
-    $row = $shop->database->one("SELECT GREATEST(COALESCE(MAX(seq), 0) + 1, UNIX_TIMESTAMP()) AS seq FROM $table");
+    $now = sprintf('%.0f', microtime(true) * 1000);
+    $row = $shop->database->one("SELECT GREATEST(COALESCE(MAX(seq), 0) + 1, CAST(? AS UNSIGNED)) AS seq FROM $table", array($now));
     return (int) $row['seq'];
 }
 

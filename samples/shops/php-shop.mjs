@@ -18,10 +18,9 @@ import { TillStore } from './till-store.mjs';
 
 const { values: options } = parseArgs({
   options: Object.fromEntries(
-    ['family', 'speaks', 'port', 'host', 'dir', 'name', 'database', 'user', 'schema', 'workers'].map((name) => [
-      name,
-      { type: /** @type {const} */ ('string') },
-    ]),
+    ['family', 'speaks', 'port', 'host', 'dir', 'name', 'database', 'user', 'schema', 'settings', 'workers'].map(
+      (name) => [name, { type: /** @type {const} */ ('string') }],
+    ),
   ),
 });
 const family = options.family === 'x-cart' ? 'x-cart' : 'oscommerce';
@@ -40,7 +39,7 @@ startShop(
       /"type":"stock\.(?:adjust|set|visibility)"|setifunction=(?:invupdate|qohreplace)/.test(body.toString('utf8')),
     serve: (shop, request, body) => forward(request, body),
   },
-  { family: '', speaks: '', database: '', user: '', schema: '', workers: '' },
+  { family: '', speaks: '', database: '', user: '', schema: '', settings: '', workers: '' },
   () => new TillStore(`http://127.0.0.1:${php.port}/till.php`, php.stop),
 );
 
@@ -102,12 +101,15 @@ function withSettings(bridge) {
   const filled = speaks === 'seti' ? { seti_user: options.user ?? '', seti_password: secret } : { secret };
   let text = bridge.replace("'allow_http' => false", "'allow_http' => true");
   for (const [name, value] of Object.entries(filled)) text = text.replace(`'${name}' => ''`, `'${name}' => '${value}'`);
+  // What a merchant may have set besides, as PHP writes it.
+  for (const [name, value] of Object.entries(JSON.parse(options.settings ?? '{}')))
+    text = text.replace(new RegExp(`'${name}' => (?:'[^']*'|\\w+(?:\\(\\))?),`), `'${name}' => ${value},`);
   return text;
 }
 
 async function forward(/** @type {import('node:http').IncomingMessage} */ request, /** @type {Buffer} */ body) {
   const headers = Object.fromEntries(
-    Object.entries(request.headers).filter(([name]) => /^(?:content-type|webhook-.*)$/.test(name)),
+    Object.entries(request.headers).filter(([name]) => /^(?:content-type|x-forwarded-proto|webhook-.*)$/.test(name)),
   );
   const method = request.method ?? 'GET';
   const response = await fetch(`http://127.0.0.1:${php.port}${request.url}`, {

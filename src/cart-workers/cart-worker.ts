@@ -153,7 +153,7 @@ async function readBefore(
   const end = endOf(claimed);
   try {
     // Orders that are known before the reading need not be told apart from what was sold between reading and setting.
-    if (setsOnly(cart)) await dependencies.ordersUpToDate(claimed.cartId);
+    if (setsOnly(cart)) await dependencies.ordersUpToDate(claimed.cartId, keys);
     const from = await databaseNow(database);
     const read = await readQuantities(cart, keys, claimed.deadlineMs, signal);
     const to = await databaseNow(database);

@@ -17,6 +17,7 @@ import {
   type Overlap,
 } from './order-overlap.js';
 import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Pages of one poll; a feed that never ends is a fault of the cart's, not a reason to loop for ever. */
 const pagesMax = 10_000;
@@ -27,7 +28,15 @@ export interface PollResult {
   readonly mark: string | null;
   /** The cart's keys that the lines of these orders name. */
   readonly keys: ReadonlySet<string>;
+  /** false: the cart said that a checkout may have taken pieces which no order shows yet. */
+  readonly complete: boolean;
+  /** Keys of orders whose pieces the cart may be taking at this moment, as it said. */
+  readonly unsettled: ReadonlySet<string>;
 }
+
+/** Looks again at a cart in the middle of a checkout: a checkout takes parts of a second. */
+export const checkoutPauseMs = 500;
+const checkoutLooksMax = 12;
 
 /** Brings carts' orders into the log: as whole states, any number of times, from polls and webhooks alike. */
 export class OrderImport {
@@ -80,9 +89,13 @@ export class OrderImport {
     let orders = 0;
     const keys = new Set<string>();
     const firstTold: string[] = [];
+    const unsettled = new Set<string>();
+    let complete = true;
     try {
       for (let page = 0; page < pagesMax; page += 1) {
         const told = await cart.connector.readOrders(cart.connection, since, callFor(cart.connection.requestTimeoutMs));
+        complete = told.complete !== false;
+        for (const key of told.unsettledKeys ?? []) unsettled.add(key);
         if (told.orders.length === 0) break;
         const fresh = state === null ? told.orders : await this.importPage(cart, told.orders, state);
         for (const order of fresh) for (const line of order.lines) keys.add(line.key);
@@ -94,7 +107,7 @@ export class OrderImport {
         since = told.mark;
       }
       await this.endPoll(cartId, mark, { startedAt, overlap, before: numbered ? firstTold : [] });
-      return { orders, mark, keys };
+      return { orders, mark, keys, complete, unsettled };
     } catch (error) {
       await this.database.pool.query('UPDATE order_polls SET last_error = $2 WHERE cart_id = $1', [
         cartId,
@@ -102,6 +115,19 @@ export class OrderImport {
       ]);
       throw error;
     }
+  }
+
+  /**
+   * Asks until no checkout is under way that could make a reading of these items mean two things.
+   * @returns false when one still is after some seconds
+   */
+  async pollSettled(cartId: string, keys: readonly string[]): Promise<boolean> {
+    for (let look = 0; look < checkoutLooksMax; look += 1) {
+      if (look > 0) await sleep(checkoutPauseMs);
+      const { complete, unsettled } = await this.poll(cartId, { wanted: true });
+      if (complete && !keys.some((key) => unsettled.has(key))) return true;
+    }
+    return false;
   }
 
   /** @returns those that were new, changed, or could not be imported */

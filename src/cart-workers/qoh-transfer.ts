@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
 import type { Database } from '../database.js';
 import { waitStatesSql } from '../projections/listings.table.js';
 import type { CommandBatcher } from '../events/command-batcher.js';
@@ -8,7 +10,7 @@ import { databaseNow } from './database-clock.js';
 import { keepDoubledKeys } from './doubled-keys.js';
 import { holdLane } from './lane-hold.js';
 import { NewKeys } from './new-keys.js';
-import type { OrderImport } from './order-import.js';
+import { checkoutPauseMs, type OrderImport } from './order-import.js';
 import { readQuantities } from './read-cart.js';
 import { resolveOrders } from './resolve-orders.js';
 import { untilQuiet } from './until-quiet.js';
@@ -175,7 +177,7 @@ export class QohTransfer {
     let left: readonly string[] | null = keys;
     const doubled = new Map<string, readonly (number | null)[]>();
     for (let pass = 0; pass < passesMax; pass += 1) {
-      await orderImport.poll(cartId, { wanted: true });
+      const before = await orderImport.poll(cartId, { wanted: true });
       const at = (await databaseNow(this.dependencies.database)).toISOString();
       const read = await readQuantities(cart, left, Number.POSITIVE_INFINITY, signal, doubled);
       if (left === null) await keepDoubledKeys(this.dependencies.database, cartId, doubled);
@@ -188,9 +190,11 @@ export class QohTransfer {
       if (!(await caughtUp(caughtUpMs))) throw new Error(notFollowing);
       const mapped = await this.listingsOf(cartId, left);
       const listings = mapped.filter(({ key }) => !doubled.has(key));
+      // Sold while it was read, or told already while the cart may still have been taking its pieces.
+      const moves = (key: string) => after.keys.has(key) || before.unsettled.has(key) || after.unsettled.has(key);
       // Nobody knows what a quarantined listing should show, so nothing can be taken over from it.
       const isCertain = (listing: ListingRow) =>
-        !after.keys.has(listing.key) && !(direction === 'get' && listing.quarantined);
+        after.complete && !moves(listing.key) && !(direction === 'get' && listing.quarantined);
       const certain = listings.filter(isCertain);
       const counts = await this.baseline(cart, { direction, at, mark: after.mark, listings: certain, read, absent });
       // While the lane is held: a delta that left before the baseline is applied would be owed a second time.
@@ -206,6 +210,7 @@ export class QohTransfer {
       await onProgress?.(report.listings, keys === null && pass === 0 ? listings.length : null);
       left = listings.filter((listing) => !done.has(listing.key)).map((listing) => listing.key);
       if (left.length === 0) break;
+      if (!after.complete || left.some((key) => after.unsettled.has(key))) await sleep(checkoutPauseMs);
     }
     return { ...report, doubled: [...doubled.keys()].slice(0, doubledShownMax), unsettled: left ?? [] };
   }

@@ -11,9 +11,10 @@ import { mayHaveClamped, relativeTo, settle, type Between } from './settlement.j
 
 /**
  * Imports the cart's orders of up to now and waits until the projector has heard them.
- * @returns false when the order feed could not be read to its end
+ * @param keys that no checkout may be in the middle of taking, where the cart can tell
+ * @returns false when the order feed could not be read to its end, or a checkout does not end
  */
-export type OrdersUpToDate = (cartId: string) => Promise<boolean>;
+export type OrdersUpToDate = (cartId: string, keys: readonly string[]) => Promise<boolean>;
 
 /**
  * Makes readings the baselines of their listings, and ends the lines in doubt that they settle.
@@ -49,13 +50,13 @@ export async function settleDelivery(
 ): Promise<void> {
   const end = { attemptId: claimed.attemptId, deliveryId: claimed.deliveryId, cartId: claimed.cartId };
   try {
-    const before = await dependencies.ordersUpToDate(claimed.cartId);
-    const from = await databaseNow(dependencies.database);
     const keys = claimed.lines.map((line) => line.key);
+    const before = await dependencies.ordersUpToDate(claimed.cartId, keys);
+    const from = await databaseNow(dependencies.database);
     const first = await readQuantities(cart, keys, claimed.deadlineMs, signal);
     const second = await readQuantities(cart, keys, claimed.deadlineMs, signal);
     const to = await databaseNow(dependencies.database);
-    const after = await dependencies.ordersUpToDate(claimed.cartId);
+    const after = await dependencies.ordersUpToDate(claimed.cartId, keys);
     const reading = { from, to };
     const verdicts: Verdict[] = [];
     for (const line of claimed.lines) {

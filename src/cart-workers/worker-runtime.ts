@@ -55,7 +55,7 @@ export class WorkerRuntime {
             directory,
             log,
             workerName,
-            ordersUpToDate: (id) => this.ordersUpToDate(id),
+            ordersUpToDate: (id, keys) => this.ordersUpToDate(id, keys),
             baselineReading: (id, readFrom, rows) => options.qohTransfer.baselineReading(id, readFrom, rows),
           },
           cartId,
@@ -95,12 +95,12 @@ export class WorkerRuntime {
     return this.lanes.onChanged(listener);
   }
 
-  private async ordersUpToDate(cartId: string): Promise<boolean> {
+  private async ordersUpToDate(cartId: string, keys: readonly string[]): Promise<boolean> {
     const { capabilities } = await this.options.directory.cart(cartId);
     // What such a cart sold is not known to anybody, so no doubt can be settled by it.
     if (capabilities.orders === 'none') return false;
     try {
-      await this.options.orderImport.poll(cartId, { wanted: true });
+      if (!(await this.options.orderImport.pollSettled(cartId, keys))) return false;
     } catch (error) {
       if (error instanceof CartError) return false;
       throw error;

@@ -82,6 +82,8 @@ export interface ShopOptions {
   readonly items?: readonly ShopItem[];
   /** Of a shop with a bridge: statements that make its tables different ones (another engine, another character set). */
   readonly schema?: string;
+  /** Of a shop with a bridge: settings at the top of its file, as PHP writes them. */
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
 export interface Shop {
@@ -108,6 +110,8 @@ export interface Shop {
   buyLines(
     lines: readonly { readonly key: string; readonly quantity: number }[],
     backorder?: boolean,
+    /** Of a shop with a bridge: the checkout waits at such a place until a lock of that name is free. */
+    waitFor?: Readonly<Partial<Record<'before stock' | 'between reading and writing' | 'before the line', string>>>,
   ): Promise<ShopOrder>;
   cancel(number: string): Promise<ShopOrder>;
   ship(number: string): Promise<ShopOrder>;
@@ -177,7 +181,7 @@ export async function startShop(kind: ShopKind, options: ShopOptions = {}): Prom
     writesAtOnceMax: async () => (await get<{ writesAtOnceMax: number }>('/journal')).writesAtOnceMax,
     outboxSize: async () => (await get<{ outbox: number }>('/journal')).outbox,
     buy: (key, quantity = 1) => order('/buy', { key, quantity }),
-    buyLines: (lines, backorder = false) => order('/buy', { lines, backorder }),
+    buyLines: (lines, backorder = false, waitFor) => order('/buy', { lines, backorder, waitFor }),
     cancel: (number) => order('/cancel', { number }),
     ship: (number) => order('/ship', { number }),
     faults: async (faults) => void (await post('/faults', faults)),
@@ -209,6 +213,7 @@ async function programOf(kind: ShopKind, dir: string, options: ShopOptions) {
         await fs.writeFile(file, options.schema);
         own.push('--schema', file);
       }
+      if (options.settings !== undefined) own.push('--settings', JSON.stringify(options.settings));
       own.push('--database', JSON.stringify(await testMariadb()));
       return { script: 'php-shop.mjs', path: `onhand-${family}.php`, own };
     }
