@@ -3,15 +3,17 @@
  * shop can do that checks signatures and remembers idempotency keys, so that what is measured is the hub.
  *
  *   POST /shops/N      the shop's webhook (ping, stock.read, stock.adjust, stock.set, orders.list)
- *   POST /load         {"shops": 10, "keys": ["A", …]}: every shop with every key at zero
+ *   POST /load         {"shops": 10, "keys": ["A", …], "journal": false}: every shop with every key at zero
  *   GET  /totals       per shop: the sum of its quantities, calls and lines it took
  *   GET  /stock?shop=N its quantities by key
+ *   GET  /journal      per shop: every line it took since the last time it was asked, [key, delta, when it came]
  */
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import { createServer } from 'node:http';
 
 const secret = Buffer.from(process.env.SHOP_SECRET.replace(/^whsec_/, ''), 'base64');
 let shops = [];
+let journaling = false;
 
 const server = createServer((request, response) => {
   const chunks = [];
@@ -31,11 +33,14 @@ function answer(request, body) {
       shops.map(({ stock, calls, lines }) => ({ sum: [...stock.values()].reduce((a, b) => a + b, 0), calls, lines })),
     );
   if (url.pathname === '/stock') return ok(Object.fromEntries(shops[Number(url.searchParams.get('shop'))].stock));
+  if (url.pathname === '/journal') return ok(shops.map((shop) => shop.journal.splice(0)));
   if (url.pathname === '/load') {
-    const { shops: count, keys } = JSON.parse(body);
+    const { shops: count, keys, journal = false } = JSON.parse(body);
+    journaling = journal;
     shops = Array.from({ length: count }, () => ({
       stock: new Map(keys.map((key) => [key, 0])),
       answers: new Map(),
+      journal: [],
       calls: 0,
       lines: 0,
     }));
@@ -65,6 +70,7 @@ function serve(shop, id, body) {
     const next = data.keys === null && keys.length === 1_000 ? String(Number(data.cursor ?? 0) + 1_000) : null;
     return ok({ rows: keys.map((key) => ({ key, quantity: shop.stock.get(key) ?? null })), nextCursor: next });
   }
+  const now = Date.now();
   const hash = createHash('sha256').update(body).digest('base64');
   const known = shop.answers.get(id);
   if (known !== undefined) return known.hash === hash ? known.answer : { status: 409, body: '{}' };
@@ -72,6 +78,7 @@ function serve(shop, id, body) {
     const before = shop.stock.get(key);
     if (before === undefined) return { key, status: 'not-found', quantity: null };
     shop.stock.set(key, type === 'stock.set' ? quantity : before + delta);
+    if (journaling) shop.journal.push([key, shop.stock.get(key) - before, now]);
     return { key, status: 'applied', quantity: shop.stock.get(key) };
   });
   shop.calls += 1;
