@@ -11,6 +11,8 @@ const BATCH = 200;
 const WRONG_SHARE = 0.2;
 const EQUAL_TIMEOUT_MS = 60_000;
 const COMPARE_TIMEOUT_MS = 60_000;
+/** With fewer pieces a probe leaves out what it sends two at a time. */
+const PROBE_PIECES_MIN = 8;
 
 /**
  * Short times, so that a day fits into seconds: a call gives up after 1.5 s, and what is in doubt is settled 1.5 s after
@@ -63,6 +65,7 @@ export async function loadCatalogue(
 /** @returns {Promise<void>} once both carts are switched on and nothing waits for them any more */
 export async function connectShops({ hub, screen }, /** @type {import('./shop.mjs').Shop[]} */ shops) {
   for (const shop of shops) await addCart(hub, shop);
+  for (const shop of shops.filter(({ kind }) => kind === 'seti')) await probe({ hub, screen }, shop);
   const reports = await Promise.all(shops.map((shop) => compare(hub, shop)));
   for (const [n, { result }] of reports.entries()) {
     const missing = result.notListed.length === 0 ? '' : `, does not list ${result.notListed.join(', ')}`;
@@ -70,11 +73,7 @@ export async function connectShops({ hub, screen }, /** @type {import('./shop.mj
   }
   await hub.change('PUT', '/v1/system/switch', { on: true });
   const startedAt = Date.now();
-  for (const shop of shops)
-    await hub.change('PUT', `/v1/carts/${shop.cartId}/switch`, {
-      on: true,
-      unprobed: 'the demo begins at once, at a shop of its own',
-    });
+  for (const shop of shops) await hub.change('PUT', `/v1/carts/${shop.cartId}/switch`, { on: true });
   await untilQuiet(hub, screen);
   screen.event(`both carts switched on and made equal in ${seconds(Date.now() - startedAt)}`);
 }
@@ -106,6 +105,22 @@ async function addCart(hub, shop) {
 /** Shop B sends its orders there by itself. */
 export async function tellShopOfHub(hub, shop) {
   await shop.setHub(`${hub.url}/v1/carts/${shop.cartId}/webhooks`);
+}
+
+/** What does this script do with a change? Tried on one item, which is put back. */
+async function probe({ hub, screen }, shop) {
+  const items = await shop.items();
+  const { key } = items.find(({ quantity }) => quantity >= PROBE_PIECES_MIN) ?? items[0];
+  const { statusUrl } = await hub.change('POST', `/v1/carts/${shop.cartId}/probe`, { key });
+  const deadline = Date.now() + COMPARE_TIMEOUT_MS;
+  for (;;) {
+    const { state, error, found } = await hub.get(statusUrl);
+    if (state === 'done' && found.unusable === null) break;
+    if (state === 'done' || state === 'failed' || Date.now() > deadline)
+      throw new DemoError(`The probe of ${shop.name} is ${state}: ${error ?? found?.unusable ?? 'no error was told'}`);
+    await sleep(50);
+  }
+  screen.event(`${shop.name} probed with ${key}, which is put back: it adds, one change at a time`);
 }
 
 async function compare(hub, shop) {
