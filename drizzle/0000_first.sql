@@ -185,6 +185,35 @@ CREATE TABLE "api_keys" (
 	CONSTRAINT "api_keys_scope" CHECK ("api_keys"."scope" in ('read', 'operate', 'admin'))
 );
 --> statement-breakpoint
+CREATE TABLE "reset_files" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"source_id" text COLLATE "C" NOT NULL,
+	"name" text COLLATE "C" NOT NULL,
+	"size" bigint NOT NULL,
+	"modified_at" timestamp (3) with time zone NOT NULL,
+	"state" text NOT NULL,
+	"seen_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"taken_at" timestamp (3) with time zone,
+	"hash" "bytea",
+	"as_of" timestamp (3) with time zone,
+	"import_id" uuid,
+	"by" text NOT NULL,
+	"problem" text,
+	"report" jsonb,
+	"archived_as" text,
+	"archive_tries" integer DEFAULT 0 NOT NULL,
+	"ended_at" timestamp (3) with time zone,
+	CONSTRAINT "reset_files_state" CHECK (state in ('seen', 'taken', 'applied', 'refused', 'rejected', 'repeated', 'older'))
+);
+--> statement-breakpoint
+CREATE TABLE "reset_looks" (
+	"source_id" text COLLATE "C" PRIMARY KEY NOT NULL,
+	"looked_at" timestamp (3) with time zone,
+	"problem" text,
+	"expected_since" timestamp (3) with time zone,
+	"expected_until" timestamp (3) with time zone
+);
+--> statement-breakpoint
 CREATE TABLE "import_rows" (
 	"import_id" uuid NOT NULL,
 	"row" integer NOT NULL,
@@ -209,6 +238,9 @@ CREATE TABLE "imports" (
 	"on_error" text NOT NULL,
 	"preview" boolean NOT NULL,
 	"cart_id" text,
+	"reset" jsonb,
+	"reset_check" jsonb,
+	"held" text,
 	"client" text COLLATE "C" NOT NULL,
 	"by" text NOT NULL,
 	"idempotency_key" text COLLATE "C",
@@ -451,6 +483,13 @@ CREATE TABLE "quantity_on_hand" (
 	CONSTRAINT "quantity_on_hand_sku_location_pk" PRIMARY KEY("sku","location")
 );
 --> statement-breakpoint
+CREATE TABLE "reset_sources" (
+	"source_id" text COLLATE "C" PRIMARY KEY NOT NULL,
+	"settings" jsonb NOT NULL,
+	"removed" boolean DEFAULT false NOT NULL,
+	"version" bigint NOT NULL
+);
+--> statement-breakpoint
 CREATE TABLE "system_switch" (
 	"id" integer PRIMARY KEY DEFAULT 1 NOT NULL,
 	"is_on" boolean NOT NULL,
@@ -508,6 +547,11 @@ CREATE INDEX "events_stream_occurred_at" ON "events" USING btree ("stream","occu
 CREATE INDEX "events_sku_ledger" ON "events" USING btree ("sku","generation","transaction_id","position") WHERE delta is not null;--> statement-breakpoint
 CREATE INDEX "events_reference" ON "events" USING btree ((data -> 'reference' ->> 'kind'),(data -> 'reference' ->> 'number'),"generation","transaction_id","position") WHERE delta is not null and (data -> 'reference' ->> 'number') is not null;--> statement-breakpoint
 CREATE INDEX "api_keys_prefix" ON "api_keys" USING btree ("prefix");--> statement-breakpoint
+CREATE UNIQUE INDEX "reset_files_same" ON "reset_files" USING btree ("source_id","name","size","modified_at");--> statement-breakpoint
+CREATE UNIQUE INDEX "reset_files_seen" ON "reset_files" USING btree ("source_id","name") WHERE state = 'seen';--> statement-breakpoint
+CREATE INDEX "reset_files_content" ON "reset_files" USING btree ("source_id","hash") WHERE state in ('taken', 'applied');--> statement-breakpoint
+CREATE INDEX "reset_files_newest" ON "reset_files" USING btree ("seen_at","id");--> statement-breakpoint
+CREATE INDEX "reset_files_under_way" ON "reset_files" USING btree ("source_id") WHERE state in ('seen', 'taken');--> statement-breakpoint
 CREATE INDEX "import_rows_identity" ON "import_rows" USING btree ("import_id","identity","row") WHERE identity is not null;--> statement-breakpoint
 CREATE INDEX "import_rows_refused" ON "import_rows" USING btree ("import_id","row") WHERE outcome = 'refused';--> statement-breakpoint
 CREATE UNIQUE INDEX "imports_key" ON "imports" USING btree ("client","idempotency_key");--> statement-breakpoint

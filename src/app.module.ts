@@ -26,6 +26,7 @@ import { CommandBatcher } from './events/command-batcher.js';
 import { EventStore } from './events/event-store.js';
 import { AccessModule } from './modules/access/access.module.js';
 import { CartsModule } from './modules/carts/carts.module.js';
+import { DailyResetModule, DailyResetProcessorsModule } from './modules/daily-reset/daily-reset.module.js';
 import { DashboardModule } from './modules/dashboard/dashboard.module.js';
 import { HealthModule } from './modules/health/health.module.js';
 import { HttpModule } from './modules/http/http.module.js';
@@ -58,6 +59,7 @@ export class AppModule {
       OrdersModule,
       PointOfSaleModule,
       ImportsModule,
+      DailyResetModule,
       CartsModule,
       WebStackModule,
       ProjectionsModule,
@@ -75,7 +77,13 @@ export class AppModule {
         }),
         ...(roles.includes('api') ? api : []),
         ...(roles.includes('worker')
-          ? [JobProcessorsModule, ImportProcessorsModule, ProjectionProcessorsModule, CalendarModule]
+          ? [
+              JobProcessorsModule,
+              ImportProcessorsModule,
+              DailyResetProcessorsModule,
+              ProjectionProcessorsModule,
+              CalendarModule,
+            ]
           : []),
       ],
       providers: roles.includes('api')

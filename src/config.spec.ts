@@ -24,6 +24,7 @@ describe('loadConfig', () => {
       host: '127.0.0.1',
       port: 3000,
       dataDir: '/srv/shop/.onhand',
+      resetFolders: '/srv/shop/.onhand/reset-files',
       encryptionKey: undefined,
       previousEncryptionKeys: [],
       allowPrivateCartUrls: false,
@@ -49,6 +50,7 @@ describe('loadConfig', () => {
         ONHAND_HOST: '0.0.0.0',
         ONHAND_PORT: '0',
         ONHAND_DATA_DIR: '/var/lib/shop',
+        ONHAND_RESET_FOLDERS: '/srv/erp',
         ONHAND_ENCRYPTION_KEY: key,
         ONHAND_PREVIOUS_ENCRYPTION_KEYS: [1, 2].map((byte) => Buffer.alloc(32, byte).toString('base64')).join(', '),
         ONHAND_ALLOW_PRIVATE_CART_URLS: 'Yes',
@@ -75,6 +77,7 @@ describe('loadConfig', () => {
       host: '0.0.0.0',
       port: 0,
       dataDir: '/var/lib/shop',
+      resetFolders: '/srv/erp',
       encryptionKey: Buffer.from(key, 'base64'),
       previousEncryptionKeys: [Buffer.alloc(32, 1), Buffer.alloc(32, 2)],
       allowPrivateCartUrls: true,
@@ -148,7 +151,7 @@ describe('loadConfig', () => {
     const names = [...text.matchAll(/^#? ?((?:ONHAND_|DATABASE_URL|REDIS_URL)[A-Z_]*)=/gm)].map(
       (match) => match[1] ?? '',
     );
-    expect(new Set(names).size).toBe(25); // three of them belong to docker compose and the command line
+    expect(new Set(names).size).toBe(26); // three of them belong to docker compose and the command line
     const env = Object.fromEntries(names.map((name) => [name, '']));
     expect(problemsOf(env)).toEqual([]);
   });

@@ -24,6 +24,8 @@ export interface Config {
   readonly port: number;
   /** Absolute. */
   readonly dataDir: string;
+  /** Absolute: files of daily resets are read from folders below it only. */
+  readonly resetFolders: string;
   /** 32 bytes. Undefined only with the embedded PostgreSQL; the start then keeps one in the data directory. */
   readonly encryptionKey: Buffer | undefined;
   /** Read with, never written with: while the key is changed. */
@@ -91,6 +93,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, cw
     host: e.ONHAND_HOST,
     port: e.ONHAND_PORT,
     dataDir: path.resolve(cwd, e.ONHAND_DATA_DIR),
+    resetFolders: path.resolve(cwd, e.ONHAND_RESET_FOLDERS ?? path.join(e.ONHAND_DATA_DIR, 'reset-files')),
     encryptionKey: e.ONHAND_ENCRYPTION_KEY,
     previousEncryptionKeys: Object.freeze(e.ONHAND_PREVIOUS_ENCRYPTION_KEYS),
     allowPrivateCartUrls: e.ONHAND_ALLOW_PRIVATE_CART_URLS,
@@ -180,6 +183,7 @@ const environment = z.object({
   ONHAND_HOST: z.string().default('127.0.0.1'),
   ONHAND_PORT: wholeNumber(0, 65_535, 'a TCP port').default(3000),
   ONHAND_DATA_DIR: z.string().default('.onhand'),
+  ONHAND_RESET_FOLDERS: z.string().optional(),
   ONHAND_ENCRYPTION_KEY: encryptionKey.optional(),
   ONHAND_PREVIOUS_ENCRYPTION_KEYS: previousKeys.default([]),
   ONHAND_ALLOW_PRIVATE_CART_URLS: yesOrNo.default(false),

@@ -68,26 +68,36 @@ export function addImportCommand(program: Command, runtime: Runtime): void {
   );
 }
 
-/** Sends the file as it is read. Without a repeat: whoever sends it again under the same key has it counted once. */
 async function upload(session: Session, options: ImportOptions, file: string, key: string): Promise<Status> {
-  const found = await stat(file).catch(() => null);
-  if (found === null || !found.isFile()) throw new UsageError(`There is no file ${file} that can be read.`);
   const { kind, onError, cart } = options;
   const query = new URLSearchParams({ kind, onError, ...(cart !== undefined && { cart }) });
   if (options.dryRun === true) query.set('preview', 'true');
   const idempotencyKey = options.idempotencyKey ?? newIdempotencyKey();
+  const path = `/v1/imports?${query.toString()}`;
+  return postFile<Status>(session, path, file, { key, latin1: options.latin1 === true, idempotencyKey });
+}
+
+/** Sends the file as it is read. Without a repeat: whoever sends it again under the same key has it counted once. */
+export async function postFile<Body>(
+  session: Session,
+  path: string,
+  file: string,
+  { key, latin1, idempotencyKey }: { readonly key: string; readonly latin1: boolean; readonly idempotencyKey?: string },
+): Promise<Body> {
+  const found = await stat(file).catch(() => null);
+  if (found === null || !found.isFile()) throw new UsageError(`There is no file ${file} that can be read.`);
   const progress = startProgress(session.terminal, 'Sending, bytes');
   const { url } = session.hub.address;
   let text: string;
   let status: number;
   try {
-    const response = await fetch(`${url}/v1/imports?${query.toString()}`, {
+    const response = await fetch(url + path, {
       method: 'POST',
       redirect: 'manual',
       headers: {
         Authorization: `Bearer ${key}`,
-        'Content-Type': `text/csv; charset=${options.latin1 === true ? 'iso-8859-1' : 'utf-8'}`,
-        'Idempotency-Key': idempotencyKey,
+        'Content-Type': `text/csv; charset=${latin1 ? 'iso-8859-1' : 'utf-8'}`,
+        ...(idempotencyKey !== undefined && { 'Idempotency-Key': idempotencyKey }),
       },
       body: Readable.toWeb(counted(file, (bytes) => progress.tell(bytes, found.size))) as ReadableStream<Uint8Array>,
       duplex: 'half',
@@ -96,15 +106,17 @@ async function upload(session: Session, options: ImportOptions, file: string, ke
     text = await response.text();
   } catch (error) {
     const why = error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error);
+    const again =
+      idempotencyKey === undefined ? 'Send it again' : `Send it again with --idempotency-key ${idempotencyKey}`;
     throw new CommandLineError(
       exitCodes.notReachable,
-      `The file did not arrive whole at ${url} (${why}). Send it again with --idempotency-key ${idempotencyKey} and it counts once.`,
+      `The file did not arrive whole at ${url} (${why}). ${again} and it counts once.`,
     );
   } finally {
     progress.end();
   }
   if (status < 200 || status > 299) throw new HubRefusedError(status, text, url);
-  return JSON.parse(text) as Status;
+  return JSON.parse(text) as Body;
 }
 
 function counted(file: string, tell: (bytes: number) => void): Readable {

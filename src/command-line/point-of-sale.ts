@@ -13,6 +13,7 @@ interface RepeatOptions {
 /** point-of-sale: what tills told. */
 export function addPointOfSaleCommands(program: Command, runtime: Runtime): void {
   const pos = program.command('point-of-sale').description('What tills told: calls that may have been sent twice');
+  examples(pos, 'point-of-sale repeats');
   examples(
     pos
       .command('repeats')

@@ -14,6 +14,7 @@ import { examples } from './options.js';
 import { addOrderCommands } from './orders.js';
 import { addPointOfSaleCommands } from './point-of-sale.js';
 import { addProjectionCommands } from './projections.js';
+import { addResetCommands } from './reset.js';
 import type { Runtime } from './session.js';
 import { addStackCommands } from './web-stack.js';
 import { addStockCommands } from './stock.js';
@@ -77,6 +78,7 @@ export function buildProgram(runtime: Runtime): Command {
   addLocationCommands(program, runtime);
   addOrderCommands(program, runtime);
   addPointOfSaleCommands(program, runtime);
+  addResetCommands(program, runtime);
   addCartCommands(program, runtime);
   addUnknownCommands(program, runtime);
   addRuleCommands(program, runtime);

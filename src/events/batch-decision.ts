@@ -3,7 +3,7 @@ import { evolveStream, handlerOf, streamsOf } from './command-table.js';
 import type { AppendedFact, CommandAnswer, CommandEnvelope } from './commands.js';
 import { isoTime, refuse } from './decision.js';
 import type { AsOfRead, DecidedFact, DecisionContext, MovedAfter } from './decision.js';
-import { isMovement } from './facts.js';
+import { isMovement, isOrderMovement } from './facts.js';
 import type { Fact } from './facts.js';
 import type { LockedHead } from './lock-heads.js';
 import type { StockState } from './stock-item.js';
@@ -127,13 +127,14 @@ export class BatchDecision {
   #sumAfter(stream: string, asOf: string): MovedAfter {
     const stored = this.#movedAfter.get(asOfKey(stream, asOf));
     if (stored === undefined) throw new StreamNotLockedError(`${stream} as of ${asOf}`);
-    let { delta, openDelta } = stored;
+    let { delta, openDelta, orderDelta } = stored;
     for (const event of this.#events) {
       if (event.stream !== stream || event.occurredAt <= asOf || !isMovement(event.fact)) continue;
       delta += event.fact.data.delta;
       openDelta += event.fact.data.openDelta;
+      if (isOrderMovement(event.fact)) orderDelta += event.fact.data.delta;
     }
-    return { delta, openDelta };
+    return { delta, openDelta, orderDelta };
   }
 
   #append({ stream, fact, occurredAt }: DecidedFact, causationId: string): AppendedFact {

@@ -33,6 +33,12 @@ import {
 import { evolveOrder, importOrderHandler, initialOrder, resolveOrderLinesHandler } from './order.js';
 import { finishOrderHandler } from './order-progress.js';
 import {
+  evolveResetSource,
+  initialResetSource,
+  removeResetSourceHandler,
+  saveResetSourceHandler,
+} from './reset-source.js';
+import {
   closeDayHandler,
   evolveCalendar,
   evolveRuleSet,
@@ -81,6 +87,8 @@ export const commandTable: CommandTable = {
   RemoveRule: removeRuleHandler,
   RestoreRule: restoreRuleHandler,
   CloseDay: closeDayHandler,
+  SaveResetSource: saveResetSourceHandler,
+  RemoveResetSource: removeResetSourceHandler,
   SwitchSystem: switchSystemHandler,
 };
 
@@ -111,6 +119,7 @@ const aggregates: Readonly<Record<string, Aggregate>> = {
   cart: { initial: initialCart, evolve: evolveCart },
   rules: { initial: initialRuleSet, evolve: evolveRuleSet },
   calendar: { initial: initialCalendar, evolve: evolveCalendar },
+  'reset-source': { initial: initialResetSource, evolve: evolveResetSource },
   system: { initial: initialSystem, evolve: evolveSystem },
 };
 

@@ -11,6 +11,7 @@ import type {
   OrderSource,
   OrderState,
   Reference,
+  ResetSourceSettings,
   Source,
   TransferLine,
 } from './facts.js';
@@ -55,6 +56,8 @@ export type Command =
       readonly asOf?: string | undefined;
       readonly includesOpenOrders?: boolean | undefined;
       readonly knows?: readonly Source[] | undefined;
+      /** The number knows of no orders: what they took since then, until `asOf`, is subtracted. */
+      readonly ordersSince?: string | undefined;
     })
   | {
       readonly type: 'ShipTransfer';
@@ -190,6 +193,9 @@ export type Command =
   /** `from`: the version of the rule set in which it was like this. */
   | { readonly type: 'RestoreRule'; readonly rule: Rule; readonly from: string; readonly by: string }
   | { readonly type: 'CloseDay'; readonly day: string; readonly slowestCart: DayClosed['slowestCart'] }
+  /** The whole of its settings. `isNew`: refused where there is one of this id. */
+  | { readonly type: 'SaveResetSource'; readonly settings: ResetSourceSettings; readonly isNew: boolean }
+  | { readonly type: 'RemoveResetSource'; readonly sourceId: string }
   | { readonly type: 'SwitchSystem'; readonly on: boolean };
 
 /** A command with who asked and how often it may have been sent. */
@@ -212,6 +218,7 @@ export type RefusalCode =
   | 'unknown-order'
   | 'unknown-transfer'
   | 'unknown-rule'
+  | 'unknown-reset-source'
   | 'already-exists'
   | 'version-conflict'
   | 'not-enough-in-transit'

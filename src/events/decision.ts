@@ -43,6 +43,8 @@ export interface DecisionContext {
 export interface MovedAfter {
   readonly delta: number;
   readonly openDelta: number;
+  /** What of `delta` orders moved, whoever took them. */
+  readonly orderDelta: number;
 }
 
 export interface AsOfRead {

@@ -70,6 +70,8 @@ export type MovementFact =
         /** Whether pieces of open order lines were still in the number, and were therefore subtracted. */
         readonly includesOpenOrders: boolean;
         readonly knows: readonly Source[];
+        /** Where the number knew of no orders: since when what they took is subtracted. Most facts have none. */
+        readonly ordersSince?: string;
       };
     }
   /** The opposite of a movement that the last count already had: recorded with it, in the same append, net zero. */
@@ -365,6 +367,63 @@ export type UnknownSkuFact =
       readonly data: { readonly cartId: string; readonly key: string; readonly by: string };
     };
 
+/** Where a daily reset comes from and what its files mean; everything but its secret, which never enters the log. */
+export interface ResetSourceSettings {
+  readonly sourceId: string;
+  readonly name: string;
+  /** Off: no schedule runs; files may still be sent by hand. */
+  readonly on: boolean;
+  readonly from:
+    | { readonly kind: 'upload' }
+    /** A folder below the one that the hub allows. */
+    | { readonly kind: 'folder'; readonly folder: string }
+    | {
+        readonly kind: 'sftp';
+        readonly host: string;
+        readonly port: number;
+        readonly username: string;
+        readonly folder: string;
+        /** SHA256:…, as a person confirmed it; null: nobody has, and nothing is fetched. */
+        readonly hostKey: string | null;
+      };
+  /** Which files of the folder: a name with `*` and `?`. */
+  readonly files: string;
+  readonly schedule:
+    | { readonly kind: 'daily'; readonly at: string; readonly lateMinutes: number }
+    | { readonly kind: 'every'; readonly minutes: number }
+    | { readonly kind: 'by-hand' };
+  readonly timeZone: string;
+  /** What tells the moment that the numbers speak of. */
+  readonly moment:
+    | { readonly kind: 'file-time'; readonly minutesBefore: number }
+    | { readonly kind: 'name'; readonly pattern: string }
+    | { readonly kind: 'column'; readonly column: string };
+  /** A file is read once its size and time have stood still for so long. */
+  readonly settleSeconds: number;
+  /** Whether a file holds every item of its places, so that one may be missed. */
+  readonly complete: boolean;
+  readonly absent: 'leave' | 'zero';
+  readonly zeroInactive: boolean;
+  /** Which orders the numbers know of: have taken away already. */
+  readonly includesOrders: 'none' | 'shipped' | 'all';
+  /** Of `none`: since when orders are not in the numbers. */
+  readonly ordersSince: string;
+  /** facilityId → location, before locations' own and other codes are looked at. */
+  readonly locations: Readonly<Record<string, string>>;
+  /** What idValue is where a row does not say. */
+  readonly idType: 'SKU' | 'UPCA' | 'Shopify_Prod_ID';
+  readonly onError: 'stop' | 'skip';
+  /** `must-end`: a last row without a line end may be cut off and is left out. */
+  readonly lastLine: 'must-end' | 'may-be-open';
+  /** A file that zeroes, raises or loses a larger share of its rows waits for a person. */
+  readonly holdAbovePercent: number;
+  readonly archive: 'source' | 'hub';
+}
+
+export type ResetSourceFact =
+  | { readonly type: 'ResetSourceSaved'; readonly data: ResetSourceSettings }
+  | { readonly type: 'ResetSourceRemoved'; readonly data: { readonly sourceId: string } };
+
 export type SystemFact = { readonly type: 'SystemSwitched'; readonly data: { readonly on: boolean } };
 
 export type Fact =
@@ -377,6 +436,7 @@ export type Fact =
   | UnknownSkuFact
   | RuleSetFact
   | CalendarFact
+  | ResetSourceFact
   | SystemFact;
 
 /** Facts that change on hand or open pieces; their columns in the log are filled (see event-log.table.ts). */
@@ -391,6 +451,13 @@ export const movementTypes = [
   'StockTransferred',
   'OrderLineClosed',
 ] as const satisfies readonly MovementFact['type'][];
+
+/** Sources of movements that are orders, for JavaScript and PostgreSQL alike. */
+export const orderSourcePattern = /^(cart:|(phone|store|marketplace)$)/;
+
+/** What an order took or gave back, whoever took it; not what a comparison with its cart found. */
+export const isOrderMovement = (fact: Fact): boolean =>
+  (fact.type === 'StockSold' || fact.type === 'StockReturned') && orderSourcePattern.test(fact.data.source);
 
 const movementTypeSet: ReadonlySet<string> = new Set(movementTypes);
 

@@ -5,7 +5,7 @@
 import type { Command } from './commands.js';
 import type { Fact, Movement, MovementFact, Reference, Source } from './facts.js';
 import { accept, isoTime, refuse, refuseQuantity, refuseTime, quantityMax } from './decision.js';
-import type { Accepted, DecidedFact, Decision, DecisionContext, Handler, Refused } from './decision.js';
+import type { Accepted, DecidedFact, Decision, DecisionContext, Handler, MovedAfter, Refused } from './decision.js';
 import { inTransit, itemStream, locationStream, stockStream } from './streams.js';
 import type { StreamName } from './streams.js';
 
@@ -71,7 +71,10 @@ export const countHandler: Handler<CountCommand> = {
   streams: () => [],
   stockStreams: (c) => [stockStream(c.location, c.sku)],
   checks: stockChecks,
-  asOfReads: (c) => (readableTime(c.asOf) ? [{ stream: stockStream(c.location, c.sku), asOf: isoTime(c.asOf) }] : []),
+  asOfReads: (c) =>
+    [c.asOf, c.ordersSince]
+      .filter(readableTime)
+      .map((time) => ({ stream: stockStream(c.location, c.sku), asOf: isoTime(time) })),
   decide: decideCountCommand,
 };
 
@@ -173,6 +176,7 @@ function decideCountCommand(command: CountCommand, context: DecisionContext): De
   const refused =
     refuseQuantity(command.quantity, min, 'quantity') ??
     refuseTime(command.asOf, context.now, 'asOf') ??
+    refuseTime(command.ordersSince, context.now, 'ordersSince') ??
     refuseUnknownStock(command.location, command.sku, context);
   return refused ?? decideCount(command, context);
 }
@@ -185,10 +189,11 @@ export function decideCount(command: CountCommand, context: DecisionContext): Ac
   const stream = stockStream(command.location, command.sku);
   const state = stockState(context, stream);
   const asOf = command.asOf === undefined ? context.recordedAt(stream) : isoTime(command.asOf);
-  const later = command.asOf === undefined ? { delta: 0, openDelta: 0 } : context.movedAfter(stream, asOf);
+  const later = command.asOf === undefined ? nothingMoved : context.movedAfter(stream, asOf);
   const includesOpenOrders = command.includesOpenOrders ?? false;
   const older = state.lastCount !== null && asOf < state.lastCount.asOf;
-  const found = command.quantity - (includesOpenOrders ? state.open - later.openDelta : 0);
+  const ordered = orderedUntil(command, context, stream, later);
+  const found = command.quantity + ordered - (includesOpenOrders ? state.open - later.openDelta : 0);
   const delta = older ? 0 : found - (state.onHand - later.delta);
   const fact: MovementFact = {
     type: command.type === 'CountStock' ? 'StockCounted' : 'StockReset',
@@ -198,10 +203,24 @@ export function decideCount(command: CountCommand, context: DecisionContext): Ac
       asOf,
       includesOpenOrders,
       knows: command.knows ?? ['direct'],
+      ...(command.ordersSince !== undefined && { ordersSince: isoTime(command.ordersSince) }),
     },
   };
   const note = older ? `Recorded without effect: older than the count of ${state.lastCount?.asOf}.` : undefined;
   return accept([{ stream, fact, occurredAt: asOf }], note);
+}
+
+const nothingMoved: MovedAfter = { delta: 0, openDelta: 0, orderDelta: 0 };
+
+/** What orders moved from `ordersSince` until the moment of the count: a number that knows no orders has all of it yet. */
+function orderedUntil(
+  { ordersSince }: CountCommand,
+  context: DecisionContext,
+  stream: StreamName,
+  later: MovedAfter,
+): number {
+  if (ordersSince === undefined) return 0;
+  return context.movedAfter(stream, isoTime(ordersSince)).orderDelta - later.orderDelta;
 }
 
 export const stockState = (context: DecisionContext, stream: StreamName) =>

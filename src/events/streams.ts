@@ -21,4 +21,5 @@ export const cartStream = (cartId: string) => `cart:${cartId}` as StreamName;
 export const ruleSetStream = 'rules' as StreamName;
 /** Days, as they are closed. */
 export const calendarStream = 'calendar' as StreamName;
+export const resetSourceStream = (sourceId: string) => `reset-source:${sourceId}` as StreamName;
 export const systemStream = 'system' as StreamName;

@@ -1,7 +1,14 @@
 import { sql } from 'drizzle-orm';
 import { bigint, boolean, date, index, integer, jsonb, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
 import { code, time, xid8 } from '../columns.js';
-import type { CartProbe, CartSettings, OrderLine, OrderSource, OrderState } from '../events/facts.js';
+import type {
+  CartProbe,
+  CartSettings,
+  OrderLine,
+  OrderSource,
+  OrderState,
+  ResetSourceSettings,
+} from '../events/facts.js';
 
 /**
  * How far each projection has read. Compare-and-set: two projectors may run, one of them commits.
@@ -69,6 +76,14 @@ export const locations = pgTable(
   },
   (t) => [index('locations_other_codes').using('gin', t.otherCodes)],
 );
+
+/** Where daily resets come from. A removed one stays as a row, so that facts that come again change nothing. */
+export const resetSources = pgTable('reset_sources', {
+  sourceId: code('source_id').primaryKey(),
+  settings: jsonb().$type<ResetSourceSettings>().notNull(),
+  removed: boolean().notNull().default(false),
+  version: bigint({ mode: 'bigint' }).notNull(),
+});
 
 export const carts = pgTable('carts', {
   cartId: code('cart_id').primaryKey(),

@@ -12,6 +12,7 @@ export async function describe(client: PoolClient, facts: readonly RecordedFact[
   const describedSkus = await describeItems(client, facts);
   await describeLocations(client, facts);
   await describeOrders(client, facts);
+  await describeResetSources(client, facts);
   await closeOrders(client, facts);
   await keepUnknownSkus(client, facts, describedSkus);
   return describedSkus;
@@ -88,6 +89,21 @@ async function describeLocations(client: PoolClient, facts: readonly RecordedFac
             WHERE l.version < excluded.version`,
     values: [JSON.stringify(latest)],
   });
+}
+
+async function describeResetSources(client: PoolClient, facts: readonly RecordedFact[]): Promise<void> {
+  const latest = latestBy(facts, 'ResetSourceSaved', 'ResetSourceRemoved');
+  for (const { type, version, recordedAt: _recordedAt, ...settings } of latest) {
+    await client.query({
+      name: 'describe-reset-source',
+      text: `INSERT INTO reset_sources AS s (source_id, settings, removed, version) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (source_id) DO UPDATE
+                SET settings = CASE WHEN excluded.removed THEN s.settings ELSE excluded.settings END,
+                    removed = excluded.removed, version = excluded.version
+              WHERE s.version < excluded.version`,
+      values: [settings['sourceId'], settings, type === 'ResetSourceRemoved', version],
+    });
+  }
 }
 
 async function describeOrders(client: PoolClient, facts: readonly RecordedFact[]): Promise<void> {

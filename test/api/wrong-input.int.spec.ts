@@ -51,6 +51,8 @@ const cart = {
   locations: ['main'],
 };
 
+const resetSource = { id: 'erp', includesOrders: 'all' };
+
 interface Sent {
   readonly method?: string;
   readonly path: string;
@@ -285,6 +287,8 @@ const lists = [
   '/v1/dead-letters',
   '/v1/quarantined',
   '/v1/imports',
+  '/v1/reset-sources',
+  '/v1/reset-files',
 ];
 const cursorOf = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
@@ -425,6 +429,18 @@ describe('texts beside SKUs', () => {
     ['a number at Shopify', post('/v1/items', { sku: 'X', title: 'X', shopifyProductId: nul }), invalid('shopifyProductId', /printable/)],
     ['seconds without end', { path: '/v1/point-of-sale/repeats?withinSeconds=9999' }, invalid('withinSeconds', /3600/)],
     ['a till’s facility', post('/api/service/updateInventoryByIdentification', { facilityId: nul, availableDelta: 1, idType: 'SKU', idValue: 'MUG', varianceReasonId: 'x' }), invalid('facilityId', /printable/)],
+    ['a reset source without a word on orders', post('/v1/reset-sources', { id: 'erp' }), invalid('includesOrders', /none, shipped or all/)],
+    ['a reset source’s time of day', post('/v1/reset-sources', { ...resetSource, schedule: { kind: 'daily', at: '25:00' } }), invalid('schedule.at', /04:00/)],
+    ['a reset source’s time zone', post('/v1/reset-sources', { ...resetSource, timeZone: 'Mars/Olympus' }), invalid('timeZone', /Europe/)],
+    ['a reset source’s moment', post('/v1/reset-sources', { ...resetSource, moment: { kind: 'name', pattern: 'stock.csv' } }), invalid('moment.pattern', /braces/)],
+    ['a reset source’s host key', post('/v1/reset-sources', { ...resetSource, from: { kind: 'sftp', host: 'x', username: 'u', folder: '/', hostKey: 'abc' } }), invalid('from.hostKey', /ssh-keygen/)],
+    ['a reset source that zeroes by half a file', post('/v1/reset-sources', { ...resetSource, absent: 'zero' }), invalid('absent', /complete/)],
+    ['a reset source of a place nobody knows', post('/v1/reset-sources', { ...resetSource, locations: { WH: 'moon' } }), { status: 404, type: 'unknown-location', words: /moon/ }],
+    ['a change of no reset source', { method: 'PATCH', path: '/v1/reset-sources/nope', body: { on: false } }, { status: 404, type: 'unknown-reset-source', words: /nope/ }],
+    ['the removal of no reset source', { method: 'DELETE', path: '/v1/reset-sources/nope' }, { status: 404, type: 'unknown-reset-source', words: /nope/ }],
+    ['a reset file that is no id', { path: '/v1/reset-files/abc' }, invalid('id', /id of a reset file/)],
+    ['a reset file that is none', { path: '/v1/reset-files/6a1f0a6e-2f0b-4f65-9a37-4b0a3d1a2b3c' }, { status: 404, type: 'unknown-reset-file', words: /reset-files/ }],
+    ['a reset as an import', { method: 'POST', path: '/v1/imports?kind=reset', body: 'a', headers: { 'Content-Type': 'text/csv' } }, invalid('kind', /movements/)],
     ['a key that is no id', { method: 'DELETE', path: '/v1/api-keys/abc' }, invalid('id', /id of an API key/)],
     ['minutes without end', { path: '/v1/latency?minutes=61' }, invalid('minutes', /60/)],
   ]); // prettier-ignore

@@ -56,6 +56,9 @@ describe('every command', () => {
       'dead-letters discard',
       'keys revoke',
       'projections rebuild',
+      'reset apply',
+      'reset remove',
+      'reset test',
       'system off',
     ]);
   });

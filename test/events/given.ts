@@ -2,7 +2,7 @@ import type { Command, CommandEnvelope } from '../../src/events/commands.js';
 import { evolveStream, handlerOf, streamsOf } from '../../src/events/command-table.js';
 import { isoTime } from '../../src/events/decision.js';
 import type { DecidedFact, Decision, DecisionContext } from '../../src/events/decision.js';
-import { isMovement } from '../../src/events/facts.js';
+import { isMovement, isOrderMovement } from '../../src/events/facts.js';
 import type { StockState } from '../../src/events/stock-item.js';
 import { initialStock } from '../../src/events/stock-item.js';
 import { stockStream } from '../../src/events/streams.js';
@@ -71,11 +71,12 @@ export class World {
       recordedAt: () => this.now,
       movedAfter: (stream, asOf) => {
         const later = this.facts.filter((fact) => fact.stream === seen(stream) && fact.occurredAt > asOf);
-        const sum = { delta: 0, openDelta: 0 };
+        const sum = { delta: 0, openDelta: 0, orderDelta: 0 };
         for (const { fact } of later) {
           if (!isMovement(fact)) continue;
           sum.delta += fact.data.delta;
           sum.openDelta += fact.data.openDelta;
+          if (isOrderMovement(fact)) sum.orderDelta += fact.data.delta;
         }
         return sum;
       },

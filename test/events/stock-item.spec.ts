@@ -229,3 +229,43 @@ function order(o: { quantity: number; revision: number; placedAt?: string; state
     cartMovesStock: { at: 'order' as const, restocksOnCancel: true },
   };
 }
+
+describe('a reset of a program that knows no orders', () => {
+  const reset = { type: 'ResetStock', ...mug, source: 'file:erp', ordersSince: at(0), knows: ['direct'] } as const;
+  const order = (number: string, quantity: number, minute: number, state: 'open' | 'shipped' = 'open') =>
+    ({
+      type: 'ImportOrder',
+      source: 'phone',
+      number,
+      revision: 1,
+      placedAt: at(minute),
+      state,
+      lines: [{ line: '1', sku: 'MUG', key: 'MUG', location: 'shop', quantity }],
+      sighting: { after: null, by: at(minute) },
+      cartMovesStock: { at: 'never', restocksOnCancel: false },
+    }) as const;
+
+  it('takes away what orders took since it was right, until its moment, shipped or not', () => {
+    const world = shopWorld();
+    world.given({ type: 'ReceiveStock', ...mug, quantity: 20, occurredAt: at(1) }, at(1));
+    world.given(order('1', 3, 2), at(2));
+    world.given(order('2', 4, 3, 'shipped'), at(3));
+    world.given({ ...reset, quantity: 20, asOf: at(5) }, at(6));
+    expect(world.stock('shop', 'MUG').onHand).toBe(13);
+    world.given(order('3', 2, 7), at(7));
+    world.given({ type: 'SellStock', ...mug, quantity: 1, occurredAt: at(8) }, at(8));
+    world.given({ ...reset, quantity: 19, asOf: at(9) }, at(10));
+    expect(world.stock('shop', 'MUG').onHand).toBe(10);
+  });
+
+  it('leaves out what a count had corrected, because the program does not know of that either', () => {
+    const world = shopWorld();
+    world.given({ type: 'CountStock', ...mug, quantity: 10, asOf: at(4), knows: ['direct', 'phone'] }, at(4));
+    world.given(order('1', 3, 2), at(5));
+    expect(world.stock('shop', 'MUG').onHand).toBe(10);
+    world.given(order('2', 2, 3, 'shipped'), at(5));
+    expect(world.stock('shop', 'MUG').onHand).toBe(10);
+    world.given({ ...reset, quantity: 10, asOf: at(6) }, at(7));
+    expect(world.stock('shop', 'MUG').onHand).toBe(5);
+  });
+});

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { readCsv } from '../../src/modules/imports/csv-reader.js';
 import { readHeader } from '../../src/modules/imports/header.js';
 import { ImportProblem } from '../../src/modules/imports/import-problem.js';
-import { importKinds } from '../../src/modules/imports/imports.table.js';
+import { rowsKinds } from '../../src/modules/imports/imports.table.js';
 import { OrderRows } from '../../src/modules/imports/order-rows.js';
 import { readRow, rowKinds } from '../../src/modules/imports/row-kinds.js';
 
@@ -157,7 +157,7 @@ describe('whatever is sent', () => {
       fc.constantFrom('received', 'main', '5', 'order:1', '2026-03-01T12:00:00Z'),
     );
     fc.assert(
-      fc.property(fc.constantFrom(...importKinds), fc.array(cell, { maxLength: 12 }), (kind, cells) => {
+      fc.property(fc.constantFrom(...rowsKinds), fc.array(cell, { maxLength: 12 }), (kind, cells) => {
         const columns = Object.keys(rowKinds[kind].columns).slice(0, Math.max(1, cells.length));
         const { fields, problem } = readRow(rowKinds[kind], columns, cells, '2026-06-01T00:00:00.000Z');
         if (problem === null) expect(JSON.stringify(fields)).not.toContain('\\u0000');

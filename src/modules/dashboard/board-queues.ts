@@ -10,6 +10,7 @@ import type { QueueBackend } from '../../cart-workers/queue-backend.js';
 import type { Database } from '../../database.js';
 import { carts } from '../../projections/projections.table.js';
 import { Wakeups } from '../../wakeups.js';
+import { RESETS } from '../daily-reset/reset-jobs.js';
 import { IMPORTS } from '../imports/import-jobs.js';
 import { PROJECTIONS } from '../projections/projection-jobs.js';
 import { CLEAN_UP, COMPARISONS, ORDER_POLLS, PROBES } from '../jobs/queue-names.js';
@@ -35,6 +36,7 @@ export class BoardQueues implements OnApplicationBootstrap, OnApplicationShutdow
     @InjectQueue(PROBES) probes: Queue,
     @InjectQueue(CLEAN_UP) cleanUp: Queue,
     @InjectQueue(IMPORTS) imports: Queue,
+    @InjectQueue(RESETS) resets: Queue,
     @InjectQueue(PROJECTIONS) projections: Queue,
     @Inject(DATABASE) private readonly database: Database,
     @Inject(QUEUE_BACKEND) private readonly backend: QueueBackend,
@@ -42,7 +44,9 @@ export class BoardQueues implements OnApplicationBootstrap, OnApplicationShutdow
   ) {
     this.adapter.setBasePath(BOARD_PATH);
     this.board = createBullBoard({
-      queues: [orderPolls, comparisons, probes, imports, projections, cleanUp].map((queue) => new BullMQAdapter(queue)),
+      queues: [orderPolls, comparisons, probes, imports, resets, projections, cleanUp].map(
+        (queue) => new BullMQAdapter(queue),
+      ),
       serverAdapter: this.adapter,
       options: { uiConfig: { boardTitle: 'Onhand' } },
     });

@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { ResetQueueModule } from '../daily-reset/daily-reset.module.js';
 import { ImportQueueModule } from '../imports/imports.module.js';
 import { InventoryModule } from '../inventory/inventory.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
@@ -11,7 +12,7 @@ import { SearchController } from './search.controller.js';
 import { StreamController } from './stream.controller.js';
 
 @Module({
-  imports: [JobsModule, ImportQueueModule, ProjectionQueueModule, InventoryModule, WebStackModule],
+  imports: [JobsModule, ImportQueueModule, ResetQueueModule, ProjectionQueueModule, InventoryModule, WebStackModule],
   controllers: [RoadController, StreamController, SearchController],
   providers: [BoardQueues, LaneFeed],
   exports: [BoardQueues],

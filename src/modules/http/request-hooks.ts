@@ -80,7 +80,7 @@ export async function allowNoBody({ headers }: FastifyRequest): Promise<void> {
 export async function limitBodyTime(timeoutMs: number, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const { headers, raw, routeOptions } = request;
   if (headers['content-length'] === undefined && headers['transfer-encoding'] === undefined) return;
-  if (routeOptions.url === '/v1/imports') return;
+  if (takesFiles(routeOptions.url)) return;
   const timer = setTimeout(() => {
     if (raw.complete || reply.sent) return;
     const detail = `The body did not arrive whole within ${timeoutMs / 1000} s; nothing was recorded. Send it again, in smaller parts on a slow line.`;
@@ -89,6 +89,10 @@ export async function limitBodyTime(timeoutMs: number, request: FastifyRequest, 
   raw.once('end', () => clearTimeout(timer));
   raw.once('close', () => clearTimeout(timer));
 }
+
+/** Routes whose body is a file: it stays a stream. */
+export const takesFiles = (route: string | undefined): boolean =>
+  route === '/v1/imports' || route === '/v1/reset-sources/:id/files';
 
 /** What cannot even be taken for a request is answered on the bare socket. */
 export function answerClientError(error: Error & { readonly code?: string }, socket: Socket): void {

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { Database } from '../../database.js';
 import { Problem } from '../http/problem.js';
 import { DATABASE } from '../tokens.js';
-import type { ImportKind } from './imports.table.js';
+import type { RowsKind } from './imports.table.js';
 import type { StoredImport } from './imports.js';
 
 /** Two questions of each kind of file; both read the staging table beside what is there now, and lock nothing. */
@@ -40,7 +40,7 @@ const itemText = (title: string, code: string, shopify: string, tags: string, ac
 const tagsAfter = `
   CASE WHEN r.fields->'tags' IS NULL THEN i.tags ELSE ARRAY(SELECT jsonb_array_elements_text(r.fields->'tags')) END`;
 
-const queries: Readonly<Record<ImportKind, PreviewQueries>> = {
+const queries: Readonly<Record<RowsKind, PreviewQueries>> = {
   movements: {
     totals: `SELECT r.fields->>'kind' AS kind, count(*)::integer AS rows, sum(${delta})::float8 AS pieces
                FROM ${valid} GROUP BY 1 ORDER BY 1`,
@@ -93,6 +93,17 @@ export class ImportPreview {
         `There is a preview only while an import is ready; this one is ${found.state}. Send the file with preview=true.`,
       );
     }
+    const rows = {
+      received: found.received,
+      refused: found.refused,
+      unchanged: found.unchanged,
+      toApply: found.received - found.refused - found.unchanged,
+    };
+    // A reset was counted when it was checked: that is what decided whether it waits.
+    if (found.kind === 'reset') {
+      const { sample, ...totals } = found.resetCheck ?? { sample: [] };
+      return { id: found.id, kind: found.kind, held: found.held, rows, totals: [totals], differences: sample };
+    }
     const { totals, differences } = queries[found.kind];
     const [sums, first] = await Promise.all([
       this.database.pool.query<Record<string, unknown>>(totals, [found.id]),
@@ -101,12 +112,8 @@ export class ImportPreview {
     return {
       id: found.id,
       kind: found.kind,
-      rows: {
-        received: found.received,
-        refused: found.refused,
-        unchanged: found.unchanged,
-        toApply: found.received - found.refused - found.unchanged,
-      },
+      held: null,
+      rows,
       totals: sums.rows,
       differences: first.rows,
     };

@@ -104,6 +104,8 @@ export function shownImport(row: StoredImport) {
     state: row.state,
     onError: row.onError,
     preview: row.preview,
+    /** Of a reset: why it waits for a person. */
+    held: row.state === 'ready' ? row.held : null,
     cartId: row.cartId,
     by: row.by,
     rows: {

@@ -7,6 +7,8 @@ import { applyImport } from './apply-import.js';
 import { imports, type ImportState } from './imports.table.js';
 import type { StoredImport } from './imports.js';
 import { validateImport, type ValidatedCounts } from './validate-import.js';
+import { validateReset } from './validate-reset.js';
+import { whyHeld, whyOlder } from './reset-plan.js';
 
 /** Brings one import from wherever it stands to where it has to wait for somebody, or to its end. */
 @Injectable()
@@ -40,6 +42,7 @@ export class ImportWork {
   }
 
   private async validate(found: StoredImport, stopped: () => boolean): Promise<void> {
+    if (found.kind === 'reset') return this.validateReset(found, stopped);
     const counts = await validateImport(this.database, found, stopped);
     if (counts === null) return;
     const problem = verdict(found, counts);
@@ -51,6 +54,35 @@ export class ImportWork {
               apply_started_at = CASE WHEN $2 = 'applying' THEN now() END
         WHERE id = $1 AND state = 'validating'`,
       [found.id, state, problem, counts.refused, counts.unchanged],
+    );
+  }
+
+  /** Items that the file does not hold are rows of it from here on. A reset that would change too much waits for a person. */
+  private async validateReset(found: StoredImport, stopped: () => boolean): Promise<void> {
+    const plan = found.reset!;
+    const counts = await validateReset(this.database, { ...found, kind: 'reset', reset: plan }, stopped);
+    if (counts === null) return;
+    const problem = verdict(found, counts) ?? whyOlder(plan, counts.check);
+    const held = problem === null ? whyHeld(plan, counts.check, found.received) : null;
+    const state = problem !== null ? 'refused' : held !== null ? 'ready' : 'applying';
+    await this.database.pool.query(
+      `UPDATE imports
+          SET state = $2, problem = $3, refused = $4, unchanged = $5, received = received + $6, last_row = $7, validated_through = $7,
+              held = $8, reset_check = $9, fault = NULL, updated_at = now(),
+              ended_at = CASE WHEN $2 = 'refused' THEN now() END,
+              apply_started_at = CASE WHEN $2 = 'applying' THEN now() END
+        WHERE id = $1 AND state = 'validating'`,
+      [
+        found.id,
+        state,
+        problem,
+        counts.refused,
+        counts.unchanged,
+        counts.absent,
+        counts.lastRow,
+        held,
+        JSON.stringify(counts.check),
+      ],
     );
   }
 

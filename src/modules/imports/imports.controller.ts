@@ -12,11 +12,13 @@ import { pageFields } from '../http/paging.js';
 import { Problem } from '../http/problem.js';
 import { ImportPreview } from './import-preview.js';
 import { ImportReads, shownImport } from './import-reads.js';
-import { importKinds, importStates } from './imports.table.js';
+import { importKinds, importStates, rowsKinds } from './imports.table.js';
 import { Imports } from './imports.js';
+import { fileOf, SILENCE_MS } from './file-body.js';
+import { takesFiles } from '../http/request-hooks.js';
 
 const sendQuery = z.strictObject({
-  kind: z.enum(importKinds, `must be one of ${importKinds.join(', ')}`),
+  kind: z.enum(rowsKinds, `must be one of ${rowsKinds.join(', ')}`),
   onError: z
     .enum(['stop', 'skip'], 'must be stop or skip')
     .default('stop')
@@ -47,7 +49,7 @@ export class ImportsController implements OnModuleInit {
   onModuleInit(): void {
     const fastify = this.host.httpAdapter.getInstance<FastifyInstance>();
     fastify.addContentTypeParser('text/csv', (request, payload, done) => {
-      if (request.routeOptions.url === '/v1/imports') done(null, payload);
+      if (takesFiles(request.routeOptions.url)) done(null, payload);
       else done(new Problem('unsupported-media-type', 'Send the body as JSON; files are taken at POST /v1/imports.'));
     });
   }
@@ -65,7 +67,7 @@ export class ImportsController implements OnModuleInit {
   ) {
     const { kind, onError, preview, cart } = query;
     const { client, by, idempotencyKey } = asking;
-    const { bytes, charset } = bodyOf(request);
+    const { bytes, charset } = fileOf(request);
     request.raw.socket.setTimeout(SILENCE_MS);
     try {
       const asked = { kind, onError, preview, cartId: cart ?? null, client, by, idempotencyKey };
@@ -123,24 +125,4 @@ export class ImportsController implements OnModuleInit {
     await this.imports.cancel(id);
     return shownImport(await this.imports.get(id));
   }
-}
-
-/** A sender of whom nothing is heard for so long is gone; Node ends the connection. */
-const SILENCE_MS = 60_000;
-
-/** @throws Problem when it is not CSV */
-function bodyOf({ headers, body }: FastifyRequest): {
-  bytes: AsyncIterable<Uint8Array>;
-  charset: string | undefined;
-} {
-  // Whatever it is called, there is nothing to read.
-  if (headers['content-length'] === '0' && headers['transfer-encoding'] === undefined)
-    throw new Problem('invalid-request', 'The file is empty. Its first row names the columns.');
-  const [type = '', ...parameters] = (headers['content-type'] ?? '').split(';').map((part) => part.trim());
-  if (type.toLowerCase() !== 'text/csv' || !(body instanceof Readable)) {
-    throw new Problem('unsupported-media-type', 'Send the file itself as the body, with Content-Type: text/csv.');
-  }
-  const charset = parameters.find((part) => /^charset=/i.test(part))?.slice('charset='.length);
-  // When a file is refused in the middle, the connection must live on: the answer goes back on it.
-  return { bytes: body.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>, charset };
 }

@@ -11,8 +11,8 @@ import { ImportSchedule, ImportsProcessor } from './imports.processor.js';
 
 @Module({
   imports: [registerQueues(IMPORTS)],
-  providers: [ImportJobs],
-  exports: [ImportJobs, BullModule],
+  providers: [ImportJobs, Imports],
+  exports: [ImportJobs, Imports, BullModule],
 })
 export class ImportQueueModule {}
 
@@ -20,7 +20,7 @@ export class ImportQueueModule {}
 @Module({
   imports: [ImportQueueModule],
   controllers: [ImportsController],
-  providers: [Imports, ImportReads, ImportPreview],
+  providers: [ImportReads, ImportPreview],
 })
 export class ImportsModule {}
 

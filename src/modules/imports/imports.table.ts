@@ -14,11 +14,16 @@ import {
   uuid,
 } from 'drizzle-orm/pg-core';
 
+import type { ResetCheck, ResetPlan } from './reset-plan.js';
+
 const code = customType<{ data: string }>({ dataType: () => 'text COLLATE "C"' });
 const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
 const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
 
-export const importKinds = ['movements', 'counts', 'items', 'orders', 'mappings'] as const;
+/** Files that are sent as they are; a reset comes through its source, which says what it means. */
+export const rowsKinds = ['movements', 'counts', 'items', 'orders', 'mappings'] as const;
+export type RowsKind = (typeof rowsKinds)[number];
+export const importKinds = [...rowsKinds, 'reset'] as const;
 export type ImportKind = (typeof importKinds)[number];
 
 /** The last three are ends. The way through them is drawn in docs/imports.md. */
@@ -36,6 +41,10 @@ export const imports = pgTable(
     /** Whether it waits, once valid, for somebody to say "apply". */
     preview: boolean().notNull(),
     cartId: text('cart_id'),
+    /** Of a reset: what its file means, what it would do, and why it waits for a person. */
+    reset: jsonb().$type<ResetPlan>(),
+    resetCheck: jsonb('reset_check').$type<ResetCheck>(),
+    held: text(),
     /** The API key that sent it: keys of its rows belong to that client, as they would had it sent them one by one. */
     client: code().notNull(),
     by: text().notNull(),

@@ -6,11 +6,12 @@ import { Problem } from '../http/problem.js';
 import { DATABASE } from '../tokens.js';
 import { ImportProblem } from './import-problem.js';
 import { ImportJobs } from './import-jobs.js';
-import { imports, type ImportKind } from './imports.table.js';
+import { imports, type RowsKind } from './imports.table.js';
+import type { ResetPlan } from './reset-plan.js';
 import { hashed, ReceivingStoppedError, receiveImport } from './receive-import.js';
 
 export interface NewImport {
-  readonly kind: ImportKind;
+  readonly kind: RowsKind;
   readonly onError: 'stop' | 'skip';
   readonly preview: boolean;
   readonly cartId: string | null;
@@ -48,13 +49,33 @@ export class Imports {
       .returning({ id: imports.id });
     if (begun.length === 0) return { id: await this.repeated(asked, bytes), replayed: true };
     try {
-      const bodyHash = await receiveImport(this.database, { id, kind: asked.kind }, bytes, charset);
+      const bodyHash = await receiveImport(this.database, { id, kind: asked.kind, reset: null }, bytes, charset);
       await this.endReceiving(id, bodyHash);
     } catch (error) {
       throw await this.brokenOff(id, error);
     }
     await this.jobs.work(id, 'validating');
     return { id, replayed: false };
+  }
+
+  /**
+   * Takes a reset file in; what it means stands in its plan.
+   * @throws Problem when the file as a whole is wrong
+   */
+  async receiveReset(
+    asked: Pick<NewImport, 'onError' | 'client' | 'by'> & { readonly id: string; readonly reset: ResetPlan },
+    bytes: AsyncIterable<Uint8Array>,
+    charset: string | undefined,
+  ): Promise<void> {
+    const { id, reset } = asked;
+    await this.database.orm.insert(imports).values({ kind: 'reset', preview: reset.preview, cartId: null, ...asked });
+    try {
+      const bodyHash = await receiveImport(this.database, { id, kind: 'reset', reset }, bytes, charset);
+      await this.endReceiving(id, bodyHash);
+    } catch (error) {
+      throw await this.brokenOff(id, error);
+    }
+    await this.jobs.work(id, 'validating');
   }
 
   /** @throws Problem unless it waits for this, or was told so before */

@@ -8,8 +8,10 @@ import { requestHash } from '../http/hashing.js';
 import { readCsv, type CsvRecord } from './csv-reader.js';
 import { readHeader } from './header.js';
 import { ImportProblem } from './import-problem.js';
-import type { ImportKind } from './imports.table.js';
+import type { ImportKind, RowsKind } from './imports.table.js';
 import { OrderRows } from './order-rows.js';
+import type { ResetPlan } from './reset-plan.js';
+import { resetReader } from './reset-rows.js';
 import { keyedHash } from './row-commands.js';
 import { readRow, rowKinds, type FieldProblem, type MovementRow, type ReadRow, type RowFields } from './row-kinds.js';
 
@@ -29,16 +31,18 @@ export class ReceivingStoppedError extends Error {
  */
 export async function receiveImport(
   database: Database,
-  { id, kind }: { readonly id: string; readonly kind: ImportKind },
+  { id, kind, reset }: { readonly id: string; readonly kind: ImportKind; readonly reset: ResetPlan | null },
   bytes: AsyncIterable<Uint8Array>,
   charset: string | undefined,
 ): Promise<Buffer> {
   const hash = createHash('sha256');
-  const records = readCsv(hashed(bytes, hash), charset);
+  const end = { byte: 0x0a };
+  const records = readCsv(withEnd(hashed(bytes, hash), end), charset);
   try {
     const header = await records.next();
     if (header.done === true) throw new ImportProblem('The file is empty. Its first row names the columns.');
-    await storeRecords(database, id, kind, header.value, records);
+    await storeRecords(database, id, rowReader(kind, reset, header.value.cells), header.value, records);
+    if (reset?.lastLine === 'must-end' && end.byte !== 0x0a && end.byte !== 0x0d) await refuseLastRow(database, id);
   } finally {
     await records.return(undefined);
   }
@@ -60,25 +64,58 @@ export async function* hashed(
   }
 }
 
+/** Notes the last byte: whether the last row was ended. */
+async function* withEnd(bytes: AsyncIterable<Uint8Array>, end: { byte: number }): AsyncGenerator<Uint8Array> {
+  for await (const chunk of bytes) {
+    end.byte = chunk.at(-1) ?? end.byte;
+    yield chunk;
+  }
+}
+
+/** "2" may be what is left of "20": a row that nothing ends is not believed, and what it speaks of stays as it is. */
+async function refuseLastRow(database: Database, id: string): Promise<void> {
+  await database.pool.query(
+    `WITH last AS (
+       UPDATE import_rows r SET outcome = 'refused', problem_column = '', detail = $2
+         FROM imports f WHERE f.id = $1 AND r.import_id = f.id AND r.row = f.last_row AND r.outcome IS NULL
+       RETURNING r.row)
+     UPDATE imports SET refused = refused + (SELECT count(*) FROM last)::integer WHERE id = $1`,
+    [
+      id,
+      'The file ends in the middle of its last row, which may be cut off. If its program never ends the last line, say so at the source: lastLine "may-be-open"',
+    ],
+  );
+}
+
+type RowReader = (record: CsvRecord, now: string) => NewRow;
+
+/** @throws ImportProblem where the header is wrong */
+function rowReader(kind: ImportKind, reset: ResetPlan | null, header: readonly string[]): RowReader {
+  if (kind === 'reset') {
+    if (reset === null) throw new Error('A reset has a plan');
+    return resetReader(header, reset);
+  }
+  const columns = readHeader(kind, rowKinds[kind], header);
+  const orders = new OrderRows();
+  return ({ row, cells }, now) => newRow(kind, row, cells, readRow(rowKinds[kind], columns, cells, now), orders);
+}
+
 async function storeRecords(
   database: Database,
   id: string,
-  kind: ImportKind,
+  read: RowReader,
   header: CsvRecord,
   records: AsyncIterable<CsvRecord>,
 ): Promise<void> {
-  const columns = readHeader(kind, rowKinds[kind], header.cells);
   await database.pool.query('UPDATE imports SET columns = $2 WHERE id = $1', [id, JSON.stringify(header.cells)]);
-  const orders = new OrderRows();
   let now = new Date().toISOString();
   let batch: NewRow[] = [];
   let received = 0;
-  for await (const { row, cells } of records) {
+  for await (const record of records) {
     received += 1;
     if (received > rowsMax)
       throw new ImportProblem(`The file has more than ${rowsMax.toLocaleString('en-US')} rows; split it into several.`);
-    const read = readRow(rowKinds[kind], columns, cells, now);
-    batch.push(newRow(kind, row, cells, read, orders));
+    batch.push(read(record, now));
     if (batch.length < batchRows) continue;
     await storeRows(database, id, batch);
     now = new Date().toISOString();
@@ -88,7 +125,7 @@ async function storeRecords(
   if (batch.length > 0) await storeRows(database, id, batch);
 }
 
-interface NewRow {
+export interface NewRow {
   readonly row: number;
   readonly command_row: number;
   readonly cells: readonly string[];
@@ -102,7 +139,7 @@ interface NewRow {
   readonly detail?: string;
 }
 
-function newRow(kind: ImportKind, row: number, cells: readonly string[], read: ReadRow, orders: OrderRows): NewRow {
+function newRow(kind: RowsKind, row: number, cells: readonly string[], read: ReadRow, orders: OrderRows): NewRow {
   const { fields } = read;
   // A wrong row of an order has its place in it, too: the others are not taken without it.
   const placed = kind === 'orders' ? orders.place(row, fields) : { commandRow: row, problem: null };

@@ -5,6 +5,8 @@
 import type { Command, CommandEnvelope } from '../../events/commands.js';
 import { requestHash } from '../http/hashing.js';
 import type { ImportKind } from './imports.table.js';
+import type { ResetPlan } from './reset-plan.js';
+import type { ResetFields } from './reset-rows.js';
 import type { CountRow, ItemRow, MappingRow, MovementRow, OrderRow } from './row-kinds.js';
 
 export interface StagedRow {
@@ -18,6 +20,7 @@ export interface ImportedFile {
   readonly kind: ImportKind;
   readonly client: string;
   readonly cartId: string | null;
+  readonly reset: ResetPlan | null;
   /** When the upload began; what a file says without naming a moment was true then. */
   readonly createdAt: Date;
 }
@@ -66,6 +69,8 @@ function commandOf(file: ImportedFile, group: readonly StagedRow[]): Command {
       const { asOf, ...count } = fields as CountRow;
       return { type: 'CountStock', ...count, asOf: asOf ?? file.createdAt.toISOString() };
     }
+    case 'reset':
+      return resetCommand(file.reset!, fields as ResetFields);
     case 'items':
       return { type: 'SaveItem', ...(fields as ItemRow) };
     case 'orders':
@@ -103,6 +108,22 @@ function movementCommand(row: MovementRow): Command {
     case 'adjusted':
       return { type: 'AdjustStock', ...stock, delta: row.delta };
   }
+}
+
+/** Of open orders a file that knows only of shipped ones still holds the pieces; one that knows of none holds all of theirs. */
+function resetCommand(plan: ResetPlan, { sku, location, quantity, asOf }: ResetFields): Command {
+  return {
+    type: 'ResetStock',
+    sku: sku!,
+    location,
+    quantity,
+    asOf,
+    includesOpenOrders: plan.includesOrders === 'shipped',
+    knows: plan.knows,
+    ...(plan.includesOrders === 'none' && { ordersSince: plan.ordersSince }),
+    reference: { kind: 'file', number: plan.fileName },
+    source: `file:${plan.sourceId}`,
+  };
 }
 
 /** As an order told at POST /v1/orders that no cart took, so nothing echoes. */

@@ -25,7 +25,7 @@ import {
   time,
   title,
 } from '../http/fields.js';
-import type { ImportKind } from './imports.table.js';
+import type { RowsKind } from './imports.table.js';
 
 export interface FieldProblem {
   readonly column: string;
@@ -102,7 +102,7 @@ export type ItemRow = z.infer<typeof item>;
 export type OrderRow = z.infer<typeof orderLine> & { line: string };
 export type MappingRow = z.infer<typeof mapping>;
 
-export const rowKinds: Readonly<Record<ImportKind, RowKind>> = {
+export const rowKinds: Readonly<Record<RowsKind, RowKind>> = {
   movements: {
     columns: {
       kind: 'text',

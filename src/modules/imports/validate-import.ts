@@ -28,7 +28,41 @@ const apart = `
   (SELECT min(e.row) FROM import_rows e
     WHERE e.import_id = r.import_id AND e.identity = r.identity AND e.command_row <> r.command_row)`;
 
+/** Another row of the same item on the same shelf with another number; a wrong one contradicts, too. */
+const contradicting = `
+  (SELECT min(e.row) FROM import_rows e
+    WHERE e.import_id = r.import_id AND e.identity = r.identity AND e.row <> r.row AND e.outcome IS DISTINCT FROM 'unchanged'
+      AND e.fields->>'seat' = r.fields->>'seat' AND e.hash <> r.hash)`;
+const wrongBeside = `
+  (SELECT min(e.row) FROM import_rows e
+    WHERE e.import_id = r.import_id AND e.identity = r.identity AND e.row <> r.row AND e.outcome = 'refused')`;
+
 const checks: readonly Check[] = [
+  {
+    kinds: ['reset'],
+    column: 'idValue',
+    detail: `format('There is no item with the SKU "%s"; nothing is set', r.sku)`,
+    where: `NOT EXISTS (SELECT FROM stream_heads h WHERE h.stream = 'item:' || r.sku AND h.version > 0)`,
+  },
+  {
+    kinds: ['reset'],
+    outcome: 'unchanged',
+    column: '',
+    detail: `format('Repeats row %s', ${sameBefore})`,
+    where: `${sameBefore} IS NOT NULL`,
+  },
+  {
+    kinds: ['reset'],
+    column: 'availableQty',
+    detail: `format('Row %s says something else of the same item and place; neither is believed', ${contradicting})`,
+    where: `${contradicting} IS NOT NULL`,
+  },
+  {
+    kinds: ['reset'],
+    column: 'availableQty',
+    detail: `format('Row %s of the same item and place is wrong, and they are added up', ${wrongBeside})`,
+    where: `${wrongBeside} IS NOT NULL`,
+  },
   {
     kinds: ['movements', 'counts', 'orders', 'mappings'],
     column: 'sku',
@@ -105,17 +139,27 @@ export async function validateImport(
   { id, kind, lastRow }: { readonly id: string; readonly kind: ImportKind; readonly lastRow: number },
   stopped: () => boolean,
 ): Promise<ValidatedCounts | null> {
+  if (!(await runChecks(database, { id, kind, lastRow }, stopped))) return null;
+  return countOutcomes(database, id);
+}
+
+/** @returns false where it was stopped or cancelled in between */
+export async function runChecks(
+  database: Database,
+  { id, kind, lastRow }: { readonly id: string; readonly kind: ImportKind; readonly lastRow: number },
+  stopped: () => boolean,
+): Promise<boolean> {
   const own = checks.filter((check) => check.kinds.includes(kind));
   // One check after the other over the whole file: what an order's other rows are told depends on all checks before.
   for (const [at, check] of own.entries()) {
     for (let from = 1; from <= lastRow; from += rangeRows) {
-      if (stopped()) return null;
+      if (stopped()) return false;
       await runCheck(database, id, check, from, from + rangeRows);
       const share = (at + Math.min(1, (from + rangeRows) / lastRow)) / own.length;
-      if (!(await tellProgress(database, id, Math.floor(share * lastRow)))) return null;
+      if (!(await tellProgress(database, id, Math.floor(share * lastRow)))) return false;
     }
   }
-  return countOutcomes(database, id);
+  return true;
 }
 
 async function runCheck(database: Database, id: string, check: Check, from: number, to: number): Promise<void> {
@@ -136,7 +180,7 @@ async function tellProgress(database: Database, id: string, through: number): Pr
   return told.rowCount === 1;
 }
 
-async function countOutcomes(database: Database, id: string): Promise<ValidatedCounts> {
+export async function countOutcomes(database: Database, id: string): Promise<ValidatedCounts> {
   const counted = await database.pool.query<{ refused: number; unchanged: number; valid: number }>(
     `SELECT count(*) FILTER (WHERE outcome = 'refused')::integer AS refused,
             count(*) FILTER (WHERE outcome = 'unchanged')::integer AS unchanged,
