@@ -6,6 +6,47 @@ CREATE TABLE "doubled_keys" (
 	CONSTRAINT "doubled_keys_cart_id_key_pk" PRIMARY KEY("cart_id","key")
 );
 --> statement-breakpoint
+CREATE TABLE "cart_comparisons" (
+	"id" uuid PRIMARY KEY DEFAULT gen_random_uuid() NOT NULL,
+	"cart_id" text COLLATE "C" NOT NULL,
+	"generation" integer NOT NULL,
+	"worker" text NOT NULL,
+	"started_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"ended_at" timestamp (3) with time zone,
+	"error" text,
+	"looked" integer DEFAULT 0 NOT NULL,
+	"equal" integer DEFAULT 0 NOT NULL,
+	"differing" integer DEFAULT 0 NOT NULL,
+	"busy" integer DEFAULT 0 NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "drifts" (
+	"id" bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (sequence name "drifts_id_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
+	"cart_id" text COLLATE "C" NOT NULL,
+	"key" text COLLATE "C" NOT NULL,
+	"sku" text COLLATE "C" NOT NULL,
+	"state" text DEFAULT 'suspected' NOT NULL,
+	"class" text,
+	"candidates" jsonb DEFAULT '[]'::jsonb NOT NULL,
+	"raised_by" text NOT NULL,
+	"delivery_id" uuid,
+	"shown" bigint,
+	"should" bigint NOT NULL,
+	"difference" bigint,
+	"evidence" jsonb DEFAULT '{}'::jsonb NOT NULL,
+	"looks" integer DEFAULT 1 NOT NULL,
+	"look_at" timestamp (3) with time zone,
+	"mark" text,
+	"suspected_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"confirmed_at" timestamp (3) with time zone,
+	"ended_at" timestamp (3) with time zone,
+	"resolution" text,
+	"ended_by" text,
+	"reason" text,
+	CONSTRAINT "drifts_state" CHECK (state in ('suspected', 'confirmed', 'parked', 'repaired', 'accepted', 'cleared')),
+	CONSTRAINT "drifts_end" CHECK ((state in ('repaired', 'accepted', 'cleared')) = (ended_at is not null))
+);
+--> statement-breakpoint
 CREATE TABLE "attempts" (
 	"id" uuid PRIMARY KEY NOT NULL,
 	"delivery_id" uuid NOT NULL,
@@ -384,6 +425,7 @@ CREATE TABLE "listings" (
 	"last_quantity" bigint,
 	"last_quantity_from" timestamp (3) with time zone,
 	"last_quantity_to" timestamp (3) with time zone,
+	"equal_at" timestamp (3) with time zone,
 	CONSTRAINT "listings_cart_id_key_pk" PRIMARY KEY("cart_id","key"),
 	CONSTRAINT "listings_shown" CHECK ("listings"."shown" in ('visible', 'hidden', 'backorder')),
 	CONSTRAINT "listings_unlisted" CHECK ("listings"."unlisted" in ('not-found', 'not-tracked'))
@@ -425,6 +467,7 @@ CREATE TABLE "carts" (
 	"generation" integer DEFAULT 0 NOT NULL,
 	"clamps_at_zero" boolean GENERATED ALWAYS AS (coalesce((settings->>'clampsAtZero')::boolean, false)) STORED NOT NULL,
 	"settings_version" bigint NOT NULL,
+	"switched_at" timestamp (3) with time zone,
 	"switch_version" bigint DEFAULT 0 NOT NULL,
 	"probe" jsonb,
 	"probe_version" bigint DEFAULT 0 NOT NULL
@@ -532,6 +575,11 @@ CREATE TABLE "unknown_skus" (
 	CONSTRAINT "unknown_skus_cart_id_key_pk" PRIMARY KEY("cart_id","key")
 );
 --> statement-breakpoint
+CREATE UNIQUE INDEX "cart_comparisons_one_at_a_time" ON "cart_comparisons" USING btree ("cart_id") WHERE ended_at is null;--> statement-breakpoint
+CREATE INDEX "cart_comparisons_cart" ON "cart_comparisons" USING btree ("cart_id","started_at");--> statement-breakpoint
+CREATE UNIQUE INDEX "drifts_one_open_per_listing" ON "drifts" USING btree ("cart_id","key") WHERE ended_at is null;--> statement-breakpoint
+CREATE INDEX "drifts_to_look_at" ON "drifts" USING btree ("look_at") WHERE ended_at is null and look_at is not null;--> statement-breakpoint
+CREATE INDEX "drifts_listing" ON "drifts" USING btree ("cart_id","key","ended_at");--> statement-breakpoint
 CREATE UNIQUE INDEX "attempts_one_open_per_delivery" ON "attempts" USING btree ("delivery_id") WHERE ended_at is null;--> statement-breakpoint
 CREATE UNIQUE INDEX "attempts_one_open_per_serial_cart" ON "attempts" USING btree ("cart_id") WHERE ended_at is null and serial;--> statement-breakpoint
 CREATE INDEX "attempts_delivery" ON "attempts" USING btree ("delivery_id","started_at");--> statement-breakpoint

@@ -16,6 +16,7 @@ import { CartDirectory } from './cart-workers/cart-directory.js';
 import { CartProbes } from './cart-workers/cart-probes.js';
 import { CartSecrets } from './cart-workers/cart-secrets.js';
 import { DeadLetters } from './cart-workers/dead-letters.js';
+import { Drifts } from './cart-workers/drifts/drifts.js';
 import { LaneControl } from './cart-workers/lane-control.js';
 import { OrderImport } from './cart-workers/order-import.js';
 import { QohTransfer } from './cart-workers/qoh-transfer.js';
@@ -42,6 +43,7 @@ import { CalendarModule, RulesModule } from './modules/rules/rules.module.js';
 import type { Surroundings } from './modules/start/surroundings.js';
 import { CONFIG, DATABASE, ENCRYPTION_KEY, QUEUE_BACKEND } from './modules/tokens.js';
 import { WebStackModule } from './modules/web-stack/web-stack.module.js';
+import { ReconciliationModule } from './modules/reconciliation/reconciliation.module.js';
 import { version } from './modules/start/version.js';
 import { Presence } from './presence.js';
 import { Projector } from './projections/projector.js';
@@ -62,6 +64,7 @@ export class AppModule {
       DailyResetModule,
       CartsModule,
       WebStackModule,
+      ReconciliationModule,
       ProjectionsModule,
       RulesModule,
       HealthModule,
@@ -182,6 +185,7 @@ function coreModule({ config, database, backend, encryptionKeys }: Surroundings)
       (batcher: CommandBatcher, directory: CartDirectory, qohTransfer: QohTransfer, wakeups: Wakeups) =>
         new DeadLetters({ database, batcher, directory, qohTransfer, wakeups }),
     ),
+    made(Drifts, [QohTransfer], (qohTransfer: QohTransfer) => new Drifts({ database, qohTransfer })),
     made(
       WorkerRuntime,
       [Presence, CartDirectory, Wakeups, CommandBatcher, OrderImport, QohTransfer, Projector],

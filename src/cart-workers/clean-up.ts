@@ -57,6 +57,17 @@ export async function cleanUp(
           AND NOT EXISTS (SELECT FROM attempts a WHERE a.delivery_id = d.id) LIMIT $2)`,
     olderThanDays,
   );
+  await inChunks(
+    database,
+    `DELETE FROM drifts WHERE id IN (SELECT id FROM drifts WHERE ended_at < clock_timestamp() - $1 * interval '1 day' LIMIT $2)`,
+    olderThanDays,
+  );
+  await inChunks(
+    database,
+    `DELETE FROM cart_comparisons WHERE id IN (
+       SELECT id FROM cart_comparisons WHERE ended_at < clock_timestamp() - $1 * interval '1 day' LIMIT $2)`,
+    olderThanDays,
+  );
   return { deliveries, attempts, records };
 }
 

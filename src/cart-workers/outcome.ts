@@ -1,6 +1,7 @@
 import type { PoolClient } from 'pg';
 import { beginByKeysPlanned, inTransaction, type Database } from '../database.js';
 import { reached } from '../moments.js';
+import { suspectReplies } from './drifts/suspicions.js';
 
 /** What a listing showed, and between which moments (by the database's clock); null: as long as the try lasted. */
 export interface SeenQuantity {
@@ -97,9 +98,13 @@ async function recordIn(client: PoolClient, end: AttemptEnd): Promise<void> {
   await endAttempt(client, effective);
   if (effective.lines.length > 0) await endLines(client, effective);
   await endDelivery(client, effective);
+  await suspectReplies(client, { ...effective, rows: effective.lines.flatMap(toldQuantity) });
   if (effective.cart !== null) await judgeLane(client, effective);
   if (effective.mayStillRun === true) await keepOthersAway(client, effective);
 }
+
+const toldQuantity = (line: LineEnd) =>
+  line.end === 'delivered' && line.quantity !== null ? [{ key: line.key, quantity: line.quantity }] : [];
 
 /** Nothing else goes to a serial cart before an unanswered call's deadline. */
 async function keepOthersAway(client: PoolClient, end: AttemptEnd): Promise<void> {

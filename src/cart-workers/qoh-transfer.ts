@@ -88,6 +88,8 @@ export class QohTransfer {
     readonly createNewProducts?: boolean;
     /** Only these; null: all. */
     readonly keys?: readonly string[] | null;
+    /** Why, where nobody asked for it: a drift is repaired. */
+    readonly reason?: string;
     /** Done once the lane is held and quiet, before the cart is read. */
     readonly whileHeld?: () => Promise<void>;
     readonly onProgress?: (done: number, total: number | null) => void | Promise<void>;
@@ -129,7 +131,8 @@ export class QohTransfer {
   async baselineReading(
     cartId: string,
     readFrom: Date,
-    rows: readonly { readonly key: string; readonly quantity: number; readonly settles: string }[],
+    rows: readonly { readonly key: string; readonly quantity: number; readonly settles?: string }[],
+    reason?: string,
   ): Promise<ReadonlySet<string>> {
     const at = readFrom.toISOString();
     const found = await this.dependencies.database.pool.query<{ key: string; sku: string; mark: string | null }>(
@@ -144,6 +147,7 @@ export class QohTransfer {
       kind: 'write',
       at,
       mark: found.rows[0]?.mark ?? null,
+      ...(reason === undefined ? {} : { reason }),
       rows: rows.flatMap((row): BaselineRow[] => {
         const sku = skuOf.get(row.key);
         return sku === undefined ? [] : [{ ...row, sku }];
@@ -160,6 +164,7 @@ export class QohTransfer {
       direction,
       createNewProducts = false,
       keys = null,
+      reason,
       onProgress,
       signal = new AbortController().signal,
     }: Parameters<QohTransfer['run']>[0],
@@ -196,7 +201,8 @@ export class QohTransfer {
       const isCertain = (listing: ListingRow) =>
         after.complete && !moves(listing.key) && !(direction === 'get' && listing.quarantined);
       const certain = listings.filter(isCertain);
-      const counts = await this.baseline(cart, { direction, at, mark: after.mark, listings: certain, read, absent });
+      const listed = { listings: certain, read, absent };
+      const counts = await this.baseline(cart, { direction, at, mark: after.mark, reason, ...listed });
       // While the lane is held: a delta that left before the baseline is applied would be owed a second time.
       if (!(await caughtUp(caughtUpMs))) throw new Error(notFollowing);
       const done = await this.baselinedAt(cartId, at);
@@ -284,6 +290,7 @@ export class QohTransfer {
       readonly read: ReadonlyMap<string, number | null>;
       /** What the cart does not have: nothing is sent for it, so that it need not be refused one by one. */
       readonly absent: ReadonlySet<string>;
+      readonly reason: string | undefined;
     },
   ): Promise<{ differences: number }> {
     let differences = 0;
@@ -303,6 +310,7 @@ export class QohTransfer {
         at: plan.at,
         mark: plan.mark,
         rows,
+        ...(plan.reason === undefined ? {} : { reason: plan.reason }),
         ...(plan.direction === 'get' ? { resets: resetsFor(differing, plan.read) } : {}),
       });
     }

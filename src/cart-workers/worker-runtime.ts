@@ -6,6 +6,9 @@ import type { Wakeups } from '../wakeups.js';
 import type { CartDirectory } from './cart-directory.js';
 import { workOn } from './cart-worker.js';
 import { CartError } from './connectors/cart-error.js';
+import { compareCart } from './drifts/compare-cart.js';
+import { ComparisonRounds } from './drifts/comparison-rounds.js';
+import { DriftLooks, type LookDependencies } from './drifts/drift-looks.js';
 import { Lanes } from './lanes.js';
 import type { OrderImport } from './order-import.js';
 import type { QohTransfer } from './qoh-transfer.js';
@@ -39,6 +42,9 @@ export class WorkerRuntime {
   private readonly controller: StackController;
   private readonly secondLooks: SecondLooks;
   private readonly resolveOrders: ResolveOrders;
+  private readonly driftLooks: DriftLooks;
+  private readonly comparisons: ComparisonRounds;
+  private readonly looks: LookDependencies & { readonly workerName: string };
 
   constructor(private readonly options: WorkerRuntimeOptions) {
     const { database, backend, directory, wakeups, log } = options;
@@ -69,7 +75,12 @@ export class WorkerRuntime {
     });
     this.controller = new StackController({ database, wakeups, lanes: this.lanes, log });
     this.resolveOrders = new ResolveOrders({ database, batcher: options.batcher, log });
-    this.secondLooks = new SecondLooks({ database, qohTransfer: options.qohTransfer, log });
+    const { qohTransfer } = options;
+    this.secondLooks = new SecondLooks({ database, qohTransfer, log });
+    const ordersUpToDate = (id: string, keys: readonly string[]) => this.ordersUpToDate(id, keys);
+    this.looks = { database, directory, qohTransfer, log, workerName, ordersUpToDate };
+    this.driftLooks = new DriftLooks(this.looks);
+    this.comparisons = new ComparisonRounds({ database, log, compare: (id, signal) => this.compare(id, { signal }) });
   }
 
   async start(): Promise<void> {
@@ -77,6 +88,8 @@ export class WorkerRuntime {
     this.controller.start();
     this.secondLooks.start();
     this.resolveOrders.start();
+    this.driftLooks.start();
+    this.comparisons.start();
   }
 
   /** Stops dispatching, lets calls under way finish, then closes the lanes. What is left stands in Postgres. */
@@ -84,7 +97,14 @@ export class WorkerRuntime {
     await this.controller.stop();
     await this.secondLooks.stop();
     await this.resolveOrders.stop();
+    await this.driftLooks.stop();
+    await this.comparisons.stop();
     await this.lanes.close(this.options.shutdownTimeoutMs / 2);
+  }
+
+  /** Looks at a whole cart now. @returns null where a comparison of it is under way already */
+  compare(cartId: string, options: Parameters<typeof compareCart>[2] = {}) {
+    return compareCart(this.looks, cartId, options);
   }
 
   laneQueues(): Queue[] {

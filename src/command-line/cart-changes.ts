@@ -24,6 +24,7 @@ interface CartOptions extends ChangeOptions {
   readonly quietTime?: string;
   readonly requestTimeout?: string;
   readonly delivery?: string;
+  readonly driftPolicy?: string;
 }
 
 interface AddOptions extends CartOptions {
@@ -52,7 +53,8 @@ function settings(command: Command): Command {
       .option('--poll-interval <ms>', 'how often its orders are asked for')
       .option('--quiet-time <ms>', 'how long after a request’s deadline it may still be carried out')
       .option('--request-timeout <ms>', 'the longest time for an answer')
-      .option('--delivery <way>', 'how changes reach it: `onhand carts types` lists the ways; auto: the strongest'),
+      .option('--delivery <way>', 'how changes reach it: `onhand carts types` lists the ways; auto: the strongest')
+      .option('--drift-policy <policy>', 'when it differs by itself: report, repair, set-to-target or take-over'),
   );
 }
 
@@ -96,8 +98,8 @@ function addAdd(carts: Command, runtime: Runtime): void {
 }
 
 function fieldsOf(options: CartOptions) {
-  const { cartUrl, user, storeCode, location, orderLocation, pollInterval, quietTime, requestTimeout, delivery } =
-    options;
+  const { cartUrl, user, storeCode, location, orderLocation, pollInterval, quietTime, requestTimeout } = options;
+  const { delivery, driftPolicy } = options;
   return {
     ...(cartUrl !== undefined && { url: cartUrl }),
     ...(user !== undefined && { username: user }),
@@ -107,6 +109,7 @@ function fieldsOf(options: CartOptions) {
     ...(pollInterval !== undefined && { pollIntervalMs: parseWhole(pollInterval, '--poll-interval') }),
     ...(quietTime !== undefined && { quietTimeMs: parseWhole(quietTime, '--quiet-time') }),
     ...(delivery !== undefined && { delivery: delivery === 'auto' ? null : delivery }),
+    ...(driftPolicy !== undefined && { driftPolicy }),
     ...(requestTimeout !== undefined && { requestTimeoutMs: parseWhole(requestTimeout, '--request-timeout') }),
   };
 }

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
+import type { ComparisonReport } from '../cart-workers/drifts/compare-cart.js';
 import type { NewKeysPreview, TransferReport } from '../cart-workers/qoh-transfer.js';
 import type { Comparisons } from '../modules/jobs/comparisons.js';
 import type { Cart } from './cart-table.js';
@@ -19,12 +20,15 @@ interface CompareOptions extends ChangeOptions {
 }
 
 const POLL_MS = 250;
+const afterwards = { send: 'sent to the cart', get: 'taken from the cart', look: 'laid beside the cart' } as const;
+const underWay = { send: 'Sending', get: 'Getting', look: 'Comparing' } as const;
 
-/** carts send-qoh, carts get-qoh: both sides are made equal in the background, and watched from here. */
+/** carts send-qoh, get-qoh, compare: both sides are made equal, or only looked at, in the background, and watched from here. */
 export function addComparisonCommands(carts: Command, runtime: Runtime): void {
   const commands = [
     ['send-qoh', 'send', 'Send QOH: the cart is made to show what we have'],
     ['get-qoh', 'get', 'Get QOH: we take over what the cart shows'],
+    ['compare', 'look', 'Only look: say what differs, without holding anything up'],
   ] as const;
   for (const [name, direction, description] of commands) {
     const command = carts.command(name);
@@ -46,7 +50,7 @@ export function addComparisonCommands(carts: Command, runtime: Runtime): void {
         const request = { method: 'POST', path: `/v1/carts/${segment(id)}/comparison`, body } as const;
         const answer = await change<Started>(session, options, request, async () => {
           const { body: cart } = await session.hub.get<Cart>(`/v1/carts/${segment(id)}`);
-          const after = `${direction === 'send' ? 'sent to' : 'taken from'} the cart`;
+          const after = afterwards[direction];
           return [
             { what: `Listings of ${id}`, before: `${cart.synchronised} of ${cart.listings} synchronised`, after },
             ...(create ? await newProducts(session, id) : []),
@@ -73,7 +77,7 @@ async function newProducts(session: Session, id: string): Promise<Preview[]> {
 }
 
 async function watch(session: Session, started: Started, giveUpAfterMs: number): Promise<number> {
-  const progress = startProgress(session.terminal, started.direction === 'send' ? 'Sending' : 'Getting');
+  const progress = startProgress(session.terminal, underWay[started.direction]);
   const until = Date.now() + giveUpAfterMs;
   try {
     for (;;) {
@@ -99,11 +103,20 @@ async function watch(session: Session, started: Started, giveUpAfterMs: number):
   }
 }
 
+function showLook(session: Session, cartId: string, { looked, equal, differing, busy }: ComparisonReport): void {
+  session.terminal.out(
+    `${formatNumber(looked)} listings looked at: ${formatNumber(equal)} equal, ${formatNumber(differing)} differ, ${formatNumber(busy)} too busy to be told.`,
+  );
+  if (differing > 0)
+    session.terminal.note(`They are looked at once more by themselves: onhand drifts list --cart ${cartId}`);
+}
+
 function showEnd(session: Session, status: Status): void {
   if (status.state === 'failed')
     refuse(
       `The comparison failed: ${status.error ?? 'the hub does not say why'}. Nothing is half done; start it again when that is mended.`,
     );
+  if (status.direction === 'look') return showLook(session, status.cartId, status.result as ComparisonReport);
   const report = status.result as TransferReport;
   session.terminal.out(
     `${formatNumber(report.listings)} listings compared, ${formatNumber(report.differences)} were different.`,

@@ -4,6 +4,7 @@ import { addCartCommands } from './carts.js';
 import { addDeadLetterCommands } from './dead-letters.js';
 import { addDoctorCommand } from './doctor.js';
 import { CommandLineError, exitCodes, type ExitCode } from './exit-codes.js';
+import { addDriftCommands } from './drifts.js';
 import { addHubCommands } from './hub-commands.js';
 import { addImportCommand } from './imports.js';
 import { addItemCommands } from './items.js';
@@ -85,6 +86,7 @@ export function buildProgram(runtime: Runtime): Command {
   addDoubtfulCommands(program, runtime);
   addStackCommands(program, runtime);
   addDeadLetterCommands(program, runtime);
+  addDriftCommands(program, runtime);
   addHubCommands(program, runtime);
   addProjectionCommands(program, runtime);
   addKeyCommands(program, runtime);

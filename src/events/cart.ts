@@ -74,7 +74,8 @@ export const changeCartHandler: Handler<Of<'ChangeCart'>> = {
         ? refuseLocations(settings, command.locations ?? [], context)
         : undefined;
     if (refused) return refused;
-    if (isSame(settings, cart.settings)) return accept([], 'Nothing to do: the settings are like this already.');
+    if (isSame(settings, withDefaults(cart.settings)))
+      return accept([], 'Nothing to do: the settings are like this already.');
     return acceptOne(stream, { type: 'CartChanged', data: settings });
   },
 };
@@ -180,7 +181,7 @@ function decideBaseline(command: Of<'BaselineListings'>, context: DecisionContex
   const at = isoTime(command.at);
   const decided = resetsOf(command, context.stateOf)
     .filter(({ sku }) => !moved.has(sku))
-    .map((reset) => ({ key: reset.key, ...decideReset(reset, cart, at, context) }));
+    .map((reset) => ({ key: reset.key, ...decideReset(reset, cart, at, context, command.reason) }));
   const takenOver = new Map(decided.map(({ key, facts }) => [key, deltaOf(facts)]));
   const baselined: Fact = {
     type: 'ListingsBaselined',
@@ -195,6 +196,7 @@ function decideBaseline(command: Of<'BaselineListings'>, context: DecisionContex
         const delta = takenOver.get(row.key) ?? 0;
         return delta === 0 ? row : { ...row, takenOver: delta };
       }),
+      ...reasonOf(command),
     },
   };
   const notes = new Set(decided.map(({ note }) => note).filter((note) => note !== undefined));
@@ -212,6 +214,7 @@ function decideReset(
   { settings }: CartState,
   at: string,
   context: DecisionContext,
+  reason = 'taken over from cart',
 ): Accepted {
   return decideCount(
     {
@@ -222,11 +225,13 @@ function decideReset(
       asOf: at,
       knows: [`cart:${settings.cartId}`],
       source: `cart:${settings.cartId}`,
-      reason: 'taken over from cart',
+      reason,
     },
     context,
   );
 }
+
+const reasonOf = ({ reason }: Of<'BaselineListings'>) => (reason === undefined ? {} : { reason });
 
 const deltaOf = (facts: Accepted['facts']) =>
   facts.reduce((sum, { fact }) => (fact.type === 'StockReset' ? sum + fact.data.delta : sum), 0);
@@ -299,7 +304,14 @@ const acceptOne = (stream: StreamName, fact: Fact) => accept([{ stream, fact, oc
 /** Picks the fields one by one: whatever else came with the command (a password, say) must not enter the log. */
 function settingsOf(command: Of<'AddCart'>): CartSettings {
   const { cartId, name, connector, url, username, storeCode, locations, orderLocation } = command;
-  const { requestTimeoutMs, quietTimeMs, pollIntervalMs, clampsAtZero, delivery = null } = command;
+  const {
+    requestTimeoutMs,
+    quietTimeMs,
+    pollIntervalMs,
+    clampsAtZero,
+    delivery = null,
+    driftPolicy = 'report',
+  } = command;
   return {
     cartId,
     name,
@@ -314,15 +326,20 @@ function settingsOf(command: Of<'AddCart'>): CartSettings {
     pollIntervalMs,
     clampsAtZero,
     delivery,
+    driftPolicy,
   };
 }
 
 /** Takes only what is a setting already, for the same reason; the identity and the connector of a cart never change. */
 function settingsAfter(before: CartSettings, command: Of<'ChangeCart'>): CartSettings {
   const { type: _type, cartId: _cartId, ...changes } = command;
-  const given = Object.entries(changes).filter(([name, value]) => name in before && value !== undefined);
-  return { ...before, ...Object.fromEntries(given), cartId: before.cartId, type: before.type };
+  const known = withDefaults(before);
+  const given = Object.entries(changes).filter(([name, value]) => name in known && value !== undefined);
+  return { ...known, ...Object.fromEntries(given), cartId: before.cartId, type: before.type };
 }
+
+/** Carts that were added before there was such a setting. */
+const withDefaults = (settings: CartSettings): CartSettings => ({ driftPolicy: 'report', ...settings });
 
 /** Field by field, because what was stored as JSON comes back with its keys in another order. */
 const isSame = (a: CartSettings, b: CartSettings) =>

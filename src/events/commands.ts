@@ -158,6 +158,7 @@ export type Command =
       readonly at: string;
       readonly mark: string | null;
       readonly rows: readonly BaselineRow[];
+      readonly reason?: string | undefined;
       /**
        * For `get`: what the stock at the cart's order location takes over, decided in the same transaction. Where that stock
        * has moved since the difference was worked out, the listing is left out: the movement may be a sale that the reading

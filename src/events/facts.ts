@@ -225,6 +225,8 @@ export interface CartSettings {
   readonly clampsAtZero: boolean;
   /** How deltas are delivered to it; null: in the strongest way that its type knows. */
   readonly delivery: DeliveryWay | null;
+  /** What is done about a listing that is found to show something else than it should. Left out in older facts: reported. */
+  readonly driftPolicy?: DriftPolicy | undefined;
 }
 
 /** What a conformance probe saw a cart do. null: it could not be told, so what the cart's type declares stands. */
@@ -271,6 +273,10 @@ export interface CartProbe {
 /** Whether findings still speak of the cart as it is set now. */
 export const isProbeOf = (probe: Pick<CartProbe, 'url' | 'storeCode'>, settings: CartSettings) =>
   probe.url === settings.url && probe.storeCode === settings.storeCode;
+
+/** report: a person decides. repair: the cart follows, by a delta; set-to-target: by the whole sequence of Send on a held lane. take-over: we follow. */
+export const driftPolicies = ['report', 'repair', 'set-to-target', 'take-over'] as const;
+export type DriftPolicy = (typeof driftPolicies)[number];
 
 /** One listing whose quantity was read between two looks at the orders that showed nothing new for it. */
 export interface BaselineRow {
@@ -333,6 +339,8 @@ export type CartFact =
         readonly at: string;
         readonly mark: string | null;
         readonly rows: readonly BaselineRow[];
+        /** Why, where it corrects what was found; left out where a person asked for Send or Get. */
+        readonly reason?: string | undefined;
       };
     }
   /** A person gave records up. `quantity` is what the cart showed then; null: it could not be read, the listing is unlisted. */

@@ -38,6 +38,8 @@ export const listings = pgTable(
     lastQuantity: bigint('last_quantity', { mode: 'number' }),
     lastQuantityFrom: time('last_quantity_from'),
     lastQuantityTo: time('last_quantity_to'),
+    /** When a look last found it equal: what made it differ later came after this. */
+    equalAt: time('equal_at'),
   },
   (t) => [
     primaryKey({ columns: [t.cartId, t.key] }),

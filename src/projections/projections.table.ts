@@ -97,6 +97,8 @@ export const carts = pgTable('carts', {
     .generatedAlwaysAs(sql`coalesce((settings->>'clampsAtZero')::boolean, false)`),
   /** Versions of the facts these columns come from: the global order may tell two facts of one stream the wrong way round. */
   settingsVersion: bigint('settings_version', { mode: 'bigint' }).notNull(),
+  /** When it was last switched, on or off; null: never. */
+  switchedAt: time('switched_at'),
   switchVersion: bigint('switch_version', { mode: 'bigint' })
     .notNull()
     .default(sql`0`),

@@ -46,8 +46,8 @@ export async function applyCartSetting(client: PoolClient, recorded: RecordedFac
       return false;
     case 'CartSwitched':
       await client.query(
-        `UPDATE carts SET is_on = $2, generation = $3, switch_version = $4 WHERE cart_id = $1 AND switch_version < $4`,
-        [fact.data.cartId, fact.data.on, fact.data.generation, version],
+        `UPDATE carts SET is_on = $2, generation = $3, switch_version = $4, switched_at = $5 WHERE cart_id = $1 AND switch_version < $4`,
+        [fact.data.cartId, fact.data.on, fact.data.generation, version, recorded.recordedAt],
       );
       return fact.data.on;
     case 'SystemSwitched':

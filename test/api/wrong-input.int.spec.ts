@@ -286,6 +286,7 @@ const lists = [
   '/v1/web-stack',
   '/v1/dead-letters',
   '/v1/quarantined',
+  '/v1/drifts',
   '/v1/imports',
   '/v1/reset-sources',
   '/v1/reset-files',
@@ -329,7 +330,7 @@ describe('a page', () => {
 describe('a body', () => {
   const malformed = { status: 400, type: 'malformed-request', words: /not valid JSON/ };
   const unsupported = { status: 415, type: 'unsupported-media-type', words: /JSON|compressed|file itself/ };
-  const routes = ['/v1/movements', '/v1/movements/batch', '/v1/counts', '/v1/transfers', '/v1/orders', '/v1/items', '/v1/locations', '/v1/carts', '/v1/api-keys', '/v1/dead-letters/redrive', '/v1/quarantined/resolve', '/v1/carts/the-shop/comparison']; // prettier-ignore
+  const routes = ['/v1/movements', '/v1/movements/batch', '/v1/counts', '/v1/transfers', '/v1/orders', '/v1/items', '/v1/locations', '/v1/carts', '/v1/api-keys', '/v1/dead-letters/redrive', '/v1/quarantined/resolve', '/v1/drifts/1/resolve', '/v1/carts/the-shop/comparison']; // prettier-ignore
   for (const path of routes) {
     describe(`of ${path}`, () =>
       refuses([
@@ -471,6 +472,7 @@ describe('a cart', () => {
     ['probed with a SKU and a key', post('/v1/carts/the-shop/probe', { sku: 'MUG', key: '4711' }), invalid('sku', /name one item/)],
     ['probed, whose type needs none', post('/v1/carts/the-shop/probe', { sku: 'MUG' }), { status: 409, type: 'not-allowed-now', words: /nothing to probe/ }],
     ['asked for a probe that was not made', { path: '/v1/carts/the-shop/probe/nope' }, { status: 404, type: 'unknown-probe', words: /start one/ }],
+    ['with a drift policy that does not exist', { method: 'PATCH', path: '/v1/carts/the-shop', body: { driftPolicy: 'hope' } }, invalid('driftPolicy', /take-over/)],
     ['compared in no direction', post('/v1/carts/the-shop/comparison', { direction: 'both' }), invalid('direction', /send/)],
     ['with a webhook nobody signed', { ...post('/v1/carts/the-shop/webhooks', {}), key: null }, { status: 401, type: 'unauthorized', words: /Sign the bytes/ }],
     ['with a webhook that is compressed', { ...post('/v1/carts/the-shop/webhooks', '{}', { 'Content-Encoding': 'gzip' }), key: null }, { status: 415, type: 'unsupported-media-type', words: /compressed/ }],

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { deliveryWays, type DeliveryWay } from '../../events/facts.js';
+import { deliveryWays, driftPolicies, type DeliveryWay } from '../../events/facts.js';
 import { connectorFor } from '../../cart-workers/connectors/index.js';
 import type { Connector } from '../../cart-workers/connectors/connector.js';
 import { anyText, cartId, location, name } from '../http/fields.js';
@@ -49,6 +49,12 @@ const clampsAtZero = z
   .boolean()
   .describe('Whether the cart lowers a quantity to 0 at most: then it is looked at before it is raised from there');
 
+const driftPolicy = z
+  .enum(driftPolicies)
+  .describe(
+    'What is done about a listing that is found to show something else than it should: report it, repair it by a delta, set it to its target by the sequence of Send, or take over what the cart shows',
+  );
+
 const stock = {
   locations: z.array(location).min(1).max(100).describe('Whose stock the cart sells'),
   orderLocation: location.describe('Where its orders take their pieces; one of its locations'),
@@ -74,12 +80,13 @@ export const newCart = z.strictObject({
   quietTimeMs: timing.quietTimeMs.optional().describe('Left out: what is usual for its type'),
   pollIntervalMs: timing.pollIntervalMs.default(5_000),
   delivery: delivery.default(null),
+  driftPolicy: driftPolicy.default('report'),
   clampsAtZero: clampsAtZero.optional().describe('Left out: what is usual for its type'),
 });
 
 /** Fields left out stay as they are. The type never changes: another type is another cart. */
 export const cartChange = z
-  .strictObject({ name, ...access, ...timing, ...stock, delivery, clampsAtZero })
+  .strictObject({ name, ...access, ...timing, ...stock, delivery, clampsAtZero, driftPolicy })
   .partial()
   .refine((body) => Object.keys(body).length > 0, 'name at least one field to change');
 

@@ -27,5 +27,6 @@ import { WebhooksController } from './webhooks.controller.js';
     WebhooksController,
   ],
   providers: [CartReads, MappingProblems, UnknownSkuReads],
+  exports: [CartReads],
 })
 export class CartsModule {}

@@ -15,8 +15,10 @@ import { unknownCart } from './carts.controller.js';
 const wish = z
   .strictObject({
     direction: z
-      .enum(['send', 'get'])
-      .describe('send: the cart follows us (Send QOH). get: we follow the cart (Get QOH).'),
+      .enum(['send', 'get', 'look'])
+      .describe(
+        'send: the cart follows us (Send QOH). get: we follow the cart (Get QOH). look: only say what differs, without holding the lane; what follows is the cart’s drift policy',
+      ),
     createNewProducts: z
       .boolean()
       .default(false)
@@ -40,7 +42,8 @@ export class ComparisonController {
   @Post()
   @HttpCode(202)
   @ApiOperation({
-    summary: 'Make both sides equal for the first time, in the background. Asked twice, the one under way is answered.',
+    summary:
+      'Make both sides equal, or look whether they are, in the background. Asked twice, the one under way is answered.',
   })
   async start(
     @Param('id', { schema: cartId }) id: string,

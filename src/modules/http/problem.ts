@@ -82,6 +82,7 @@ export const problems = {
   'unknown-rule': { status: 404, title: 'No such rule' },
   'unknown-record': { status: 404, title: 'No such record on the Web Stack' },
   'unknown-listing': { status: 404, title: 'No such listing' },
+  'unknown-drift': { status: 404, title: 'No such drift' },
   'unknown-comparison': { status: 404, title: 'No such comparison' },
   'unknown-probe': { status: 404, title: 'No such probe' },
   'unknown-api-key': { status: 404, title: 'No such API key' },

@@ -10,7 +10,8 @@ import { COMPARISONS } from './queue-names.js';
 
 export const comparisonData = z.object({
   cartId: z.string(),
-  direction: z.enum(['send', 'get']),
+  /** look: nothing is made equal but by the cart's drift policy. */
+  direction: z.enum(['send', 'get', 'look']),
   createNewProducts: z.boolean().default(false),
   by: z.string(),
 });
@@ -18,7 +19,7 @@ export type ComparisonData = z.infer<typeof comparisonData>;
 
 export const comparisonProgress = z.object({ done: z.number(), total: z.number().nullable() });
 
-/** First comparisons as jobs: started here, worked on by comparisons.processor.ts in whichever process has the role. */
+/** Comparisons that somebody asked for, as jobs: started here, worked on by comparisons.processor.ts in whichever process has the role. */
 @Injectable()
 export class Comparisons {
   constructor(
