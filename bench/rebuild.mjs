@@ -96,7 +96,8 @@ async function fill(database, events, log) {
     }
     await client.query('ANALYZE events');
     await client.query(
-      `INSERT INTO quantity_on_hand SELECT sku, location, sum(delta), sum(open_delta), count(*), max(recorded_at)
+      `INSERT INTO quantity_on_hand (sku, location, on_hand, open, movements, updated_at, seen_at)
+       SELECT sku, location, sum(delta), sum(open_delta), count(*), max(recorded_at), max(occurred_at)
          FROM events WHERE delta IS NOT NULL GROUP BY sku, location`,
     );
     await client.query(

@@ -1,5 +1,5 @@
 /**
- * npm run bench -- [append|rebuild|search|latency …] [--rounds N] [--events N] [--redis] [--json]
+ * npm run bench -- [append|rebuild|rules|search|latency …] [--rounds N] [--events N] [--redis] [--json]
  *
  * Runs one measurement, or all, each beside a baseline in the same run: the machine's speed drifts, so only the ratio
  * means anything. Starts a PostgreSQL of its own and stops it again; nothing of yours is touched.
@@ -21,6 +21,7 @@ const benches = {
   'append-bulk': 'a thousand movements per call, against COPY of a thousand rows',
   'append-http': 'the same over HTTP, against a bare Fastify route around a bare transaction',
   'bulk-import': 'a file of a million movements, beside single commands, against the goal of 10,000 rows a second',
+  rules: 'a change of rules over 100,000 listings, against one plain UPDATE of them',
   search: 'searches and pages over 1,000,000 items, against one look-up by primary key',
   'fan-out': 'movements until ten shops show them, against BullMQ jobs that do nothing',
   reads: 'on hand, ledger, as-of and Web Stack pages over HTTP at 5,000,000 events, against 20 ms',

@@ -521,8 +521,8 @@ CREATE TABLE "quantity_on_hand" (
 	"on_hand" bigint NOT NULL,
 	"open" bigint NOT NULL,
 	"movements" bigint NOT NULL,
-	"seen_at" timestamp (3) with time zone,
 	"updated_at" timestamp (3) with time zone NOT NULL,
+	"seen_at" timestamp (3) with time zone,
 	CONSTRAINT "quantity_on_hand_sku_location_pk" PRIMARY KEY("sku","location")
 );
 --> statement-breakpoint

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { Database } from '../database.js';
+import { readSettings } from '../projections/availability/availability-settings.js';
 import { waitStatesSql } from '../projections/listings.table.js';
 import type { CommandBatcher } from '../events/command-batcher.js';
 import type { Command } from '../events/commands.js';
@@ -263,8 +264,10 @@ export class QohTransfer {
   }
 
   private async listingsOf(cartId: string, keys: readonly string[] | null): Promise<ListingRow[]> {
-    const found = await this.dependencies.database.pool.query<ListingRow>(
-      `SELECT l.key, l.sku, l.expected::float8 AS expected,
+    const { pool } = this.dependencies.database;
+    const { book } = await readSettings(pool);
+    const found = await pool.query<ListingRow & { tags: readonly string[] | null }>(
+      `SELECT l.key, l.sku, (SELECT i.tags FROM items i WHERE i.sku = l.sku) AS tags, l.expected::float8 AS expected,
               (SELECT coalesce(sum(w.delta), 0)::float8 FROM web_stack w WHERE w.cart_id = l.cart_id AND w.key = l.key
                   AND w.state IN ${waitStatesSql}) AS owed,
               (SELECT coalesce(sum(q.on_hand), 0)::float8 FROM cart_locations cl JOIN quantity_on_hand q USING (location)
@@ -277,7 +280,9 @@ export class QohTransfer {
         ORDER BY l.key`,
       [cartId, keys],
     );
-    return found.rows;
+    const isRuled = ({ sku, tags }: { sku: string; tags: readonly string[] | null }) =>
+      Object.keys(book.candidates({ sku, cartId, tags: tags ?? [] })).some((kind) => kind !== 'at-zero');
+    return found.rows.map((row) => ({ ...row, ruled: !book.isEmpty && isRuled(row) }));
   }
 
   private async baseline(
@@ -301,7 +306,9 @@ export class QohTransfer {
         quantity: plan.read.get(key) ?? null,
         ...(plan.absent.has(key) && { listed: false }),
       }));
-      const differing = chunk.filter((listing) => (plan.read.get(listing.key) ?? 0) !== listing.available);
+      const differing = chunk.filter(
+        (listing) => (plan.read.get(listing.key) ?? 0) !== wanted(listing, plan.direction),
+      );
       differences += differing.length;
       await this.submit({
         type: 'BaselineListings',
@@ -334,6 +341,8 @@ interface ListingRow {
   readonly expected: number | null;
   readonly owed: number;
   readonly available: number;
+  /** Whether a rule changes the quantity that it is told. */
+  readonly ruled: boolean;
   /** Of the stock at the cart's order location: each of its facts is one movement. */
   readonly version: string;
   readonly quarantined: boolean;
@@ -341,15 +350,24 @@ interface ListingRow {
 
 /**
  * Our stock follows the cart by what the cart shows *beyond* what it should show by now: never by its absolute number,
- * except where it was never compared, and then by what it differs from all its locations together.
+ * except where it was never compared and no rule changes what it shows, and then by what it differs from all its locations
+ * together.
  */
 function resetsFor(listings: readonly ListingRow[], read: ReadonlyMap<string, number | null>) {
   return listings.flatMap((listing) => {
     const quantity = read.get(listing.key) ?? null;
     if (quantity === null) return [];
-    const shouldShow = listing.expected === null ? listing.available : listing.expected - listing.owed;
-    return [{ key: listing.key, sku: listing.sku, difference: quantity - shouldShow, version: listing.version }];
+    // What a cart shows under a cap or a buffer says nothing about what is on hand.
+    if (listing.expected === null && listing.ruled) return [];
+    const difference = quantity - wanted(listing, 'get');
+    return [{ key: listing.key, sku: listing.sku, difference, version: listing.version }];
   });
+}
+
+/** What the cart should show: by now, and where it is to follow us once all that is owed was applied. */
+function wanted({ expected, owed, available }: ListingRow, direction: 'send' | 'get'): number {
+  if (expected === null) return available;
+  return direction === 'get' ? expected - owed : expected;
 }
 
 function* chunksOf<T>(rows: readonly T[]): Generator<readonly T[]> {

@@ -41,9 +41,9 @@ export const quantityOnHand = pgTable(
     /** Pieces in open order lines: sold, not yet shipped or closed. */
     open: bigint({ mode: 'number' }).notNull(),
     movements: bigint({ mode: 'number' }).notNull(),
+    updatedAt: time('updated_at').notNull(),
     /** When somebody last had a piece in hand: sold, received, brought back, moved or counted it; null: never. */
     seenAt: time('seen_at'),
-    updatedAt: time('updated_at').notNull(),
   },
   (t) => [primaryKey({ columns: [t.sku, t.location] })],
 );

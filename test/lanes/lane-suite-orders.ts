@@ -142,6 +142,33 @@ export function orderSuite(backendOf: () => LaneBackend): void {
       expect([await onHand(sku), await bench.shown(sku)]).toEqual([30, [30, 30]]);
     });
 
+    it('takes over a change by hand under a rule, and never the capped number itself', async () => {
+      // A shop that showed by hand what was on hand looked equal; one that was never compared lost all beyond its cap.
+      const sku = bench.sku();
+      const scope = { sku, tag: null, locations: null, cart: null };
+      const rule = { ruleId: 'capped', name: 'Capped', scope, order: 0, effect: { kind: 'cap', units: 5 } } as const;
+      const there = (await onHand(sku)) ?? 0;
+      expect(there).toBeGreaterThan(5);
+      await bench.hub.ask({ type: 'SaveRule', rule, by: 'test' });
+      await bench.hub.quiet();
+      expect(await bench.shown(sku)).toEqual([5, 5]);
+      await bench.hub.rows(
+        'UPDATE listings SET expected = NULL, target = NULL WHERE cart_id = $1 AND key = $2',
+        'b',
+        sku,
+      );
+      await bench.hub.qohTransfer.run({ cartId: 'b', direction: 'get', keys: [sku] });
+      await bench.hub.quiet();
+      expect([await onHand(sku), await bench.shown(sku)]).toEqual([there, [5, 5]]);
+      await bench.b.load([{ key: sku, title: sku, quantity: there }]);
+      await bench.hub.qohTransfer.run({ cartId: 'b', direction: 'get', keys: [sku] });
+      await bench.hub.quiet();
+      expect([await onHand(sku), await bench.shown(sku)]).toEqual([there + there - 5, [5, 5]]);
+      await bench.hub.ask({ type: 'RemoveRule', ruleId: 'capped', by: 'test' });
+      await bench.hub.quiet();
+      expect(await bench.shown(sku)).toEqual([there + there - 5, there + there - 5]);
+    });
+
     it('lets a second comparison of a cart wait for the first, whose end does not open the lane under it', async () => {
       const sku = bench.sku();
       const order: string[] = [];
