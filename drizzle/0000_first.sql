@@ -226,6 +226,32 @@ CREATE TABLE "api_keys" (
 	CONSTRAINT "api_keys_scope" CHECK ("api_keys"."scope" in ('read', 'operate', 'admin'))
 );
 --> statement-breakpoint
+CREATE TABLE "count_entries" (
+	"session_id" uuid NOT NULL,
+	"sku" text COLLATE "C" NOT NULL,
+	"round" integer NOT NULL,
+	"quantity" bigint NOT NULL,
+	"counted_at" timestamp (3) with time zone NOT NULL,
+	"by" text NOT NULL,
+	CONSTRAINT "count_entries_session_id_sku_round_pk" PRIMARY KEY("session_id","sku","round")
+);
+--> statement-breakpoint
+CREATE TABLE "count_sessions" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"name" text NOT NULL,
+	"location" text COLLATE "C" NOT NULL,
+	"includes_open_orders" boolean NOT NULL,
+	"tolerance_units" integer NOT NULL,
+	"tolerance_percent" integer NOT NULL,
+	"state" text DEFAULT 'open' NOT NULL,
+	"by" text NOT NULL,
+	"created_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"ended_by" text,
+	"ended_at" timestamp (3) with time zone,
+	"reason" text,
+	CONSTRAINT "count_sessions_state" CHECK (state in ('open', 'approving', 'approved', 'cancelled'))
+);
+--> statement-breakpoint
 CREATE TABLE "reset_files" (
 	"id" uuid PRIMARY KEY NOT NULL,
 	"source_id" text COLLATE "C" NOT NULL,
@@ -595,6 +621,7 @@ CREATE INDEX "events_stream_occurred_at" ON "events" USING btree ("stream","occu
 CREATE INDEX "events_sku_ledger" ON "events" USING btree ("sku","generation","transaction_id","position") WHERE delta is not null;--> statement-breakpoint
 CREATE INDEX "events_reference" ON "events" USING btree ((data -> 'reference' ->> 'kind'),(data -> 'reference' ->> 'number'),"generation","transaction_id","position") WHERE delta is not null and (data -> 'reference' ->> 'number') is not null;--> statement-breakpoint
 CREATE INDEX "api_keys_prefix" ON "api_keys" USING btree ("prefix");--> statement-breakpoint
+CREATE INDEX "count_sessions_newest" ON "count_sessions" USING btree ("created_at","id");--> statement-breakpoint
 CREATE UNIQUE INDEX "reset_files_same" ON "reset_files" USING btree ("source_id","name","size","modified_at");--> statement-breakpoint
 CREATE UNIQUE INDEX "reset_files_seen" ON "reset_files" USING btree ("source_id","name") WHERE state = 'seen';--> statement-breakpoint
 CREATE INDEX "reset_files_content" ON "reset_files" USING btree ("source_id","hash") WHERE state in ('taken', 'applied');--> statement-breakpoint

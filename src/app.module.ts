@@ -27,6 +27,7 @@ import { CommandBatcher } from './events/command-batcher.js';
 import { EventStore } from './events/event-store.js';
 import { AccessModule } from './modules/access/access.module.js';
 import { CartsModule } from './modules/carts/carts.module.js';
+import { CountingModule } from './modules/counting/counting.module.js';
 import { DailyResetModule, DailyResetProcessorsModule } from './modules/daily-reset/daily-reset.module.js';
 import { DashboardModule } from './modules/dashboard/dashboard.module.js';
 import { HealthModule } from './modules/health/health.module.js';
@@ -62,6 +63,7 @@ export class AppModule {
       PointOfSaleModule,
       ImportsModule,
       DailyResetModule,
+      CountingModule,
       CartsModule,
       WebStackModule,
       ReconciliationModule,

@@ -3,6 +3,7 @@ import { version } from '../modules/start/version.js';
 import { addCartCommands } from './carts.js';
 import { addDeadLetterCommands } from './dead-letters.js';
 import { addDoctorCommand } from './doctor.js';
+import { addCountCommands } from './counts.js';
 import { CommandLineError, exitCodes, type ExitCode } from './exit-codes.js';
 import { addDriftCommands } from './drifts.js';
 import { addHubCommands } from './hub-commands.js';
@@ -80,6 +81,7 @@ export function buildProgram(runtime: Runtime): Command {
   addOrderCommands(program, runtime);
   addPointOfSaleCommands(program, runtime);
   addResetCommands(program, runtime);
+  addCountCommands(program, runtime);
   addCartCommands(program, runtime);
   addUnknownCommands(program, runtime);
   addRuleCommands(program, runtime);

@@ -290,6 +290,7 @@ const lists = [
   '/v1/imports',
   '/v1/reset-sources',
   '/v1/reset-files',
+  '/v1/count-sessions',
 ];
 const cursorOf = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
@@ -439,6 +440,7 @@ describe('texts beside SKUs', () => {
     ['a reset source of a place nobody knows', post('/v1/reset-sources', { ...resetSource, locations: { WH: 'moon' } }), { status: 404, type: 'unknown-location', words: /moon/ }],
     ['a change of no reset source', { method: 'PATCH', path: '/v1/reset-sources/nope', body: { on: false } }, { status: 404, type: 'unknown-reset-source', words: /nope/ }],
     ['the removal of no reset source', { method: 'DELETE', path: '/v1/reset-sources/nope' }, { status: 404, type: 'unknown-reset-source', words: /nope/ }],
+    ['a count session that is no id', { path: '/v1/count-sessions/abc' }, invalid('id', /id of a count session/)],
     ['a reset file that is no id', { path: '/v1/reset-files/abc' }, invalid('id', /id of a reset file/)],
     ['a reset file that is none', { path: '/v1/reset-files/6a1f0a6e-2f0b-4f65-9a37-4b0a3d1a2b3c' }, { status: 404, type: 'unknown-reset-file', words: /reset-files/ }],
     ['a reset as an import', { method: 'POST', path: '/v1/imports?kind=reset', body: 'a', headers: { 'Content-Type': 'text/csv' } }, invalid('kind', /movements/)],

@@ -53,6 +53,7 @@ describe('every command', () => {
     const asking = all.filter((command) => has(command, '--yes')).map(pathOf);
     expect(asking.sort()).toEqual([
       'carts off',
+      'counts approve',
       'dead-letters discard',
       'keys revoke',
       'projections rebuild',

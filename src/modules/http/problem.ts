@@ -76,6 +76,7 @@ export const problems = {
   'unknown-cart-type': { status: 404, title: 'No such cart type' },
   'unknown-order': { status: 404, title: 'No such order' },
   'unknown-reset-source': { status: 404, title: 'No such reset source' },
+  'unknown-count': { status: 404, title: 'No such count session' },
   'unknown-reset-file': { status: 404, title: 'No such reset file' },
   'reset-source-failed': { status: 422, title: 'The reset source could not be reached or refused' },
   'unknown-transfer': { status: 404, title: 'No such transfer' },
