@@ -432,6 +432,19 @@ CREATE TABLE "echoes" (
 	"expected_delta" bigint NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE "listing_memory" (
+	"cart_id" text COLLATE "C" NOT NULL,
+	"key" text COLLATE "C" NOT NULL,
+	"id" bigint GENERATED ALWAYS AS IDENTITY (sequence name "listing_memory_id_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
+	"since" timestamp (3) with time zone NOT NULL,
+	"sku" text COLLATE "C" NOT NULL,
+	"generation" integer NOT NULL,
+	"leant_on" bigint,
+	"shown" text,
+	"withheld" boolean NOT NULL,
+	CONSTRAINT "listing_memory_cart_id_key_id_pk" PRIMARY KEY("cart_id","key","id")
+);
+--> statement-breakpoint
 CREATE TABLE "listings" (
 	"cart_id" text COLLATE "C" NOT NULL,
 	"key" text COLLATE "C" NOT NULL,
@@ -447,6 +460,7 @@ CREATE TABLE "listings" (
 	"baseline_echo" bigint,
 	"shown" text,
 	"withheld" boolean DEFAULT false NOT NULL,
+	"leans" boolean DEFAULT false NOT NULL,
 	"unlisted" text,
 	"last_quantity" bigint,
 	"last_quantity_from" timestamp (3) with time zone,
@@ -618,6 +632,7 @@ CREATE UNIQUE INDEX "cart_probes_one_per_cart" ON "cart_probes" USING btree ("ca
 CREATE INDEX "cart_probes_cart" ON "cart_probes" USING btree ("cart_id","asked_at");--> statement-breakpoint
 CREATE UNIQUE INDEX "events_stream_version" ON "events" USING btree ("stream","version");--> statement-breakpoint
 CREATE INDEX "events_stream_occurred_at" ON "events" USING btree ("stream","occurred_at") WHERE delta is not null;--> statement-breakpoint
+CREATE INDEX "events_cart_settings" ON "events" USING btree ("stream","version") WHERE type in ('CartAdded', 'CartChanged', 'CartSwitched');--> statement-breakpoint
 CREATE INDEX "events_sku_ledger" ON "events" USING btree ("sku","generation","transaction_id","position") WHERE delta is not null;--> statement-breakpoint
 CREATE INDEX "events_reference" ON "events" USING btree ((data -> 'reference' ->> 'kind'),(data -> 'reference' ->> 'number'),"generation","transaction_id","position") WHERE delta is not null and (data -> 'reference' ->> 'number') is not null;--> statement-breakpoint
 CREATE INDEX "api_keys_prefix" ON "api_keys" USING btree ("prefix");--> statement-breakpoint

@@ -35,6 +35,7 @@ import { HttpModule } from './modules/http/http.module.js';
 import { ProblemFilter } from './modules/http/problem.filter.js';
 import { validationPipe } from './modules/http/validation.js';
 import { ImportProcessorsModule, ImportsModule } from './modules/imports/imports.module.js';
+import { ExplanationsModule } from './modules/explanations/explanations.module.js';
 import { InventoryModule } from './modules/inventory/inventory.module.js';
 import { JobProcessorsModule } from './modules/jobs/jobs.module.js';
 import { OrdersModule } from './modules/orders/orders.module.js';
@@ -59,6 +60,7 @@ export class AppModule {
       HttpModule,
       AccessModule,
       InventoryModule,
+      ExplanationsModule,
       OrdersModule,
       PointOfSaleModule,
       ImportsModule,

@@ -6,6 +6,9 @@ export interface CleanUpReport {
   readonly records: number;
 }
 
+/** How long records, deliveries and attempts are kept after they ended. */
+export const recordsKeptDays = 90;
+
 /** Rows of one transaction: none of ours may stay open long, since every reader of the log waits behind it. */
 const chunkRows = 2_000;
 

@@ -4,6 +4,7 @@ import { addCartCommands } from './carts.js';
 import { addDeadLetterCommands } from './dead-letters.js';
 import { addDoctorCommand } from './doctor.js';
 import { addCountCommands } from './counts.js';
+import { addExplainCommand } from './explain.js';
 import { CommandLineError, exitCodes, type ExitCode } from './exit-codes.js';
 import { addDriftCommands } from './drifts.js';
 import { addHubCommands } from './hub-commands.js';
@@ -76,6 +77,7 @@ export function buildProgram(runtime: Runtime): Command {
   addMovementsCommand(program, runtime);
   addTransferCommands(program, runtime);
   addItemCommands(program, runtime);
+  addExplainCommand(program, runtime);
   addImportCommand(program, runtime);
   addLocationCommands(program, runtime);
   addOrderCommands(program, runtime);

@@ -59,6 +59,10 @@ export const events = pgTable(
     index('events_stream_occurred_at')
       .on(t.stream, t.occurredAt)
       .where(sql`delta is not null`),
+    /** How a cart was set and switched at a moment: few facts among the many of its stream. */
+    index('events_cart_settings')
+      .on(t.stream, t.version)
+      .where(sql`type in ('CartAdded', 'CartChanged', 'CartSwitched')`),
     index('events_sku_ledger')
       .on(t.sku, t.generation, t.transactionId, t.position)
       .where(sql`delta is not null`),

@@ -6,6 +6,7 @@ import { keepAvailabilitySetting, readSettings } from './availability/availabili
 import { beginRecompute } from './availability/recompute.js';
 import { baselineListings, discardRecords, mapListings, supersedeWaiting } from './baselines.js';
 import { fanOut, type Echo, type Touched } from './fan-out.js';
+import { rememberListings } from './listing-memory.js';
 import type { RecordCause } from './listings.table.js';
 import { addToOpenOrderLines } from './open-order-lines.js';
 import { addToQuantityOnHand } from './quantity-on-hand.js';
@@ -80,6 +81,12 @@ async function applySetting(client: PoolClient, recorded: RecordedFact): Promise
     echoes: [],
     otherwise: causeOf(recorded, 1),
   });
+  const since = recorded.recordedAt.toISOString();
+  const remember = (cartId: string, keys: readonly string[]) =>
+    rememberListings(
+      client,
+      keys.map((key) => ({ cartId, key, since })),
+    );
   const lookAgain = (scopes: readonly RuleScope[]) => beginRecompute(client, scopes, causeOf(recorded, 1));
   switch (fact.type) {
     case 'CartAdded':
@@ -105,16 +112,25 @@ async function applySetting(client: PoolClient, recorded: RecordedFact): Promise
       return 0;
     case 'ListingsMapped':
       await mapListings(client, fact.data.cartId, fact.data.rows);
+      await remember(
+        fact.data.cartId,
+        fact.data.rows.map(({ key }) => key),
+      );
       await forgetMapped(client, fact.data.cartId, fact.data.rows);
       return 0;
     case 'ListingsBaselined': {
       const keys = await baselineListings(client, fact.data);
       const touched = touch(keys.map((key) => ({ cartId: fact.data.cartId, key })));
-      return fanOut(client, { ...touched, echoes: takenOverEchoes(fact.data, new Set(keys)) });
+      const made = await fanOut(client, { ...touched, echoes: takenOverEchoes(fact.data, new Set(keys)) });
+      await remember(fact.data.cartId, keys);
+      return made;
     }
-    case 'RecordsDiscarded':
+    case 'RecordsDiscarded': {
       await discardRecords(client, fact.data);
-      return fanOut(client, touch([fact.data]));
+      const made = await fanOut(client, touch([fact.data]));
+      await remember(fact.data.cartId, [fact.data.key]);
+      return made;
+    }
     default:
       throw new Error(`${fact.type} is not a setting`);
   }

@@ -8,6 +8,7 @@ import {
 import { evaluate, type Decision } from './availability/evaluate.js';
 import { factsOf, listingFactsSql, type ListingFactsRow } from './availability/listing-facts.js';
 import { expectedAfterEcho } from './availability/target.js';
+import { rememberListings } from './listing-memory.js';
 import type { RecordCause } from './listings.table.js';
 
 /** One thing a cart did to its own stock, found in an imported order. */
@@ -36,6 +37,7 @@ export interface Touched {
 
 interface LockedListing extends ListingFactsRow {
   readonly target: string | null;
+  readonly leans: boolean;
   readonly unlisted: string | null;
   readonly baseline_at: Date | null;
   readonly baseline_mark: string | null;
@@ -58,6 +60,7 @@ export async function fanOut(client: PoolClient, touched: Touched): Promise<numb
   const changes: ListingChange[] = [];
   const records: NewRecord[] = [];
   const heard: HeardEcho[] = [];
+  const remembered: Remembered[] = [];
   for (const listing of locked) {
     if (listing.expected === null) {
       // Nobody knows yet what the cart shows; its first comparison will find the cart's own sales in what it reads.
@@ -75,16 +78,17 @@ export async function fanOut(client: PoolClient, touched: Touched): Promise<numb
     const last = { ...lastDecision(listing), expected: before };
     let now = { ...last, expected };
     if (listing.in_effect) {
-      const { target, shown, withheld } = evaluate(factsOf(listing, expected), settings.book, settings.calendar);
-      if (target !== expected) {
-        const cause = touched.skus.get(listing.sku) ?? touched.otherwise;
-        records.push({ listing, delta: target - expected, target, cause });
-      }
-      now = { target, shown, withheld, expected: target };
+      const { target, leans, shown, withheld } = evaluate(factsOf(listing, expected), settings.book, settings.calendar);
+      const cause = touched.skus.get(listing.sku) ?? touched.otherwise;
+      if (target !== expected) records.push({ listing, delta: target - expected, target, cause });
+      now = { target, leans, shown, withheld, expected: target };
+      if (leans || last.leans || shown !== last.shown || withheld !== last.withheld)
+        remembered.push({ cartId: listing.cart_id, key: listing.key, since: cause.recordedAt });
     }
     if (!isSame(now, last)) changes.push({ cartId: listing.cart_id, key: listing.key, ...now });
   }
   await writeListings(client, changes);
+  await rememberListings(client, remembered);
   await insertEchoes(client, heard);
   await insertRecords(client, records);
   return records.length;
@@ -112,15 +116,23 @@ export function isOlderThanBaseline(
 
 const isWholeNumber = (text: string) => /^\d{1,18}$/.test(text);
 
-type Standing = Pick<Decision, 'shown' | 'withheld'> & { readonly expected: number; readonly target: number | null };
+type Remembered = Parameters<typeof rememberListings>[1][number];
+type Standing = Pick<Decision, 'leans' | 'shown' | 'withheld'> & {
+  readonly expected: number;
+  readonly target: number | null;
+};
 type ListingChange = Standing & { readonly cartId: string; readonly key: string };
 
-function lastDecision({ target, shown, withheld }: LockedListing): Omit<Standing, 'expected'> {
-  return { target: target === null ? null : Number(target), shown, withheld };
+function lastDecision({ target, leans, shown, withheld }: LockedListing): Omit<Standing, 'expected'> {
+  return { target: target === null ? null : Number(target), leans, shown, withheld };
 }
 
 const isSame = (a: Standing, b: Standing) =>
-  a.expected === b.expected && a.target === b.target && a.shown === b.shown && a.withheld === b.withheld;
+  a.expected === b.expected &&
+  a.target === b.target &&
+  a.leans === b.leans &&
+  a.shown === b.shown &&
+  a.withheld === b.withheld;
 
 interface NewRecord {
   readonly listing: LockedListing;
@@ -171,7 +183,7 @@ async function lockListings(
   const found = await client.query<LockedListing>({
     name: `lock-listings-${facts.name}`,
     text: `SELECT ${facts.columns},
-                  l.target, l.unlisted, l.baseline_at, l.baseline_mark, l.generation,
+                  l.target, l.leans, l.unlisted, l.baseline_at, l.baseline_mark, l.generation,
                   c.is_on AND s.is_on AND l.generation = c.generation AS in_effect,
                   c.clamps_at_zero AS clamps
              FROM listings l JOIN carts c ON c.cart_id = l.cart_id JOIN system_switch s ON s.id = 1
@@ -190,9 +202,9 @@ async function writeListings(client: PoolClient, changes: readonly ListingChange
   if (changes.length === 0) return;
   await client.query({
     name: 'write-listings',
-    text: `UPDATE listings l SET expected = t.expected, target = t.target, shown = t.shown, withheld = t.withheld
-             FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::boolean[])
-                  AS t (cart_id, key, expected, target, shown, withheld)
+    text: `UPDATE listings l SET expected = t.expected, target = t.target, shown = t.shown, withheld = t.withheld, leans = t.leans
+             FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::boolean[], $7::boolean[])
+                  AS t (cart_id, key, expected, target, shown, withheld, leans)
             WHERE l.cart_id = t.cart_id AND l.key = t.key`,
     values: [
       changes.map((c) => c.cartId),
@@ -201,6 +213,7 @@ async function writeListings(client: PoolClient, changes: readonly ListingChange
       changes.map((c) => c.target),
       changes.map((c) => c.shown),
       changes.map((c) => c.withheld),
+      changes.map((c) => c.leans),
     ],
   });
 }

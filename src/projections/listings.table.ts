@@ -32,6 +32,8 @@ export const listings = pgTable(
     shown: text().$type<'visible' | 'hidden' | 'backorder'>(),
     /** A threshold of a rule holds it back: it comes back only with the rule's margin. */
     withheld: boolean().notNull().default(false),
+    /** Its target followed from what it showed before: nothing is left, and it is below zero or goes on selling. */
+    leans: boolean().notNull().default(false),
     /** null: listed. Otherwise the cart said that it does not know, or does not track, the item. */
     unlisted: text().$type<'not-found' | 'not-tracked'>(),
     /** The last quantity that a read or a reply told, and between which moments it was true: q0 of the next settlement. */
@@ -149,4 +151,27 @@ export const echoes = pgTable(
     expectedDelta: bigint('expected_delta', { mode: 'number' }).notNull(),
   },
   (t) => [index('echoes_listing').on(t.cartId, t.key, t.seenBy)],
+);
+
+/**
+ * What of a listing does not follow from facts alone, from a moment on: which item it is, the generation in which it was
+ * last made equal, what its number leant on, its flags, and whether a threshold holds it back. One row per change of these;
+ * never removed, so that any number ever published can be worked out again. Written by listing-memory.ts only.
+ */
+export const listingMemory = pgTable(
+  'listing_memory',
+  {
+    cartId: code('cart_id').notNull(),
+    key: code().notNull(),
+    id: bigint({ mode: 'bigint' }).notNull().generatedAlwaysAsIdentity(),
+    /** When the fact behind it was recorded. */
+    since: time('since').notNull(),
+    sku: code().notNull(),
+    generation: integer().notNull(),
+    /** null: its target followed from stock and rules. */
+    leantOn: bigint('leant_on', { mode: 'number' }),
+    shown: text().$type<'visible' | 'hidden' | 'backorder'>(),
+    withheld: boolean().notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.cartId, t.key, t.id] })],
 );

@@ -273,6 +273,21 @@ describe('a time', () => {
     refuses([
       ['before 1970', { path: '/v1/items/MUG/on-hand?at=1969-01-01T00:00:00Z' }, invalid('at', /since 1970/)],
       ['in the year nought', { path: '/v1/items/MUG/on-hand?at=0000-01-01T00:00:00Z' }, invalid('at', /since 1970/)],
+      ['why before 1970', { path: '/v1/items/MUG/explain?at=1969-01-01T00:00:00Z' }, invalid('at', /since 1970/)],
+      ['why in the future', { path: '/v1/items/MUG/explain?at=2999-01-01T00:00:00Z' }, invalid('at', /in the future/)],
+      ['why at no time', { path: '/v1/items/MUG/explain?at=noon' }, invalid('at', /such as/)],
+      ['why too much', { path: '/v1/items/MUG/explain?movements=201' }, invalid('movements', /200/)],
+      ['why in words of ours', { path: '/v1/items/MUG/explain?sku=MUG' }, invalid('', /sku/)],
+      [
+        'why an item that is none',
+        { path: '/v1/items/NOPE/explain' },
+        { status: 404, type: 'unknown-item', words: /no item "NOPE"/ },
+      ],
+      [
+        'why at a cart that does not sell it',
+        { path: '/v1/items/MUG/explain?cart=the-shop' },
+        { status: 404, type: 'unknown-listing', words: /has no listing of "MUG"/ },
+      ],
     ]));
 });
 

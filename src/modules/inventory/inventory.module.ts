@@ -12,6 +12,6 @@ import { VelocityReads } from './velocity-reads.js';
 @Module({
   controllers: [MovementsController, TransfersController, LocationsController, ItemsController],
   providers: [ItemReads, ItemSearch, SharedBarcodes, LedgerReads, VelocityReads],
-  exports: [ItemSearch],
+  exports: [ItemSearch, ItemReads, LedgerReads],
 })
 export class InventoryModule {}

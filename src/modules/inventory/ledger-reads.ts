@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { z } from 'zod';
 import type { Database } from '../../database.js';
+import type { Checkpoint } from '../../events/event-reader.js';
 import type { Reference } from '../../events/facts.js';
 import { ledgerPage, onHandAsOf, referenceTotals, type LedgerEntry, type LedgerQuery } from '../../events/ledger.js';
 import { decodeCursor, digits, pageOf } from '../http/paging.js';
@@ -14,6 +15,13 @@ export class LedgerReads {
   /** One item's, the newest first, in the order of the log. */
   movements(sku: string, query: { location?: string | undefined; cursor?: string | undefined; limit: number }) {
     return this.page({ sku }, query);
+  }
+
+  /** The last ones up to a point of the log; `nextCursor` goes on in {@link movements}. */
+  async last(sku: string, { upTo, limit }: { upTo: Checkpoint | undefined; limit: number }) {
+    const before = upTo === undefined ? undefined : { ...upTo, position: String(BigInt(upTo.position) + 1n) };
+    const rows = await ledgerPage(this.database.orm, { of: { sku }, before, limit: limit + 1 });
+    return pageOf(rows, limit, (row) => [row.generation, row.transactionId, row.position], shownEntry);
   }
 
   /** Those of one paper, of whatever item. */

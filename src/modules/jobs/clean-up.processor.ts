@@ -1,6 +1,6 @@
 import { Processor, WorkerHost } from '@nestjs/bullmq';
 import { Inject } from '@nestjs/common';
-import { cleanUp } from '../../cart-workers/clean-up.js';
+import { cleanUp, recordsKeptDays } from '../../cart-workers/clean-up.js';
 import type { Database } from '../../database.js';
 import { DATABASE } from '../tokens.js';
 import { CLEAN_UP } from './queue-names.js';
@@ -13,8 +13,6 @@ export class CleanUpProcessor extends WorkerHost {
   }
 
   process(): Promise<unknown> {
-    return cleanUp(this.database, { olderThanDays: KEPT_DAYS });
+    return cleanUp(this.database, { olderThanDays: recordsKeptDays });
   }
 }
-
-const KEPT_DAYS = 90;

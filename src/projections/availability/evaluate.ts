@@ -61,6 +61,8 @@ export interface Decision {
   /** Through all rules; at or below zero there is nothing to publish. */
   readonly available: number;
   readonly target: number;
+  /** Whether the target is another one than what is available says: it follows from what was expected before. */
+  readonly leans: boolean;
   readonly shown: Shown | null;
   readonly withheld: boolean;
 }
@@ -86,7 +88,8 @@ export function evaluate(listing: ListingFacts, book: RuleBook, calendar: Calend
   if (book.isEmpty && steps === undefined) {
     const available = listing.stock.reduce((sum, { own, onHand }) => (own ? sum + onHand : sum), 0);
     const shown = listing.shown === null ? null : 'visible';
-    return { available, target: targetFor(available, expected), shown, withheld: false };
+    const target = targetFor(available, expected);
+    return { available, target, leans: leansOn(target, available), shown, withheld: false };
   }
   const rules = book.candidates(listing);
   const ground = sumOfLocations(listing, rules, calendar, steps);
@@ -105,8 +108,10 @@ export function evaluate(listing: ListingFacts, book: RuleBook, calendar: Calend
       after: target,
       because: { expected },
     });
-  return { available, target, shown: shownAs(atZero, listing.shown), withheld };
+  return { available, target, leans: leansOn(target, available), shown: shownAs(atZero, listing.shown), withheld };
 }
+
+const leansOn = (target: number, available: number) => target !== Math.max(available, 0);
 
 /** Flags are touched when a rule asks for it at zero, and given back once it asks no more. */
 function shownAs(atZero: string | undefined, before: Shown | null): Shown | null {

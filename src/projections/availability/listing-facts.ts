@@ -48,11 +48,12 @@ export interface FactsQuery {
 /**
  * Columns over `listings l` that {@link factsOf} makes a listing's facts of. Nothing is read that no rule asks for: where
  * there are none it is the plain sum.
+ * @param places the stock of each location, whether a rule asks for it or not
  */
-export function listingFactsSql({ book }: AvailabilitySettings): FactsQuery {
+export function listingFactsSql({ book }: AvailabilitySettings, places = !book.isEmpty): FactsQuery {
   const always = `l.cart_id, l.key, l.sku, l.expected, l.shown, l.withheld,
        (SELECT a.version FROM availability_settings a WHERE a.id = 1) AS settings_version`;
-  if (book.isEmpty) {
+  if (!places) {
     const available = `
        (SELECT coalesce(sum(q.on_hand), 0)
           FROM cart_locations cl JOIN quantity_on_hand q ON q.sku = l.sku AND q.location = cl.location

@@ -1,0 +1,43 @@
+import type { PoolClient } from 'pg';
+
+export interface Lane {
+  /** Why its lane sends nothing at this moment, in a sentence; null: it does. */
+  readonly obstacle: string | null;
+}
+
+interface LaneRow {
+  readonly cart_id: string;
+  readonly name: string;
+  readonly paused: boolean;
+  readonly paused_by: string | null;
+  readonly paused_reason: string | null;
+  readonly down_since: Date | null;
+  readonly last_response: string | null;
+  readonly comparing: boolean | null;
+}
+
+/** The lanes of these carts, without counting what waits in them. */
+export async function lanesOf(
+  client: PoolClient,
+  listings: readonly { readonly cartId: string }[],
+): Promise<Map<string, Lane>> {
+  const { rows } = await client.query<LaneRow>({
+    name: 'explained-lanes',
+    text: `SELECT l.cart_id, c.settings->>'name' AS name, l.paused, l.paused_by, l.paused_reason, l.down_since, l.last_response,
+                  l.comparing_until > clock_timestamp() AS comparing
+             FROM lanes l JOIN carts c ON c.cart_id = l.cart_id WHERE l.cart_id = ANY ($1::text[])`,
+    values: [[...new Set(listings.map(({ cartId }) => cartId))]],
+  });
+  return new Map(rows.map((row) => [row.cart_id, { obstacle: obstacleOf(row) }]));
+}
+
+function obstacleOf(row: LaneRow): string | null {
+  if (row.paused) {
+    const why = row.paused_reason === null ? '' : `: ${row.paused_reason}`;
+    return `The lane of ${row.name} is paused by ${row.paused_by ?? 'somebody'}${why}.`;
+  }
+  if (row.comparing === true) return `${row.name} is being compared, and is told afterwards.`;
+  if (row.down_since !== null)
+    return `${row.name} is down since ${row.down_since.toISOString()}: ${row.last_response ?? 'no answer'}.`;
+  return null;
+}
