@@ -29,6 +29,7 @@ const benches = {
   'fan-out': 'movements until ten shops show them, against BullMQ jobs that do nothing',
   reads: 'on hand, ledger, as-of and Web Stack pages over HTTP at 5,000,000 events, against 20 ms',
   latency: 'accepted by the API until ten shops have it, against a job, a call and four commits alone',
+  bridge: "changes through the bridges on PHP and MariaDB, against a sale at the shop's own till",
 };
 
 const { values: options, positionals } = parseArgs({

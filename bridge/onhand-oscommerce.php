@@ -679,6 +679,8 @@ function onhand_change_in_steps($shop, $key, $body_hash, $lines)
         "INSERT IGNORE INTO {$shop->prefix}onhand_bridge_keys (id, body_hash, answer, created_at) VALUES (?, ?, NULL, UNIX_TIMESTAMP())",
         array($key, $body_hash)
     );
+    // Our own tables may keep transactions where the shop's do not: then a hundred lines are written down as one.
+    $database->run('START TRANSACTION');
     foreach ($lines as $index => $line) {
         $known_items = isset($items[$line['key']]) ? $items[$line['key']] : array();
         if (count($known_items) === 1 && $known_items[0]['tracked']) {
@@ -689,6 +691,7 @@ function onhand_change_in_steps($shop, $key, $body_hash, $lines)
             );
         }
     }
+    $database->run('COMMIT');
     $answers = array();
     foreach ($lines as $index => $line) {
         $answers[] = onhand_step($shop, $key, $index, $line, isset($items[$line['key']]) ? $items[$line['key']] : array());

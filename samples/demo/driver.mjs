@@ -1,6 +1,7 @@
 // The driver of the demo: starts a hub and two shops as processes of their own, plays the day, and says how it ended.
 import { setTimeout as sleep } from 'node:timers/promises';
 import path from 'node:path';
+import { playBusyHour } from './busy-hour.mjs';
 import { readCatalogue } from './catalogue.mjs';
 import { DemoError } from './child.mjs';
 import { Hub } from './hub.mjs';
@@ -27,12 +28,13 @@ export async function runDemo(options) {
   const interrupted = interruption();
   // The promises that end the demo early are looked at here; a late one must not count as unhandled.
   interrupted.catch(() => undefined);
-  const ends = [interrupted, ...(options.once ? [timeout(options.timeoutMs)] : [])];
+  const ends = [interrupted, ...(options.once || options.shops.length > 0 ? [timeout(options.timeoutMs)] : [])];
   const unlessEnded = (/** @type {Promise<any>} */ work) => {
     work.catch(() => undefined);
     return Promise.race([work, ...ends]);
   };
   try {
+    if (options.shops.length > 0) return await unlessEnded(playBusyHour({ options, screen, undo }));
     const parts = await unlessEnded(setUp(options, screen, undo));
     const { summary, well } = await unlessEnded(playDay({ ...parts, options, screen }));
     if (options.json) process.stdout.write(`${JSON.stringify(summary)}\n`);

@@ -75,7 +75,7 @@ export async function connectShops({ hub, screen }, /** @type {import('./shop.mj
   const startedAt = Date.now();
   for (const shop of shops) await hub.change('PUT', `/v1/carts/${shop.cartId}/switch`, { on: true });
   await untilQuiet(hub, screen);
-  screen.event(`both carts switched on and made equal in ${seconds(Date.now() - startedAt)}`);
+  screen.event(`every cart switched on and made equal in ${seconds(Date.now() - startedAt)}`);
 }
 
 /** Waits until nothing is on its way to any cart. Dead letters stay where they are. @returns {Promise<any[]>} the lanes */

@@ -21,6 +21,9 @@ export const help = `Onhand demo: a trading day in fast motion, against a real h
   --kill-at N    kill the hub (SIGKILL) while the N-th delivery of the day is under way, 1 to ${KILL_AT_MAX} (default ${KILL_AT_DEFAULT}).
                  N modulo 3 decides when: 0 before the shop applies it, 1 after that, 2 right after it has
                  answered. Where N is a multiple of 6, the call is lost on its way as well
+  --shops LIST   a simulated busy hour instead, at shops of these kinds, such as oscommerce,x-cart,seti (also: webhook);
+                 it ends by itself. PHP and MariaDB for the first two are found on PATH or, on Debian or Ubuntu as root,
+                 installed with apt-get
   --seed N       another day with other sales (default 1)
   --timeout S    with --once: give up after S seconds (default ${TIMEOUT_DEFAULT_S})
   --help         print this
@@ -31,7 +34,7 @@ Everything listens on 127.0.0.1 on free ports; NO_COLOR is respected.
 `;
 
 /**
- * @typedef {{help: boolean, once: boolean, json: boolean, redis: boolean, naive: boolean, killAt: number, seed: number,
+ * @typedef {{help: boolean, once: boolean, json: boolean, redis: boolean, naive: boolean, shops: string[], killAt: number, seed: number,
  *   timeoutMs: number}} Options
  */
 
@@ -48,6 +51,7 @@ export function parseOptions(/** @type {string[]} */ args) {
         json: flag,
         redis: flag,
         naive: flag,
+        shops: { type: 'string', default: '' },
         'kill-at': number(KILL_AT_DEFAULT),
         seed: number(1),
         timeout: number(TIMEOUT_DEFAULT_S),
@@ -60,6 +64,7 @@ export function parseOptions(/** @type {string[]} */ args) {
       json,
       redis,
       naive,
+      shops: kindsOf(values.shops),
       killAt: wholeNumber('--kill-at', values['kill-at'], 1, KILL_AT_MAX),
       seed: wholeNumber('--seed', values.seed, 0, 2 ** 31),
       timeoutMs: wholeNumber('--timeout', values.timeout, 30, 3600) * 1000,
@@ -67,6 +72,16 @@ export function parseOptions(/** @type {string[]} */ args) {
   } catch (error) {
     return { problem: `${error.message.split('\n')[0]} See: npm run demo -- --help` };
   }
+}
+
+const KINDS = ['oscommerce', 'x-cart', 'seti', 'webhook'];
+
+function kindsOf(/** @type {string} */ list) {
+  const kinds = list.split(',').filter((kind) => kind !== '');
+  const unknown = kinds.find((kind) => !KINDS.includes(kind));
+  if (unknown !== undefined) throw new Error(`--shops knows ${KINDS.join(', ')}, not "${unknown}".`);
+  if (new Set(kinds).size < kinds.length) throw new Error('--shops must name each kind once.');
+  return kinds;
 }
 
 function wholeNumber(/** @type {string} */ name, /** @type {string} */ text, min, max) {

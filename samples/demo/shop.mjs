@@ -18,18 +18,20 @@ export class Shop extends EventEmitter {
   #port = 0;
   /** @type {import('node:child_process').ChildProcess | undefined} */ #child;
 
-  /** @param {{kind: 'seti' | 'webhook', letter: string, name: string, cartId: string, dir: string, secret: string, user?: string}} options */
-  constructor({ kind, letter, name, cartId, dir, secret, user = '' }) {
+  /** @param {{kind: 'seti' | 'webhook' | 'oscommerce' | 'x-cart', letter: string, name: string, cartId: string, dir: string, secret: string, user?: string, database?: object}} options `database`: of a shop with a bridge, its running MariaDB */
+  constructor({ kind, letter, name, cartId, dir, secret, user = '', database }) {
     super();
     this.setMaxListeners(100);
-    Object.assign(this, { kind, letter, name, cartId, dir, secret, user });
+    Object.assign(this, { kind, letter, name, cartId, dir, secret, user, database });
   }
 
   /** Starts the shop, or opens it again where it was: same address, same stock. */
   async start() {
     const args = ['--port', String(this.#port), '--dir', this.dir, '--name', this.name];
     if (this.kind === 'seti') args.push('--user', this.user);
-    const child = fork(fileURLToPath(new URL(`${this.kind}-shop.mjs`, folder)), args, {
+    const bridged = this.database !== undefined;
+    if (bridged) args.push('--family', this.kind, '--database', JSON.stringify(this.database));
+    const child = fork(fileURLToPath(new URL(`${bridged ? 'php' : this.kind}-shop.mjs`, folder)), args, {
       detached: true,
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
       env: { ...process.env, SHOP_PASSWORD: this.secret, SHOP_SECRET: this.secret },
@@ -53,7 +55,8 @@ export class Shop extends EventEmitter {
 
   /** What the hub calls. */
   get url() {
-    return `${this.pageUrl}/${this.kind === 'seti' ? 'seti.php' : 'onhand'}`;
+    const paths = { seti: 'seti.php', webhook: 'onhand' };
+    return `${this.pageUrl}/${paths[this.kind] ?? `onhand-${this.kind}.php`}`;
   }
 
   kill() {
