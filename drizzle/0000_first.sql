@@ -482,6 +482,7 @@ CREATE TABLE "web_stack" (
 	"cause" jsonb NOT NULL,
 	"state" text DEFAULT 'waiting' NOT NULL,
 	"delivery_id" uuid,
+	"push" text,
 	"attempts" integer DEFAULT 0 NOT NULL,
 	"attempts_counted" integer DEFAULT 0 NOT NULL,
 	"last_response" text,
@@ -590,6 +591,26 @@ CREATE TABLE "velocity" (
 	CONSTRAINT "velocity_sku_location_day_pk" PRIMARY KEY("sku","location","day")
 );
 --> statement-breakpoint
+CREATE TABLE "pushes" (
+	"push" text COLLATE "C" NOT NULL,
+	"cart_id" text COLLATE "C" NOT NULL,
+	"kind" text NOT NULL,
+	"title" text NOT NULL,
+	"state" text DEFAULT 'collecting' NOT NULL,
+	"changed" integer DEFAULT 0 NOT NULL,
+	"zeroed" integer DEFAULT 0 NOT NULL,
+	"inflated" integer DEFAULT 0 NOT NULL,
+	"listings" integer,
+	"why" text,
+	"opened_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"judged_at" timestamp (3) with time zone,
+	"decided_at" timestamp (3) with time zone,
+	"decided_by" text,
+	"reason" text,
+	CONSTRAINT "pushes_push_cart_id_pk" PRIMARY KEY("push","cart_id"),
+	CONSTRAINT "pushes_state" CHECK (state in ('collecting', 'passed', 'held', 'let-through', 'rejected'))
+);
+--> statement-breakpoint
 CREATE TABLE "unknown_order_lines" (
 	"cart_id" text COLLATE "C" NOT NULL,
 	"number" text COLLATE "C" NOT NULL,
@@ -662,11 +683,13 @@ CREATE INDEX "web_stack_waiting" ON "web_stack" USING btree ("cart_id","key","id
 CREATE INDEX "web_stack_backing_off" ON "web_stack" USING btree ("cart_id","not_before") WHERE state = 'waiting' and not_before is not null;--> statement-breakpoint
 CREATE INDEX "web_stack_cart_state" ON "web_stack" USING btree ("cart_id","state","id");--> statement-breakpoint
 CREATE INDEX "web_stack_delivery" ON "web_stack" USING btree ("delivery_id");--> statement-breakpoint
+CREATE INDEX "web_stack_held" ON "web_stack" USING btree ("push","cart_id") WHERE state = 'held';--> statement-breakpoint
 CREATE INDEX "web_stack_sku" ON "web_stack" USING btree ("sku","id");--> statement-breakpoint
 CREATE INDEX "cart_locations_location" ON "cart_locations" USING btree ("location");--> statement-breakpoint
 CREATE INDEX "locations_other_codes" ON "locations" USING gin ("other_codes");--> statement-breakpoint
 CREATE INDEX "open_order_lines_stock" ON "open_order_lines" USING btree ("sku","location");--> statement-breakpoint
 CREATE INDEX "orders_placed_at" ON "orders" USING btree ("placed_at","source","number");--> statement-breakpoint
+CREATE INDEX "pushes_held" ON "pushes" USING btree ("opened_at") WHERE state in ('collecting', 'held');--> statement-breakpoint
 CREATE INDEX "unknown_order_lines_key" ON "unknown_order_lines" USING btree ("cart_id","key");--> statement-breakpoint
 CREATE INDEX "unknown_order_lines_sku" ON "unknown_order_lines" USING btree ("key");--> statement-breakpoint
 CREATE INDEX "unknown_order_lines_mapped" ON "unknown_order_lines" USING btree ("cart_id","number") WHERE mapped_to is not null;--> statement-breakpoint

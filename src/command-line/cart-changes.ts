@@ -25,6 +25,8 @@ interface CartOptions extends ChangeOptions {
   readonly requestTimeout?: string;
   readonly delivery?: string;
   readonly driftPolicy?: string;
+  readonly guardShare?: string;
+  readonly guardListings?: string;
 }
 
 interface AddOptions extends CartOptions {
@@ -54,7 +56,9 @@ function settings(command: Command): Command {
       .option('--quiet-time <ms>', 'how long after a request’s deadline it may still be carried out')
       .option('--request-timeout <ms>', 'the longest time for an answer')
       .option('--delivery <way>', 'how changes reach it: `onhand carts types` lists the ways; auto: the strongest')
-      .option('--drift-policy <policy>', 'when it differs by itself: report, repair, set-to-target or take-over'),
+      .option('--drift-policy <policy>', 'when it differs by itself: report, repair, set-to-target or take-over')
+      .option('--guard-share <percent>', 'hold a change that empties or doubles more of its listings than this')
+      .option('--guard-listings <number>', 'the same as a number of listings; name both'),
   );
 }
 
@@ -99,7 +103,9 @@ function addAdd(carts: Command, runtime: Runtime): void {
 
 function fieldsOf(options: CartOptions) {
   const { cartUrl, user, storeCode, location, orderLocation, pollInterval, quietTime, requestTimeout } = options;
-  const { delivery, driftPolicy } = options;
+  const { delivery, driftPolicy, guardShare, guardListings } = options;
+  if ((guardShare === undefined) !== (guardListings === undefined))
+    throw new UsageError('Name both --guard-share and --guard-listings, or neither.');
   return {
     ...(cartUrl !== undefined && { url: cartUrl }),
     ...(user !== undefined && { username: user }),
@@ -110,6 +116,13 @@ function fieldsOf(options: CartOptions) {
     ...(quietTime !== undefined && { quietTimeMs: parseWhole(quietTime, '--quiet-time') }),
     ...(delivery !== undefined && { delivery: delivery === 'auto' ? null : delivery }),
     ...(driftPolicy !== undefined && { driftPolicy }),
+    ...(guardShare !== undefined &&
+      guardListings !== undefined && {
+        guard: {
+          listingsMax: parseWhole(guardListings, '--guard-listings'),
+          sharePercent: parseWhole(guardShare, '--guard-share'),
+        },
+      }),
     ...(requestTimeout !== undefined && { requestTimeoutMs: parseWhole(requestTimeout, '--request-timeout') }),
   };
 }

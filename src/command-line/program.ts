@@ -19,6 +19,7 @@ import { addPointOfSaleCommands } from './point-of-sale.js';
 import { addProjectionCommands } from './projections.js';
 import { addResetCommands } from './reset.js';
 import type { Runtime } from './session.js';
+import { addPushCommands } from './pushes.js';
 import { addStackCommands } from './web-stack.js';
 import { addStockCommands } from './stock.js';
 import { plainText } from './table.js';
@@ -91,6 +92,7 @@ export function buildProgram(runtime: Runtime): Command {
   addStackCommands(program, runtime);
   addDeadLetterCommands(program, runtime);
   addDriftCommands(program, runtime);
+  addPushCommands(program, runtime);
   addHubCommands(program, runtime);
   addProjectionCommands(program, runtime);
   addKeyCommands(program, runtime);

@@ -2,7 +2,7 @@
 import type { Command } from './commands.js';
 import { accept, isoTime, refuse, refuseQuantity, refuseRowCount, refuseTime, quantityMax } from './decision.js';
 import type { Accepted, DecidedFact, Decision, DecisionContext, Handler, Refused } from './decision.js';
-import { isProbeOf } from './facts.js';
+import { isProbeOf, usualGuard } from './facts.js';
 import type { BaselineReset, CartProbe, CartSettings, Fact } from './facts.js';
 import { decideCount, refuseUnknownLocation, stockState } from './stock-item.js';
 import { cartStream, itemStream, locationStream, stockStream, systemStream } from './streams.js';
@@ -288,6 +288,14 @@ export const heedUnknownSkuHandler: Handler<Of<'HeedUnknownSku'>> = {
   },
 };
 
+export const decidePushHandler: Handler<Of<'DecidePush'>> = {
+  streams: (c) => [cartStream(c.cartId)],
+  decide: ({ type: _type, ...decision }, context) =>
+    cartState(decision.cartId, context) === null
+      ? unknownCart(decision.cartId)
+      : acceptOne(cartStream(decision.cartId), { type: 'PushDecided', data: decision }),
+};
+
 export const switchSystemHandler: Handler<Of<'SwitchSystem'>> = {
   streams: () => [systemStream],
   decide: ({ on }, context) => {
@@ -311,6 +319,7 @@ function settingsOf(command: Of<'AddCart'>): CartSettings {
     clampsAtZero,
     delivery = null,
     driftPolicy = 'report',
+    guard = usualGuard,
   } = command;
   return {
     cartId,
@@ -327,6 +336,7 @@ function settingsOf(command: Of<'AddCart'>): CartSettings {
     clampsAtZero,
     delivery,
     driftPolicy,
+    guard,
   };
 }
 
@@ -339,7 +349,11 @@ function settingsAfter(before: CartSettings, command: Of<'ChangeCart'>): CartSet
 }
 
 /** Carts that were added before there was such a setting. */
-const withDefaults = (settings: CartSettings): CartSettings => ({ driftPolicy: 'report', ...settings });
+const withDefaults = (settings: CartSettings): CartSettings => ({
+  driftPolicy: 'report',
+  guard: usualGuard,
+  ...settings,
+});
 
 /** Field by field, because what was stored as JSON comes back with its keys in another order. */
 const isSame = (a: CartSettings, b: CartSettings) =>

@@ -197,6 +197,14 @@ export type Command =
   /** The whole of its settings. `isNew`: refused where there is one of this id. */
   | { readonly type: 'SaveResetSource'; readonly settings: ResetSourceSettings; readonly isNew: boolean }
   | { readonly type: 'RemoveResetSource'; readonly sourceId: string }
+  | {
+      readonly type: 'DecidePush';
+      readonly push: string;
+      readonly cartId: string;
+      readonly verdict: 'let-through' | 'rejected';
+      readonly by: string;
+      readonly reason: string;
+    }
   | { readonly type: 'SwitchSystem'; readonly on: boolean };
 
 /** A command with who asked and how often it may have been sent. */

@@ -227,7 +227,18 @@ export interface CartSettings {
   readonly delivery: DeliveryWay | null;
   /** What is done about a listing that is found to show something else than it should. Left out in older facts: reported. */
   readonly driftPolicy?: DriftPolicy | undefined;
+  /** How much of the cart one push may bring to zero or inflate; more is held until a person lets it through. */
+  readonly guard?: CartGuard | undefined;
 }
+
+export interface CartGuard {
+  readonly listingsMax: number;
+  /** Of its synchronised listings. */
+  readonly sharePercent: number;
+}
+
+/** Of carts that state none. */
+export const usualGuard: CartGuard = { listingsMax: 1_000, sharePercent: 30 };
 
 /** What a conformance probe saw a cart do. null: it could not be told, so what the cart's type declares stands. */
 export interface ProbeFound {
@@ -341,6 +352,17 @@ export type CartFact =
         readonly rows: readonly BaselineRow[];
         /** Why, where it corrects what was found; left out where a person asked for Send or Get. */
         readonly reason?: string | undefined;
+      };
+    }
+  /** A person decided on a push that the guard holds. */
+  | {
+      readonly type: 'PushDecided';
+      readonly data: {
+        readonly push: string;
+        readonly cartId: string;
+        readonly verdict: 'let-through' | 'rejected';
+        readonly by: string;
+        readonly reason: string;
       };
     }
   /** A person gave records up. `quantity` is what the cart showed then; null: it could not be read, the listing is unlisted. */

@@ -5,9 +5,9 @@ import { everything, type RuleScope } from '../events/rule.js';
 import { keepAvailabilitySetting, readSettings } from './availability/availability-settings.js';
 import { beginRecompute } from './availability/recompute.js';
 import { baselineListings, discardRecords, mapListings, supersedeWaiting } from './baselines.js';
-import { fanOut, type Echo, type Touched } from './fan-out.js';
+import { fanOut, type Cause, type Echo, type Touched } from './fan-out.js';
+import { decidePush } from './guard.js';
 import { rememberListings } from './listing-memory.js';
-import type { RecordCause } from './listings.table.js';
 import { addToOpenOrderLines } from './open-order-lines.js';
 import { addToQuantityOnHand } from './quantity-on-hand.js';
 import { applyCartSetting, describe } from './settings.js';
@@ -51,6 +51,7 @@ const settingTypes: ReadonlySet<string> = new Set<Fact['type']>([
   'ListingsMapped',
   'ListingsBaselined',
   'RecordsDiscarded',
+  'PushDecided',
   'RuleSaved',
   'RuleRemoved',
   'RuleRestored',
@@ -125,6 +126,9 @@ async function applySetting(client: PoolClient, recorded: RecordedFact): Promise
       await remember(fact.data.cartId, keys);
       return made;
     }
+    case 'PushDecided':
+      await remember(fact.data.cartId, await decidePush(client, fact.data));
+      return 0;
     case 'RecordsDiscarded': {
       await discardRecords(client, fact.data);
       const made = await fanOut(client, touch([fact.data]));
@@ -182,8 +186,6 @@ function takenOverEchoes(
         ],
   );
 }
-
-type Cause = RecordCause & { readonly acceptedAt: string };
 
 /** The last movement of each SKU names the record, the first one's time says since when the cart is to know. */
 function causesBySku(run: readonly RecordedFact[]): Map<string, Cause> {

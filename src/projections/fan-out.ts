@@ -8,6 +8,7 @@ import {
 import { evaluate, type Decision } from './availability/evaluate.js';
 import { factsOf, listingFactsSql, type ListingFactsRow } from './availability/listing-facts.js';
 import { expectedAfterEcho } from './availability/target.js';
+import { countPushed, type Push } from './guard.js';
 import { rememberListings } from './listing-memory.js';
 import type { RecordCause } from './listings.table.js';
 
@@ -28,12 +29,16 @@ export interface Echo {
 /** What fan-out has to look at: SKUs whose on hand changed, and listings that something else touched. */
 export interface Touched {
   /** The cause of a change per SKU; a listing's record names it. */
-  readonly skus: ReadonlyMap<string, RecordCause & { readonly acceptedAt: string }>;
+  readonly skus: ReadonlyMap<string, Cause>;
   readonly listings: readonly { readonly cartId: string; readonly key: string }[];
   readonly echoes: readonly Echo[];
   /** Named by records that no movement caused: a baseline, a switch, a discard. */
-  readonly otherwise: RecordCause & { readonly acceptedAt: string };
+  readonly otherwise: Cause;
+  /** Set where all of this is (part of) one push: its records are held until it was judged as a whole, see guard.ts. */
+  readonly push?: Push | undefined;
 }
+
+export type Cause = RecordCause & { readonly acceptedAt: string };
 
 interface LockedListing extends ListingFactsRow {
   readonly target: string | null;
@@ -90,7 +95,7 @@ export async function fanOut(client: PoolClient, touched: Touched): Promise<numb
   await writeListings(client, changes);
   await rememberListings(client, remembered);
   await insertEchoes(client, heard);
-  await insertRecords(client, records);
+  await insertRecords(client, records, touched.push);
   return records.length;
 }
 
@@ -138,7 +143,7 @@ interface NewRecord {
   readonly listing: LockedListing;
   readonly delta: number;
   readonly target: number;
-  readonly cause: RecordCause & { readonly acceptedAt: string };
+  readonly cause: Cause;
 }
 
 type HeardEcho = Echo & { readonly applied: boolean; readonly expectedDelta: number };
@@ -243,13 +248,13 @@ async function insertEchoes(client: PoolClient, heard: readonly HeardEcho[]): Pr
  * A listing that its cart does not know (or does not track) cannot be told anything until somebody looks again: its
  * records join the one dead letter it has.
  */
-async function insertRecords(client: PoolClient, records: readonly NewRecord[]): Promise<void> {
+async function insertRecords(client: PoolClient, records: readonly NewRecord[], push: Push | undefined): Promise<void> {
   if (records.length === 0) return;
   await client.query({
     name: 'insert-records',
-    text: `INSERT INTO web_stack (cart_id, key, sku, generation, delta, target, cause, state, last_response, accepted_at, created_at)
+    text: `INSERT INTO web_stack (cart_id, key, sku, generation, delta, target, cause, state, push, last_response, accepted_at, created_at)
            SELECT t.cart_id, t.key, t.sku, t.generation, t.delta, t.target, t.cause,
-                  CASE WHEN t.unlisted IS NULL THEN 'waiting' ELSE 'dead-lettered' END,
+                  CASE WHEN t.unlisted IS NOT NULL THEN 'dead-lettered' WHEN $10::text IS NOT NULL THEN 'held' ELSE 'waiting' END, $10::text,
                   CASE WHEN t.unlisted IS NOT NULL THEN 'The cart does not list this item (' || t.unlisted || ')' END,
                   t.accepted_at, date_trunc('milliseconds', clock_timestamp())
              FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::bigint[], $6::bigint[], $7::jsonb[], $8::text[],
@@ -265,8 +270,16 @@ async function insertRecords(client: PoolClient, records: readonly NewRecord[]):
       records.map((r) => JSON.stringify(causeOf(r))),
       records.map((r) => r.listing.unlisted),
       records.map((r) => r.cause.acceptedAt),
+      push?.id ?? null,
     ],
   });
+  if (push === undefined) return;
+  const changes = records.map(({ listing, delta, target }) => ({
+    cartId: listing.cart_id,
+    before: target - delta,
+    after: target,
+  }));
+  await countPushed(client, push, changes);
 }
 
 function causeOf({ cause }: NewRecord): RecordCause {

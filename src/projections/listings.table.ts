@@ -98,6 +98,8 @@ export const webStack = pgTable(
     cause: jsonb().$type<RecordCause>().notNull(),
     state: text().$type<RecordState>().notNull().default('waiting'),
     deliveryId: uuid('delivery_id'),
+    /** The push it belongs to: see guard.ts. Null: it came by itself. */
+    push: text(),
     /** Every try, probes too. */
     attempts: integer().notNull().default(0),
     /** The tries that count towards dead-lettering. */
@@ -119,6 +121,9 @@ export const webStack = pgTable(
       .where(sql`state = 'waiting' and not_before is not null`),
     index('web_stack_cart_state').on(t.cartId, t.state, t.id),
     index('web_stack_delivery').on(t.deliveryId),
+    index('web_stack_held')
+      .on(t.push, t.cartId)
+      .where(sql`state = 'held'`),
     index('web_stack_sku').on(t.sku, t.id),
     check(
       'web_stack_state',

@@ -3,6 +3,7 @@ import { inTransaction, type Database } from '../database.js';
 import { compareTargetsIn, targetFinding, targetPromise, type WrongTarget } from './availability/verify-targets.js';
 import { awaitProjection } from './checkpoint.js';
 import { fanOut, type Touched } from './fan-out.js';
+import { endPush, type Push } from './guard.js';
 import { compareSums, mendSums, summedProjections, type SumDifference, type SummedName } from './summed.js';
 import { sumFindings, type Findings } from './verify.js';
 
@@ -121,6 +122,18 @@ async function compareTargets(database: Database, signal: AbortSignal): Promise<
   };
 }
 
+/** What a rebuild changes at carts is one push, so that a wrong swap does not empty a shop. */
+const pushOf = (name: RebuildName, runId: string): Push => ({
+  id: `rebuild:${name}/${runId}`,
+  kind: 'rebuild',
+  title: `${name} was rebuilt`,
+});
+
+/** After the last of it was mended, or when it was given up: what it changes at carts goes, or is held by their guard. */
+export async function endRebuild(database: Database, name: RebuildName, runId: string): Promise<void> {
+  await alone(database, (client) => endPush(client, pushOf(name, runId).id));
+}
+
 /** What records say that a rebuild made: a cause of their own. */
 async function touched(
   client: PoolClient,
@@ -144,6 +157,7 @@ async function touched(
     listings: listings ?? [],
     echoes: [],
     otherwise: cause,
+    push: pushOf(name, runId),
   };
 }
 

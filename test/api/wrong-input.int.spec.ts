@@ -302,6 +302,7 @@ const lists = [
   '/v1/dead-letters',
   '/v1/quarantined',
   '/v1/drifts',
+  '/v1/pushes',
   '/v1/imports',
   '/v1/reset-sources',
   '/v1/reset-files',
@@ -346,7 +347,7 @@ describe('a page', () => {
 describe('a body', () => {
   const malformed = { status: 400, type: 'malformed-request', words: /not valid JSON/ };
   const unsupported = { status: 415, type: 'unsupported-media-type', words: /JSON|compressed|file itself/ };
-  const routes = ['/v1/movements', '/v1/movements/batch', '/v1/counts', '/v1/transfers', '/v1/orders', '/v1/items', '/v1/locations', '/v1/carts', '/v1/api-keys', '/v1/dead-letters/redrive', '/v1/quarantined/resolve', '/v1/drifts/1/resolve', '/v1/carts/the-shop/comparison']; // prettier-ignore
+  const routes = ['/v1/movements', '/v1/movements/batch', '/v1/counts', '/v1/transfers', '/v1/orders', '/v1/items', '/v1/locations', '/v1/carts', '/v1/api-keys', '/v1/dead-letters/redrive', '/v1/quarantined/resolve', '/v1/drifts/1/resolve', '/v1/pushes/decide', '/v1/carts/the-shop/comparison']; // prettier-ignore
   for (const path of routes) {
     describe(`of ${path}`, () =>
       refuses([
@@ -490,6 +491,8 @@ describe('a cart', () => {
     ['probed, whose type needs none', post('/v1/carts/the-shop/probe', { sku: 'MUG' }), { status: 409, type: 'not-allowed-now', words: /nothing to probe/ }],
     ['asked for a probe that was not made', { path: '/v1/carts/the-shop/probe/nope' }, { status: 404, type: 'unknown-probe', words: /start one/ }],
     ['with a drift policy that does not exist', { method: 'PATCH', path: '/v1/carts/the-shop', body: { driftPolicy: 'hope' } }, invalid('driftPolicy', /take-over/)],
+    ['with a guard that has no share', { method: 'PATCH', path: '/v1/carts/the-shop', body: { guard: { listingsMax: 5 } } }, invalid('guard.sharePercent', /./)],
+    ['with a guard of more than all', { method: 'PATCH', path: '/v1/carts/the-shop', body: { guard: { listingsMax: 5, sharePercent: 101 } } }, invalid('guard.sharePercent', /100/)],
     ['compared in no direction', post('/v1/carts/the-shop/comparison', { direction: 'both' }), invalid('direction', /send/)],
     ['with a webhook nobody signed', { ...post('/v1/carts/the-shop/webhooks', {}), key: null }, { status: 401, type: 'unauthorized', words: /Sign the bytes/ }],
     ['with a webhook that is compressed', { ...post('/v1/carts/the-shop/webhooks', '{}', { 'Content-Encoding': 'gzip' }), key: null }, { status: 415, type: 'unsupported-media-type', words: /compressed/ }],

@@ -57,6 +57,7 @@ describe('every command', () => {
       'dead-letters discard',
       'keys revoke',
       'projections rebuild',
+      'pushes reject',
       'reset apply',
       'reset remove',
       'reset test',

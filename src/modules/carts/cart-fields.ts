@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { deliveryWays, driftPolicies, type DeliveryWay } from '../../events/facts.js';
+import { deliveryWays, driftPolicies, usualGuard, type DeliveryWay } from '../../events/facts.js';
 import { connectorFor } from '../../cart-workers/connectors/index.js';
 import type { Connector } from '../../cart-workers/connectors/connector.js';
 import { anyText, cartId, location, name } from '../http/fields.js';
@@ -55,6 +55,12 @@ const driftPolicy = z
     'What is done about a listing that is found to show something else than it should: report it, repair it by a delta, set it to its target by the sequence of Send, or take over what the cart shows',
   );
 
+const guard = z
+  .strictObject({ listingsMax: z.int().min(0).max(10_000_000), sharePercent: z.int().min(0).max(100) })
+  .describe(
+    'How much of the cart one change of many listings may bring to zero or at least double; more is held until a person lets it through',
+  );
+
 const stock = {
   locations: z.array(location).min(1).max(100).describe('Whose stock the cart sells'),
   orderLocation: location.describe('Where its orders take their pieces; one of its locations'),
@@ -81,12 +87,13 @@ export const newCart = z.strictObject({
   pollIntervalMs: timing.pollIntervalMs.default(5_000),
   delivery: delivery.default(null),
   driftPolicy: driftPolicy.default('report'),
+  guard: guard.default(usualGuard),
   clampsAtZero: clampsAtZero.optional().describe('Left out: what is usual for its type'),
 });
 
 /** Fields left out stay as they are. The type never changes: another type is another cart. */
 export const cartChange = z
-  .strictObject({ name, ...access, ...timing, ...stock, delivery, clampsAtZero, driftPolicy })
+  .strictObject({ name, ...access, ...timing, ...stock, delivery, clampsAtZero, driftPolicy, guard })
   .partial()
   .refine((body) => Object.keys(body).length > 0, 'name at least one field to change');
 

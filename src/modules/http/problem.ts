@@ -83,6 +83,7 @@ export const problems = {
   'unknown-rule': { status: 404, title: 'No such rule' },
   'unknown-record': { status: 404, title: 'No such record on the Web Stack' },
   'unknown-listing': { status: 404, title: 'No such listing' },
+  'unknown-push': { status: 404, title: 'No such push' },
   'unknown-drift': { status: 404, title: 'No such drift' },
   'unknown-comparison': { status: 404, title: 'No such comparison' },
   'unknown-probe': { status: 404, title: 'No such probe' },

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { eq } from 'drizzle-orm';
 import type { PoolClient } from 'pg';
 import { inTransaction, type Database } from '../../database.js';
-import { compare, type Comparison, type RebuildName } from '../../projections/rebuild.js';
+import { compare, endRebuild, type Comparison, type RebuildName } from '../../projections/rebuild.js';
 import { nextSkuRange, verifyRange, verifyUnderWay, type Findings } from '../../projections/verify.js';
 import { DATABASE } from '../tokens.js';
 import { projectionRuns, type RunState } from './projection-runs.table.js';
@@ -105,7 +105,11 @@ export class ProjectionWork {
       if (!run.apply || comparison.rows.length === 0) return this.end(run.id, 0);
       if (comparison.findings.total >= before) break;
       before = comparison.findings.total;
-      mended += await this.mendAll(run.id, comparison, signal);
+      try {
+        mended += await this.mendAll(run.id, comparison, signal);
+      } finally {
+        await endRebuild(this.database, name, run.id);
+      }
     }
     await this.fail(
       run.id,

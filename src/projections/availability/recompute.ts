@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import type { PoolClient } from 'pg';
 import type { RuleScope } from '../../events/rule.js';
-import { fanOut, type Touched } from '../fan-out.js';
+import { fanOut, type Cause, type Touched } from '../fan-out.js';
+import { endPush, type Push } from '../guard.js';
 
 /**
  * A change of rules, days, locations or switches concerns any number of listings. The projector only notes that they have
  * to be looked at, in the transaction of the change; it works the run off between its batches, chunk by chunk, each in a
  * transaction of its own with the place it got to. Whatever else touches a listing meanwhile sees the new settings at once.
  */
-type Cause = Touched['otherwise'];
 
 /**
  * Notes a run. An older one whose listings are all in this one's scopes ends here: this one looks at them anyway.
@@ -18,14 +18,27 @@ export async function beginRecompute(client: PoolClient, scopes: readonly RuleSc
   if (scopes.length === 0) return;
   const distinct = scopes.some(isEverything) ? scopes.filter(isEverything).slice(0, 1) : scopes;
   const { acceptedAt, ...rest } = cause;
-  await client.query({
+  const absorbed = await client.query<{ id: string }>({
     name: 'begin-recompute',
     text: `WITH absorbed AS (
              UPDATE recompute_runs SET state = 'absorbed', ended_at = clock_timestamp()
-              WHERE state = 'running' AND ($2::jsonb @> scopes OR $5))
-           INSERT INTO recompute_runs (id, scopes, cause, accepted_at, created_at) VALUES ($1, $2, $3, $4, clock_timestamp())`,
+              WHERE state = 'running' AND ($2::jsonb @> scopes OR $5) RETURNING id),
+           made AS (
+           INSERT INTO recompute_runs (id, scopes, cause, accepted_at, created_at) VALUES ($1, $2, $3, $4, clock_timestamp()))
+           SELECT id FROM absorbed`,
     values: [randomUUID(), JSON.stringify(distinct), JSON.stringify(rest), acceptedAt, scopes.some(isEverything)],
   });
+  // What they came to already is judged by itself.
+  for (const { id } of absorbed.rows) await endPush(client, pushId(id));
+}
+
+const pushId = (runId: string) => `recompute:${runId}`;
+
+/** A run is one push; but switching a cart on is no accident: it was compared for it, and what differs was shown. */
+function pushOf({ id, cause }: RunRow): Push | undefined {
+  if (cause.type === 'CartSwitched') return undefined;
+  const kind = cause.type === 'SystemSwitched' ? 'system-switch' : cause.type === 'CartChanged' ? 'settings' : 'rules';
+  return { id: pushId(id), kind, title: `${cause.type} (${cause.stream}, version ${cause.version})` };
 }
 
 const isEverything = ({ sku, tag, cart }: RuleScope) => sku === null && tag === null && cart === null;
@@ -62,7 +75,9 @@ export async function recomputeChunk(client: PoolClient, listingsMax: number): P
   const listings = await listingsInScope(client, run.scopes, [run.cursor_cart, run.cursor_key], listingsMax);
   const otherwise = { ...run.cause, acceptedAt: run.accepted_at.toISOString() };
   const records =
-    listings.length === 0 ? 0 : await fanOut(client, { skus: new Map(), listings, echoes: [], otherwise });
+    listings.length === 0
+      ? 0
+      : await fanOut(client, { skus: new Map(), listings, echoes: [], otherwise, push: pushOf(run) });
   const last = listings.at(-1);
   await client.query({
     name: 'note-recompute',
@@ -79,6 +94,7 @@ export async function recomputeChunk(client: PoolClient, listingsMax: number): P
       listings.length < listingsMax,
     ],
   });
+  if (listings.length < listingsMax) await endPush(client, pushId(run.id));
   return { listings: listings.length, records };
 }
 

@@ -1,0 +1,144 @@
+import type { PoolClient } from 'pg';
+import { usualGuard } from '../events/facts.js';
+import type { PushKind } from './pushes.table.js';
+
+/**
+ * The guard against pushes that would bring too much of a cart to zero, or raise too much of it at once: a wrong file, a
+ * slip in a rule, an empty warehouse.
+ *
+ * A *push* is a named set of records with one cause. Whoever changes many listings for one reason names it: hands the same
+ * {@link Push} to each fan-out, in one transaction or several, and ends it with {@link endPush}. Its records are held while it is collected, and judged as a whole for each cart at its end: they go
+ * on to the Web Stack as waiting, or stay held until a person lets them through or rejects them. Records of any other
+ * cause pass it by.
+ */
+export interface Push {
+  /** Unique for ever, such as the stream and version of the fact that caused it; naming it again adds to it. */
+  readonly id: string;
+  readonly kind: PushKind;
+  /** What a person reads: "Locations of main-shop changed". */
+  readonly title: string;
+}
+
+/** One listing that a push changes. */
+export interface PushedChange {
+  readonly cartId: string;
+  readonly before: number;
+  readonly after: number;
+}
+
+/** A cart smaller than this is not guarded by share: one listing of two is half of it. */
+const listingsFloor = 10;
+
+/** Adds what one fan-out did to its push; called by fan-out.ts, whose records are held. */
+export async function countPushed(client: PoolClient, push: Push, changes: readonly PushedChange[]): Promise<void> {
+  const rows = new Map<string, { cartId: string; changed: number; zeroed: number; inflated: number }>();
+  for (const { cartId, before, after } of changes) {
+    const row = rows.get(cartId) ?? { cartId, changed: 0, zeroed: 0, inflated: 0 };
+    row.changed += 1;
+    if (isZeroed(before, after)) row.zeroed += 1;
+    if (isInflated(before, after)) row.inflated += 1;
+    rows.set(cartId, row);
+  }
+  await client.query({
+    name: 'count-pushed',
+    text: `INSERT INTO pushes AS p (push, cart_id, kind, title, changed, zeroed, inflated, opened_at)
+           SELECT $1, r."cartId", $2, $3, r.changed, r.zeroed, r.inflated, clock_timestamp()
+             FROM jsonb_to_recordset($4::jsonb) AS r ("cartId" text, changed int, zeroed int, inflated int)
+            ORDER BY r."cartId" COLLATE "C"
+           ON CONFLICT (push, cart_id) DO UPDATE
+              SET changed = p.changed + excluded.changed, zeroed = p.zeroed + excluded.zeroed, inflated = p.inflated + excluded.inflated,
+                  state = CASE WHEN p.state = 'passed' THEN 'collecting' ELSE p.state END`,
+    values: [push.id, push.kind, push.title, JSON.stringify([...rows.values()])],
+  });
+}
+
+export const isZeroed = (before: number, after: number) => before > 0 && after <= 0;
+/** To twice as much or more; from nothing, to two or more. */
+export const isInflated = (before: number, after: number) => after >= 2 * Math.max(before, 1);
+
+/**
+ * All of a push is there: it is judged for each of its carts by that cart's guard, set by set. What is within it goes; the
+ * rest stays held. Judged once; a push that a person decided on stays decided.
+ */
+export async function endPush(client: PoolClient, id: string): Promise<void> {
+  await client.query({ name: 'judge-push', text: judgeSql, values: [id] });
+  await release(client, id, null, 'passed');
+}
+
+const judgeSql = `
+  WITH carts_of AS (
+    SELECT p.cart_id, p.zeroed + p.inflated AS dangerous, n.listings,
+           coalesce((c.settings->'guard'->>'sharePercent')::int, ${usualGuard.sharePercent}) AS share, coalesce((c.settings->'guard'->>'listingsMax')::int, ${usualGuard.listingsMax}) AS most
+      FROM pushes p JOIN carts c USING (cart_id)
+     CROSS JOIN LATERAL (SELECT count(*)::int AS listings FROM listings l
+                          WHERE l.cart_id = p.cart_id AND l.generation = c.generation AND l.expected IS NOT NULL) AS n
+     WHERE p.push = $1 AND p.state = 'collecting')
+  UPDATE pushes p
+     SET state = CASE WHEN j.why IS NULL THEN 'passed' ELSE 'held' END, why = j.why, listings = j.listings, judged_at = clock_timestamp()
+    FROM (SELECT cart_id, listings,
+                 CASE WHEN dangerous > most THEN dangerous || ' listings would be brought to zero or at least doubled; the guard lets ' || most || ' pass'
+                      WHEN listings >= ${listingsFloor} AND dangerous * 100 > listings * share
+                      THEN dangerous || ' of ' || listings || ' listings would be brought to zero or at least doubled; the guard lets ' || share || ' % pass'
+                 END AS why
+            FROM carts_of) j
+   WHERE p.push = $1 AND p.cart_id = j.cart_id AND p.state = 'collecting'`;
+
+/**
+ * A person decided. Let through, its records go on; rejected, see {@link reject}.
+ * @returns the listings that are told nothing more
+ */
+export async function decidePush(
+  client: PoolClient,
+  decision: {
+    readonly push: string;
+    readonly cartId: string;
+    readonly verdict: 'let-through' | 'rejected';
+    readonly by: string;
+    readonly reason: string;
+  },
+): Promise<readonly string[]> {
+  const { push, cartId, verdict, by, reason } = decision;
+  const decided = await client.query(
+    `UPDATE pushes SET state = $3, decided_by = $4, reason = $5, decided_at = clock_timestamp()
+      WHERE push = $1 AND cart_id = $2 AND state IN ('collecting', 'held')`,
+    [push, cartId, verdict, by, reason],
+  );
+  if (decided.rowCount === 0) return [];
+  if (verdict === 'rejected') return reject(client, push, cartId);
+  await release(client, push, cartId, 'let-through');
+  return [];
+}
+
+/** @param cartId null: every cart in that state */
+async function release(client: PoolClient, push: string, cartId: string | null, state: string): Promise<void> {
+  await client.query({
+    name: 'release-push',
+    text: `UPDATE web_stack w SET state = 'waiting'
+             FROM pushes p
+            WHERE p.push = $1 AND ($2::text IS NULL OR p.cart_id = $2) AND p.state = $3
+              AND w.push = p.push AND w.cart_id = p.cart_id AND w.state = 'held'`,
+    values: [push, cartId, state],
+  });
+}
+
+/**
+ * None of it is sent. Its cause still stands, though (a rule, a file), and would make the same records again with the next
+ * change: so the listings are told nothing more until they are compared, when that is mended.
+ */
+async function reject(client: PoolClient, push: string, cartId: string): Promise<readonly string[]> {
+  await client.query(
+    `SELECT FROM listings WHERE cart_id = $2 AND key IN (SELECT key FROM web_stack WHERE push = $1 AND cart_id = $2 AND state = 'held')
+      ORDER BY cart_id, key FOR UPDATE`,
+    [push, cartId],
+  );
+  const told = await client.query<{ key: string }>(
+    `WITH gone AS (
+       UPDATE web_stack SET state = 'discarded', ended_at = date_trunc('milliseconds', clock_timestamp()), last_response = 'The push was rejected'
+        WHERE push = $1 AND cart_id = $2 AND state = 'held' RETURNING key, delta)
+     UPDATE listings l SET expected = l.expected - g.delta, generation = 0
+       FROM (SELECT key, sum(delta) AS delta FROM gone GROUP BY key) g
+      WHERE l.cart_id = $2 AND l.key = g.key RETURNING l.key`,
+    [push, cartId],
+  );
+  return told.rows.map(({ key }) => key);
+}
