@@ -127,6 +127,7 @@ CREATE TABLE "lanes" (
 	"last_response" text,
 	"busy_until" timestamp (3) with time zone,
 	"comparing_until" timestamp (3) with time zone,
+	"opened_at" timestamp (3) with time zone,
 	"last_success_at" timestamp (3) with time zone,
 	"job_window" integer,
 	"updated_at" timestamp (3) with time zone DEFAULT now() NOT NULL
@@ -487,6 +488,7 @@ CREATE TABLE "web_stack" (
 	"attempts_counted" integer DEFAULT 0 NOT NULL,
 	"last_response" text,
 	"not_before" timestamp (3) with time zone,
+	"paced_at" timestamp (3) with time zone,
 	"accepted_at" timestamp (3) with time zone NOT NULL,
 	"created_at" timestamp (3) with time zone NOT NULL,
 	"ended_at" timestamp (3) with time zone,
@@ -507,6 +509,7 @@ CREATE TABLE "carts" (
 	"is_on" boolean DEFAULT false NOT NULL,
 	"generation" integer DEFAULT 0 NOT NULL,
 	"clamps_at_zero" boolean GENERATED ALWAYS AS (coalesce((settings->>'clampsAtZero')::boolean, false)) STORED NOT NULL,
+	"is_paced" boolean GENERATED ALWAYS AS (coalesce(settings->'cadence'->>'kind', 'real-time') <> 'real-time') STORED NOT NULL,
 	"settings_version" bigint NOT NULL,
 	"switched_at" timestamp (3) with time zone,
 	"switch_version" bigint DEFAULT 0 NOT NULL,
@@ -681,6 +684,7 @@ CREATE INDEX "echoes_listing" ON "echoes" USING btree ("cart_id","key","seen_by"
 CREATE INDEX "listings_sku" ON "listings" USING btree ("sku");--> statement-breakpoint
 CREATE INDEX "web_stack_waiting" ON "web_stack" USING btree ("cart_id","key","id") WHERE state in ('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held');--> statement-breakpoint
 CREATE INDEX "web_stack_backing_off" ON "web_stack" USING btree ("cart_id","not_before") WHERE state = 'waiting' and not_before is not null;--> statement-breakpoint
+CREATE INDEX "web_stack_paced" ON "web_stack" USING btree ("cart_id","paced_at") WHERE state = 'waiting' and paced_at is not null;--> statement-breakpoint
 CREATE INDEX "web_stack_cart_state" ON "web_stack" USING btree ("cart_id","state","id");--> statement-breakpoint
 CREATE INDEX "web_stack_delivery" ON "web_stack" USING btree ("delivery_id");--> statement-breakpoint
 CREATE INDEX "web_stack_held" ON "web_stack" USING btree ("push","cart_id") WHERE state = 'held';--> statement-breakpoint

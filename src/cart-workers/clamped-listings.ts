@@ -1,5 +1,6 @@
 import type { Database } from '../database.js';
 import { waitStatesSql } from '../projections/listings.table.js';
+import { mayBeginSql } from './lane-openings.js';
 
 /**
  * At a cart that lowers to 0 at most, −5 on 3 and then +5 show 5 instead of 3: deltas do not commute across zero. So a
@@ -23,11 +24,12 @@ export async function clampedListings(
              JOIN listings l ON l.cart_id = c.cart_id AND l.generation = c.generation
             CROSS JOIN LATERAL (
               SELECT sum(w.delta) FILTER (WHERE w.state = 'waiting' AND w.generation = c.generation) AS delta,
+                     coalesce(bool_or(w.state = 'waiting' AND ${mayBeginSql('w', 'c', 'n')}), false) AS may_begin,
                      count(*) FILTER (WHERE w.state <> 'waiting') AS busy
                 FROM web_stack w
                WHERE w.cart_id = l.cart_id AND w.key = l.key AND w.state IN ${waitStatesSql}) AS owed
             WHERE c.clamps_at_zero AND c.is_on AND NOT n.paused AND n.down_since IS NULL
-              AND ${toBeSettledByValueSql('l')} AND owed.delta > 0 AND owed.busy = 0
+              AND ${toBeSettledByValueSql('l')} AND owed.delta > 0 AND owed.may_begin AND owed.busy = 0
             GROUP BY l.cart_id ORDER BY l.cart_id`,
     values: [keysMax],
   });

@@ -3,6 +3,7 @@ import type { PoolClient } from 'pg';
 import { beginByKeysPlanned, type Database } from '../database.js';
 import { waitStatesSql } from '../projections/listings.table.js';
 import { toBeSettledByValueSql } from './clamped-listings.js';
+import { mayBeginSql } from './lane-openings.js';
 
 /** A delivery that was made or taken up again and now has to be put into its lane. */
 export interface Dispatched {
@@ -150,8 +151,9 @@ async function findFreeListings(client: PoolClient, cartId: string, lane: LaneRo
              SELECT key FROM web_stack WHERE $4 AND cart_id = $1 AND state = 'dead-lettered'),
            ahead AS MATERIALIZED (
              SELECT DISTINCT key FROM (
-               SELECT r.key FROM web_stack r
+               SELECT r.key FROM web_stack r JOIN carts c ON c.cart_id = r.cart_id JOIN lanes n ON n.cart_id = r.cart_id
                 WHERE r.cart_id = $1 AND r.state = 'waiting' AND r.generation = $2 AND r.key NOT IN (SELECT b.key FROM blocked b)
+                  AND ${mayBeginSql('r', 'c', 'n')}
                 ORDER BY r.id LIMIT ${lookAheadRecords}) AS oldest)
            SELECT f.key, f.delta = 0 AS zero, f.alone
              FROM (SELECT a.key, s.*
@@ -208,6 +210,8 @@ async function lockListings(client: PoolClient, cartId: string, keys: readonly s
 
 interface Due {
   readonly ids: string[];
+  /** One of its records may begin a line by the cart's cadence; the others go along. */
+  mayBegin: boolean;
   delta: number;
 }
 
@@ -231,21 +235,25 @@ async function readDue(
     values: [cartId, keys],
   });
   const blocked = new Set(underWay.rows.map(({ key }) => key));
-  const found = await client.query<{ id: string; key: string; delta: string; state: string }>({
+  const found = await client.query<{ id: string; key: string; delta: string; state: string; may_begin: boolean }>({
     name: 'read-due',
-    text: `SELECT w.id, w.key, w.delta, w.state FROM web_stack w
+    text: `SELECT w.id, w.key, w.delta, w.state, ${mayBeginSql('w', 'c', 'n')} AS may_begin
+             FROM web_stack w JOIN carts c ON c.cart_id = w.cart_id JOIN lanes n ON n.cart_id = w.cart_id
             WHERE w.cart_id = $1 AND w.key = ANY ($3::text[])
               AND w.state IN ${waitStatesSql}
               AND w.generation = $2`,
     values: [cartId, generation, keys],
   });
-  for (const { id, key, delta, state } of found.rows) {
+  for (const { id, key, delta, state, may_begin: mayBegin } of found.rows) {
     if (state !== 'waiting' || blocked.has(key)) continue;
-    const sum = due.get(key) ?? { ids: [], delta: 0 };
+    const sum = due.get(key) ?? { ids: [], mayBegin: false, delta: 0 };
     sum.ids.push(id);
     sum.delta += Number(delta);
+    sum.mayBegin ||= mayBegin;
     due.set(key, sum);
   }
+  // The record that let it be chosen may have ended since.
+  for (const [key, { mayBegin }] of due) if (!mayBegin) due.delete(key);
   return due;
 }
 
@@ -295,7 +303,10 @@ async function makeDeliveries(
   const taken = lines.flatMap(({ deliveryId, ids }) => ids.map((id) => ({ id, deliveryId })));
   await client.query({
     name: 'take-records',
-    text: `UPDATE web_stack w SET state = 'in-flight', delivery_id = t.delivery_id
+    text: `UPDATE web_stack w
+              SET state = 'in-flight', delivery_id = t.delivery_id,
+                  paced_at = CASE WHEN w.paced_at <> w.accepted_at THEN w.paced_at
+                                  WHEN w.paced_at IS NOT NULL THEN coalesce((SELECT n.opened_at FROM lanes n WHERE n.cart_id = w.cart_id AND n.opened_at >= w.paced_at), clock_timestamp()) END
              FROM unnest($1::bigint[], $2::uuid[]) AS t (id, delivery_id) WHERE w.id = t.id`,
     values: [taken.map((t) => t.id), taken.map((t) => t.deliveryId)],
   });

@@ -37,6 +37,8 @@ export const lanes = pgTable('lanes', {
   busyUntil: time('busy_until'),
   /** While a comparison reads the cart nothing new is sent to it; runs out by itself if the comparison dies. */
   comparingUntil: time('comparing_until'),
+  /** At a cart with a cadence: what was accepted up to here may leave. The last moment of its pattern, or somebody's word. */
+  openedAt: time('opened_at'),
   lastSuccessAt: time('last_success_at'),
   /** Most runnable jobs in the queue at once; null until a worker has opened the lane. */
   window: integer('job_window'),

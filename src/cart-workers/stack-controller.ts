@@ -4,6 +4,7 @@ import type { CartSettings } from '../events/facts.js';
 import { reached } from '../moments.js';
 import { capabilitiesOf, type ProbedAt } from './connectors/capabilities.js';
 import { connectorFor } from './connectors/index.js';
+import { LaneOpenings } from './lane-openings.js';
 import { dispatchLane, findUnattended, markQueued, takeUpAgain } from './dispatch.js';
 import type { Lanes } from './lanes.js';
 
@@ -11,6 +12,8 @@ import type { Lanes } from './lanes.js';
 const pollMs = 100;
 const sweepEveryMs = 1_000;
 const keepInStepEveryMs = 2_000;
+/** How late a lane may open after its moment. */
+const openEveryMs = 500;
 const faultPauseMs = 500;
 
 /**
@@ -24,6 +27,8 @@ export class StackController {
   private stopping = false;
   private sweptAt = 0;
   private inStepAt = 0;
+  private openedAt = 0;
+  private readonly openings: LaneOpenings;
 
   constructor(
     private readonly dependencies: {
@@ -32,7 +37,9 @@ export class StackController {
       readonly lanes: Lanes;
       readonly log: { error(text: string): void };
     },
-  ) {}
+  ) {
+    this.openings = new LaneOpenings(dependencies.database);
+  }
 
   start(): void {
     const { wakeups } = this.dependencies;
@@ -75,6 +82,10 @@ export class StackController {
     }
     const sweep = now - this.sweptAt > sweepEveryMs;
     if (sweep) this.sweptAt = now;
+    if (now - this.openedAt > openEveryMs) {
+      this.openedAt = now;
+      await this.openings.open();
+    }
     const busy = await lanesWithWork(database);
     const rounds = await Promise.all(
       lanes.cartIds().map(async (cartId) => {
@@ -105,7 +116,7 @@ export class StackController {
   }
 }
 
-/** Carts with waiting records, and what decides how they are served: one look for all lanes, so that idle lanes cost nothing. */
+/** Carts with waiting records that may leave, and what decides how they are served: one look for all lanes, so that idle lanes cost nothing. */
 async function lanesWithWork(database: Database): Promise<Map<string, CartWithWork>> {
   const found = await database.pool.query<CartWithWork & { cart_id: string }>({
     name: 'lanes-with-work',
@@ -114,7 +125,10 @@ async function lanesWithWork(database: Database): Promise<Map<string, CartWithWo
              FROM carts c JOIN lanes l USING (cart_id)
             WHERE NOT l.paused
               AND (l.down_since IS NULL OR coalesce(l.next_probe_at <= clock_timestamp(), true))
-              AND EXISTS (SELECT FROM web_stack w WHERE w.cart_id = c.cart_id AND w.state = 'waiting')`,
+              AND CASE WHEN c.is_paced
+                       THEN EXISTS (SELECT FROM web_stack w WHERE w.cart_id = c.cart_id AND w.state = 'waiting'
+                                       AND w.paced_at <= greatest(l.opened_at, to_timestamp(0)))
+                       ELSE EXISTS (SELECT FROM web_stack w WHERE w.cart_id = c.cart_id AND w.state = 'waiting') END`,
   });
   return new Map(found.rows.map((row) => [row.cart_id, row]));
 }

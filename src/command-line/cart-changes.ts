@@ -4,6 +4,7 @@ import type { CartReads } from '../modules/carts/cart-reads.js';
 import type { LaneStatus } from '../cart-workers/lane-control.js';
 import { showCart } from './cart-table.js';
 import type { Cart } from './cart-table.js';
+import type { WebStackReads } from '../modules/web-stack/web-stack-reads.js';
 import { UsageError } from './exit-codes.js';
 import { parseWhole } from './format.js';
 import { changes, dangerous, examples, segment } from './options.js';
@@ -27,6 +28,8 @@ interface CartOptions extends ChangeOptions {
   readonly driftPolicy?: string;
   readonly guardShare?: string;
   readonly guardListings?: string;
+  readonly cadence?: string;
+  readonly timeZone?: string;
 }
 
 interface AddOptions extends CartOptions {
@@ -42,6 +45,7 @@ export function addCartChanges(carts: Command, runtime: Runtime): void {
   addSwitch(carts, runtime, true);
   addSwitch(carts, runtime, false);
   addPause(carts, runtime);
+  addSendNow(carts, runtime);
 }
 
 function settings(command: Command): Command {
@@ -58,7 +62,9 @@ function settings(command: Command): Command {
       .option('--delivery <way>', 'how changes reach it: `onhand carts types` lists the ways; auto: the strongest')
       .option('--drift-policy <policy>', 'when it differs by itself: report, repair, set-to-target or take-over')
       .option('--guard-share <percent>', 'hold a change that empties or doubles more of its listings than this')
-      .option('--guard-listings <number>', 'the same as a number of listings; name both'),
+      .option('--guard-listings <number>', 'the same as a number of listings; name both')
+      .option('--cadence <when>', 'when it is told: real-time, on-demand, or a cron pattern such as "0 6 * * 1-5"')
+      .option('--time-zone <zone>', 'whose clock the pattern means; left out: this computer’s'),
   );
 }
 
@@ -123,8 +129,18 @@ function fieldsOf(options: CartOptions) {
           sharePercent: parseWhole(guardShare, '--guard-share'),
         },
       }),
+    ...cadenceOf(options),
     ...(requestTimeout !== undefined && { requestTimeoutMs: parseWhole(requestTimeout, '--request-timeout') }),
   };
+}
+
+function cadenceOf({ cadence, timeZone }: CartOptions) {
+  const isCron = cadence !== undefined && cadence !== 'real-time' && cadence !== 'on-demand';
+  if (timeZone !== undefined && !isCron) throw new UsageError('--time-zone goes with a cron pattern as --cadence.');
+  if (cadence === undefined) return {};
+  if (!isCron) return { cadence: { kind: cadence } };
+  const zone = timeZone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
+  return { cadence: { kind: 'cron', pattern: cadence, timeZone: zone } };
 }
 
 type Draft = ReturnType<typeof fieldsOf> & { readonly secret: string };
@@ -148,6 +164,7 @@ function addChange(carts: Command, runtime: Runtime): void {
         .option('--secret', 'ask for a new secret'),
     ),
     'carts change main-shop --poll-interval 2000',
+    'carts change main-shop --cadence "0 6 * * *" --time-zone Europe/Berlin',
     'carts change main-shop --secret',
   ).action(
     action<CartOptions, [string]>(runtime, async (session, options, id) => {
@@ -231,4 +248,34 @@ function addPause(carts: Command, runtime: Runtime): void {
       }),
     );
   }
+}
+
+type NetPage = Awaited<ReturnType<WebStackReads['net']>>;
+
+function addSendNow(carts: Command, runtime: Runtime): void {
+  const command = carts
+    .command('send-now')
+    .description('Let go what waits for the cart’s cadence; --dry-run shows what would leave')
+    .argument('<cart>');
+  examples(changes(command), 'carts send-now main-shop --dry-run', 'carts send-now main-shop').action(
+    action<ChangeOptions, [string]>(runtime, async (session, options, id) => {
+      const request = { method: 'POST', path: `/v1/carts/${segment(id)}/send-now`, body: {} } as const;
+      const answer = await change<LaneStatus>(session, options, request, async () => {
+        const net = await session.hub.get<NetPage>(`/v1/carts/${segment(id)}/web-stack/net`, { limit: '200' });
+        const more = net.body.nextCursor === null ? [] : [{ what: 'more listings', before: null, after: 'not shown' }];
+        const shows = ({ key, delta, target }: NetPage['data'][number]): Preview => ({
+          what: key,
+          before: target - delta,
+          after: target,
+        });
+        return [...net.body.data.map(shows), ...more];
+      });
+      if (answer === null) return;
+      session.answer(answer, ({ light, why, waiting }) =>
+        session.terminal.out(
+          `${waiting === 0 ? 'Nothing waits' : `${waiting} waiting`}; ${id} is ${light}${why === null ? '' : ` (${why})`}.`,
+        ),
+      );
+    }),
+  );
 }

@@ -28,6 +28,7 @@ export function showCart(session: Session, cart: Cart): void {
       ['Locations', cart.locations.join(', ')],
       ['Orders take from', cart.orderLocation],
       ['Orders are asked for', `every ${formatDuration(cart.pollIntervalMs)}`],
+      ['Is told', cadenceWords(cart.cadence)],
       ['Request time-out', formatDuration(cart.requestTimeoutMs)],
       ['Quiet time', formatDuration(cart.quietTimeMs)],
       ['Delivery', cart.delivery ?? 'the strongest way of its type'],
@@ -42,6 +43,17 @@ export function showCart(session: Session, cart: Cart): void {
       ],
     ]),
   );
+}
+
+function cadenceWords(cadence: Cart['cadence']): string {
+  switch (cadence.kind) {
+    case 'real-time':
+      return 'at once';
+    case 'on-demand':
+      return 'on demand, by `onhand carts send-now`';
+    case 'cron':
+      return `by ${cadence.pattern} (${cadence.timeZone})`;
+  }
 }
 
 function probedSentence({ probe, needsProbe }: Cart): string {

@@ -24,6 +24,10 @@ function addLanes(program: Command, runtime: Runtime): void {
             { title: 'CART', of: (row) => row.cartId },
             { title: 'LIGHT', of: (row) => row.light },
             { title: 'WAITING', of: (row) => formatNumber(row.waiting), right: true },
+            {
+              title: 'NEXT',
+              of: (row) => (row.cadence.kind === 'on-demand' ? 'on demand' : formatTime(row.nextMomentAt)),
+            },
             { title: 'OLDEST', of: (row) => formatAge(row.oldestWaitingAt, now) },
             { title: 'IN FLIGHT', of: (row) => row.inFlight, right: true },
             { title: 'IN DOUBT', of: (row) => row.inDoubt, right: true },

@@ -3,7 +3,7 @@ import type { Command } from './commands.js';
 import { accept, isoTime, refuse, refuseQuantity, refuseRowCount, refuseTime, quantityMax } from './decision.js';
 import type { Accepted, DecidedFact, Decision, DecisionContext, Handler, Refused } from './decision.js';
 import { isProbeOf, usualGuard } from './facts.js';
-import type { BaselineReset, CartProbe, CartSettings, Fact } from './facts.js';
+import type { BaselineReset, Cadence, CartProbe, CartSettings, Fact } from './facts.js';
 import { decideCount, refuseUnknownLocation, stockState } from './stock-item.js';
 import { cartStream, itemStream, locationStream, stockStream, systemStream } from './streams.js';
 import type { StreamName } from './streams.js';
@@ -320,6 +320,7 @@ function settingsOf(command: Of<'AddCart'>): CartSettings {
     delivery = null,
     driftPolicy = 'report',
     guard = usualGuard,
+    cadence = realTime,
   } = command;
   return {
     cartId,
@@ -337,6 +338,7 @@ function settingsOf(command: Of<'AddCart'>): CartSettings {
     delivery,
     driftPolicy,
     guard,
+    cadence,
   };
 }
 
@@ -352,8 +354,11 @@ function settingsAfter(before: CartSettings, command: Of<'ChangeCart'>): CartSet
 const withDefaults = (settings: CartSettings): CartSettings => ({
   driftPolicy: 'report',
   guard: usualGuard,
+  cadence: realTime,
   ...settings,
 });
+
+const realTime: Cadence = { kind: 'real-time' };
 
 /** Field by field, because what was stored as JSON comes back with its keys in another order. */
 const isSame = (a: CartSettings, b: CartSettings) =>

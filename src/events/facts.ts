@@ -206,6 +206,15 @@ export type LocationFact = {
 export const deliveryWays = ['idempotency-key', 'compare-and-set', 'settlement', 'set-only'] as const;
 export type DeliveryWay = (typeof deliveryWays)[number];
 
+/**
+ * When a cart is told of changes: at once, at the moments of a cron pattern in a time zone, or only when somebody says so.
+ * What comes in between waits and merges.
+ */
+export type Cadence =
+  | { readonly kind: 'real-time' }
+  | { readonly kind: 'cron'; readonly pattern: string; readonly timeZone: string }
+  | { readonly kind: 'on-demand' };
+
 /** Everything about a cart but its secret, which never enters the log. */
 export interface CartSettings {
   readonly cartId: string;
@@ -229,6 +238,8 @@ export interface CartSettings {
   readonly driftPolicy?: DriftPolicy | undefined;
   /** How much of the cart one push may bring to zero or inflate; more is held until a person lets it through. */
   readonly guard?: CartGuard | undefined;
+  /** Left out in older facts: real time. */
+  readonly cadence?: Cadence | undefined;
 }
 
 export interface CartGuard {

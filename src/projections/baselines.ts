@@ -7,7 +7,7 @@ import { waitStatesSql } from './listings.table.js';
  * worker did that held the rows until now.
  * @param keys null: all of the cart
  */
-async function lockListings(client: PoolClient, cartId: string, keys: readonly string[] | null): Promise<void> {
+export async function lockListings(client: PoolClient, cartId: string, keys: readonly string[] | null): Promise<void> {
   await client.query(
     'SELECT FROM listings WHERE cart_id = $1 AND ($2::text[] IS NULL OR key = ANY ($2::text[])) ORDER BY cart_id, key FOR UPDATE',
     [cartId, keys],

@@ -49,6 +49,7 @@ interface LockedListing extends ListingFactsRow {
   readonly generation: number;
   readonly in_effect: boolean;
   readonly clamps: boolean;
+  readonly paced: boolean;
 }
 
 /**
@@ -190,7 +191,7 @@ async function lockListings(
     text: `SELECT ${facts.columns},
                   l.target, l.leans, l.unlisted, l.baseline_at, l.baseline_mark, l.generation,
                   c.is_on AND s.is_on AND l.generation = c.generation AS in_effect,
-                  c.clamps_at_zero AS clamps
+                  c.clamps_at_zero AS clamps, c.is_paced AS paced
              FROM listings l JOIN carts c ON c.cart_id = l.cart_id JOIN system_switch s ON s.id = 1
             WHERE (l.cart_id, l.key) IN (
                     SELECT t.cart_id, t.key FROM listings t WHERE t.sku = ANY ($1::text[])
@@ -252,14 +253,15 @@ async function insertRecords(client: PoolClient, records: readonly NewRecord[], 
   if (records.length === 0) return;
   await client.query({
     name: 'insert-records',
-    text: `INSERT INTO web_stack (cart_id, key, sku, generation, delta, target, cause, state, push, last_response, accepted_at, created_at)
+    text: `INSERT INTO web_stack (cart_id, key, sku, generation, delta, target, cause, state, push, last_response, paced_at, accepted_at, created_at)
            SELECT t.cart_id, t.key, t.sku, t.generation, t.delta, t.target, t.cause,
                   CASE WHEN t.unlisted IS NOT NULL THEN 'dead-lettered' WHEN $10::text IS NOT NULL THEN 'held' ELSE 'waiting' END, $10::text,
                   CASE WHEN t.unlisted IS NOT NULL THEN 'The cart does not list this item (' || t.unlisted || ')' END,
+                  t.paced_at,
                   t.accepted_at, date_trunc('milliseconds', clock_timestamp())
              FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::bigint[], $6::bigint[], $7::jsonb[], $8::text[],
-                         $9::timestamptz[])
-                  AS t (cart_id, key, sku, generation, delta, target, cause, unlisted, accepted_at)`,
+                         $9::timestamptz[], $11::timestamptz[])
+                  AS t (cart_id, key, sku, generation, delta, target, cause, unlisted, accepted_at, paced_at)`,
     values: [
       records.map((r) => r.listing.cart_id),
       records.map((r) => r.listing.key),
@@ -271,6 +273,7 @@ async function insertRecords(client: PoolClient, records: readonly NewRecord[], 
       records.map((r) => r.listing.unlisted),
       records.map((r) => r.cause.acceptedAt),
       push?.id ?? null,
+      records.map(pacedAtOf),
     ],
   });
   if (push === undefined) return;
@@ -280,6 +283,12 @@ async function insertRecords(client: PoolClient, records: readonly NewRecord[], 
     after: target,
   }));
   await countPushed(client, push, changes);
+}
+
+/** A comparison or correction makes the cart equal now: what it finds lacking does not wait for a cadence. */
+function pacedAtOf({ listing, cause }: NewRecord): string | null {
+  if (!listing.paced) return null;
+  return cause.type === 'ListingsBaselined' ? new Date(0).toISOString() : cause.acceptedAt;
 }
 
 function causeOf({ cause }: NewRecord): RecordCause {

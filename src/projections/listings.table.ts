@@ -106,6 +106,12 @@ export const webStack = pgTable(
     attemptsCounted: integer('attempts_counted').notNull().default(0),
     lastResponse: text('last_response'),
     notBefore: time('not_before'),
+    /**
+     * At a cart with a cadence: the record may begin a line once the lane was opened at this moment or later. When it was
+     * accepted, at first; then when it left, so that latency leaves its waiting out; the epoch where it need not wait at
+     * all. null: the cart is told at once.
+     */
+    pacedAt: time('paced_at'),
     /** When the change was accepted (recordedAt of the cause). */
     acceptedAt: time('accepted_at').notNull(),
     createdAt: time('created_at').notNull(),
@@ -119,6 +125,10 @@ export const webStack = pgTable(
     index('web_stack_backing_off')
       .on(t.cartId, t.notBefore)
       .where(sql`state = 'waiting' and not_before is not null`),
+    // Whether a lane was opened for anything that waits: asked each tenth of a second, however much waits for the next time.
+    index('web_stack_paced')
+      .on(t.cartId, t.pacedAt)
+      .where(sql`state = 'waiting' and paced_at is not null`),
     index('web_stack_cart_state').on(t.cartId, t.state, t.id),
     index('web_stack_delivery').on(t.deliveryId),
     index('web_stack_held')

@@ -95,6 +95,10 @@ export const carts = pgTable('carts', {
   clampsAtZero: boolean('clamps_at_zero')
     .notNull()
     .generatedAlwaysAs(sql`coalesce((settings->>'clampsAtZero')::boolean, false)`),
+  /** Whether changes wait for a moment or for somebody's word; out of its settings. */
+  paced: boolean('is_paced')
+    .notNull()
+    .generatedAlwaysAs(sql`coalesce(settings->'cadence'->>'kind', 'real-time') <> 'real-time'`),
   /** Versions of the facts these columns come from: the global order may tell two facts of one stream the wrong way round. */
   settingsVersion: bigint('settings_version', { mode: 'bigint' }).notNull(),
   /** When it was last switched, on or off; null: never. */

@@ -1,7 +1,9 @@
 import type { PoolClient } from 'pg';
 import type { RecordedFact } from '../events/event-reader.js';
 import type { Fact } from '../events/facts.js';
+import { lockListings } from './baselines.js';
 import { describeItems } from './items.js';
+import { waitStatesSql } from './listings.table.js';
 import { keepUnknownSkus } from './unknown-skus.js';
 
 /**
@@ -36,6 +38,7 @@ export async function applyCartSetting(client: PoolClient, recorded: RecordedFac
           WHERE c.settings_version < excluded.settings_version`,
         [fact.data.cartId, fact.data, version],
       );
+      await letGoWhatWaited(client, fact.data.cartId);
       return keepLocations(client, fact.data.cartId);
     case 'CartProbed':
       await client.query(
@@ -60,6 +63,17 @@ export async function applyCartSetting(client: PoolClient, recorded: RecordedFac
     default:
       throw new Error(`${fact.type} is not a cart setting`);
   }
+}
+
+/** What was accepted while the cart was told at once does not wait for a cadence that it was given since. */
+async function letGoWhatWaited(client: PoolClient, cartId: string): Promise<void> {
+  const paced = await client.query('SELECT FROM carts WHERE cart_id = $1 AND is_paced', [cartId]);
+  if (paced.rowCount === 0) return;
+  await lockListings(client, cartId, null);
+  await client.query(
+    `UPDATE web_stack SET paced_at = to_timestamp(0) WHERE cart_id = $1 AND state IN ${waitStatesSql} AND paced_at IS NULL`,
+    [cartId],
+  );
 }
 
 /** @returns whether they are others than before */

@@ -168,6 +168,8 @@ const groups: Readonly<Record<string, readonly Row[]>> = {
     row(1, /There is no drift 7/, 'drifts', 'resolve', '7', 'accept', '--reason', 'x'),
     row(2, /required option '--reason/, 'drifts', 'resolve', '7', 'accept'),
     row(1, /no cart/i, 'carts', 'pause', 'nope', '--reason', 'x'),
+    row(1, /no cart/i, 'carts', 'send-now', 'nope'),
+    row(2, /goes with a cron pattern/, 'carts', 'change', 'nope', '--cadence', 'on-demand', '--time-zone', 'UTC'),
     row(2, /unknown command 'fly'/, 'fly'),
     row(2, /unknown option '--loud'/, ...receive('007', '1', '--loud')),
     row(2, /missing required argument 'quantity'/, 'receive', '007'),

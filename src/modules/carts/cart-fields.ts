@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { deliveryWays, driftPolicies, usualGuard, type DeliveryWay } from '../../events/facts.js';
+import { isTimeZone, refusePattern } from '../../cart-workers/cadence.js';
 import { connectorFor } from '../../cart-workers/connectors/index.js';
 import type { Connector } from '../../cart-workers/connectors/connector.js';
 import { anyText, cartId, location, name } from '../http/fields.js';
@@ -60,6 +61,22 @@ const guard = z
   .describe(
     'How much of the cart one change of many listings may bring to zero or at least double; more is held until a person lets it through',
   );
+const pattern = anyText(100).superRefine((text, context) => {
+  const refused = refusePattern(text);
+  if (refused !== null) context.addIssue({ code: 'custom', message: refused });
+});
+
+const cadence = z
+  .discriminatedUnion('kind', [
+    z.strictObject({ kind: z.literal('real-time') }),
+    z.strictObject({
+      kind: z.literal('cron'),
+      pattern: pattern.describe('Five fields: minute, hour, day, month, weekday'),
+      timeZone: anyText(100).refine(isTimeZone, 'must be a time zone such as Europe/Berlin'),
+    }),
+    z.strictObject({ kind: z.literal('on-demand') }),
+  ])
+  .describe('When the cart is told of changes: at once, at the moments of a pattern, or only by send-now');
 
 const stock = {
   locations: z.array(location).min(1).max(100).describe('Whose stock the cart sells'),
@@ -88,12 +105,13 @@ export const newCart = z.strictObject({
   delivery: delivery.default(null),
   driftPolicy: driftPolicy.default('report'),
   guard: guard.default(usualGuard),
+  cadence: cadence.default({ kind: 'real-time' }),
   clampsAtZero: clampsAtZero.optional().describe('Left out: what is usual for its type'),
 });
 
 /** Fields left out stay as they are. The type never changes: another type is another cart. */
 export const cartChange = z
-  .strictObject({ name, ...access, ...timing, ...stock, delivery, clampsAtZero, driftPolicy, guard })
+  .strictObject({ name, ...access, ...timing, ...stock, delivery, clampsAtZero, driftPolicy, guard, cadence })
   .partial()
   .refine((body) => Object.keys(body).length > 0, 'name at least one field to change');
 

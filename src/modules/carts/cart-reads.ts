@@ -211,6 +211,7 @@ function shownCart(
   return {
     id: cartId,
     ...settings,
+    cadence: settings.cadence ?? ({ kind: 'real-time' } as const),
     version: String(row.version ?? 0),
     generation: row.generation,
     switches: switchesOf(row.on, system),

@@ -34,6 +34,16 @@ export class LanesController {
     return (await this.lanes.pause(id, asking.by, body.reason ?? null)) ?? unknownCart(id);
   }
 
+  @Post('carts/:id/send-now')
+  @HttpCode(200)
+  @ApiOperation({
+    summary:
+      'Let go what waits for the cart’s cadence, without waiting for its moment; at a cart told at once nothing waits',
+  })
+  async sendNow(@Param('id', { schema: cartId }) id: string) {
+    return (await this.lanes.sendNow(id)) ?? unknownCart(id);
+  }
+
   @Post('carts/:id/resume')
   @HttpCode(200)
   @ApiOperation({ summary: 'Green light again' })

@@ -12,7 +12,10 @@ export interface CartLatency {
   readonly maxMs: number | null;
 }
 
-/** How soon changes reached the carts, waits in red and amber lanes included: it is the time that the merchant saw. */
+/**
+ * How soon changes reached the carts, waits in red and amber lanes included: it is the time that the merchant saw. What waited for
+ * its cart's cadence counts from the moment on at which the lane was opened for it.
+ */
 @Injectable()
 export class LatencyReads {
   constructor(@Inject(DATABASE) private readonly database: Database) {}
@@ -46,9 +49,10 @@ const latencySql = `
          max(recent.ms) AS max
     FROM carts c
     LEFT JOIN LATERAL (
+      -- As float8, since what waited for a month is more milliseconds than an integer holds.
       -- Clocks of processes differ a little; nothing was delivered before it was accepted.
-      SELECT greatest(0, round(extract(epoch FROM ended_at - accepted_at) * 1000))::int AS ms
-        FROM (SELECT accepted_at, ended_at
+      SELECT greatest(0, round(extract(epoch FROM ended_at - greatest(accepted_at, paced_at)) * 1000))::float8 AS ms
+        FROM (SELECT accepted_at, paced_at, ended_at
                 FROM web_stack
                -- Spelt so that only web_stack_cart_state gives this order: with "state = 'delivered' ORDER BY id" the
                -- planner reads the primary key backwards through everybody else's backlog (seen at 500,000 records).

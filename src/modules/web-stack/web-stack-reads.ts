@@ -1,9 +1,17 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, asc, eq, gte, inArray, lt, lte, sql, type SQL } from 'drizzle-orm';
 import { z } from 'zod';
+import { momentsAround } from '../../cart-workers/cadence.js';
 import { attempts, deliveries, deliveryLines, lanes } from '../../cart-workers/lanes.table.js';
+import type { Cadence } from '../../events/facts.js';
 import type { Database } from '../../database.js';
-import { recordStates, waitStates, webStack, type RecordState } from '../../projections/listings.table.js';
+import {
+  recordStates,
+  waitStates,
+  waitStatesSql,
+  webStack,
+  type RecordState,
+} from '../../projections/listings.table.js';
 import { carts } from '../../projections/projections.table.js';
 import { decodeCursor, digits, pageOf } from '../http/paging.js';
 import { DATABASE } from '../tokens.js';
@@ -17,6 +25,15 @@ export interface RecordFilter {
   readonly state?: RecordState | 'waits' | 'ends' | undefined;
   readonly cursor?: string | undefined;
   readonly limit: number;
+}
+
+interface NetRow {
+  readonly key: string;
+  readonly sku: string;
+  readonly delta: string;
+  readonly records: number;
+  readonly target: string;
+  readonly since: Date;
 }
 
 type RecordRow = typeof webStack.$inferSelect;
@@ -43,7 +60,7 @@ export class WebStackReads {
    * or in doubt, before what waits behind it. Among the waiting, decreases go first, the scarcest of them first.
    */
   async first(cartId: string) {
-    const [owed, lane, waitingCount] = await Promise.all([
+    const [owed, lane, waitingCount, cart] = await Promise.all([
       this.database.orm
         .select()
         .from(webStack)
@@ -55,14 +72,42 @@ export class WebStackReads {
         .select({ count: sql<number>`count(*)`.mapWith(Number) })
         .from(webStack)
         .where(and(eq(webStack.cartId, cartId), eq(webStack.state, 'waiting'))),
+      this.database.orm.select({ settings: carts.settings }).from(carts).where(eq(carts.cartId, cartId)),
     ]);
     const record = owed[0];
     return {
       cartId,
       waiting: waitingCount[0]?.count ?? 0,
       first: record === undefined ? null : shownRecord(record),
-      heldBackBy: record === undefined ? null : await this.heldBackBy(lane[0], record),
+      heldBackBy: record === undefined ? null : await this.heldBackBy(lane[0], record, cart[0]?.settings.cadence),
     };
+  }
+
+  /** What waits, summed per listing as it would leave; a sum of zero leaves nothing. */
+  async net(cartId: string, query: { readonly cursor?: string | undefined; readonly limit: number }) {
+    const after = decodeCursor(query.cursor, z.tuple([z.string()]));
+    const { rows } = await this.database.pool.query<NetRow>({
+      name: 'net-of-waiting',
+      text: `SELECT key, (array_agg(sku ORDER BY id DESC))[1] AS sku, sum(delta)::text AS delta, count(*)::int AS records,
+                    (array_agg(target ORDER BY id DESC))[1]::text AS target, min(accepted_at) AS since
+               FROM web_stack
+              WHERE cart_id = $1 AND key > $2 AND state IN ${waitStatesSql} AND state = 'waiting'
+              GROUP BY key ORDER BY key LIMIT $3`,
+      values: [cartId, after?.[0] ?? '', query.limit + 1],
+    });
+    return pageOf(
+      rows,
+      query.limit,
+      ({ key }) => [key],
+      ({ key, sku, delta, records, target, since }) => ({
+        key,
+        sku,
+        delta: Number(delta),
+        records,
+        target: Number(target),
+        since: since.toISOString(),
+      }),
+    );
   }
 
   /** The same record for several carts in one query; carts that owe nothing are left out. */
@@ -82,10 +127,14 @@ export class WebStackReads {
     return rows.map((row) => shownRecord(row.first));
   }
 
-  private async heldBackBy(lane: typeof lanes.$inferSelect | undefined, record: RecordRow): Promise<string | null> {
+  private async heldBackBy(
+    lane: typeof lanes.$inferSelect | undefined,
+    record: RecordRow,
+    cadence: Cadence | undefined,
+  ): Promise<string | null> {
     if (record.state === 'in-doubt')
       return `Nobody knows yet whether it was applied; ${await this.settledWhen(record)}.`;
-    return waitsFor(lane, record);
+    return waitsFor(lane, record) ?? waitsForCadence(lane, record, cadence);
   }
 
   private async settledWhen(record: RecordRow): Promise<string> {
@@ -181,6 +230,18 @@ function waitsFor(lane: typeof lanes.$inferSelect | undefined, record: RecordRow
   }
   const later = record.notBefore !== null && record.notBefore.getTime() > Date.now();
   return later ? `It may go at ${record.notBefore!.toISOString()}.` : null;
+}
+
+function waitsForCadence(
+  lane: typeof lanes.$inferSelect | undefined,
+  { state, pacedAt }: RecordRow,
+  cadence: Cadence = { kind: 'real-time' },
+): string | null {
+  if (state !== 'waiting' || pacedAt === null || cadence.kind === 'real-time') return null;
+  if (pacedAt.getTime() <= (lane?.openedAt ?? new Date(0)).getTime()) return null;
+  if (cadence.kind === 'on-demand') return 'The cart is told on demand: it waits until somebody sends it now.';
+  const next = momentsAround(cadence, new Date()).next?.toISOString() ?? 'none';
+  return `The cart is told at the moments of "${cadence.pattern}" (${cadence.timeZone}); the next one is ${next}.`;
 }
 
 function shownRecord(row: RecordRow) {

@@ -19,6 +19,8 @@ const listQuery = z.strictObject({
   ...pageFields,
 });
 
+const netQuery = z.strictObject(pageFields);
+
 const latencyQuery = z.strictObject({ minutes: z.coerce.number().int().min(1).max(60).default(5) });
 
 @ApiTags('Web Stack')
@@ -40,6 +42,14 @@ export class WebStackController {
   @ApiOperation({ summary: 'What goes to a cart next, and what holds it back' })
   first(@Param('id', { schema: cartId }) id: string) {
     return this.records.first(id);
+  }
+
+  @Get('carts/:id/web-stack/net')
+  @ApiOperation({
+    summary: 'What would leave if the lane were opened or resumed now: the sum of what waits, per listing',
+  })
+  net(@Param('id', { schema: cartId }) id: string, @Query({ schema: netQuery }) query: z.infer<typeof netQuery>) {
+    return this.records.net(id, query);
   }
 
   @Get('web-stack/:record')

@@ -39,6 +39,7 @@ export function laneView(lane, around) {
     ),
     road(lane),
     numbers(lane, around),
+    cadenceView(lane),
     firstRecord(lane, around),
   );
 }
@@ -174,6 +175,28 @@ export function growAges(root, now, promiseMs) {
     age.textContent = duration(ms);
     age.closest('div').classList.toggle('bad', ms > promiseMs);
   }
+}
+
+/** When a cart is told that is not told at once, and how much waits for it. */
+function cadenceView({ cadence, paced, nextMomentAt, cartId }) {
+  if (cadence.kind === 'real-time') return null;
+  const when =
+    cadence.kind === 'on-demand'
+      ? ['Told on demand']
+      : ['Told by ', element('code', {}, cadence.pattern), `, ${cadence.timeZone}; next `, moment(nextMomentAt)];
+  return element(
+    'p',
+    { class: 'cadence' },
+    ...when,
+    ': ',
+    paced === 0
+      ? 'nothing waits for it.'
+      : element(
+          'a',
+          { href: `/v1/carts/${cartId}/web-stack/net` },
+          `${plural(paced, 'record waits', 'records wait')} for it.`,
+        ),
+  );
 }
 
 /** What the Web Stack's first record says, when the light or the time makes one ask. */
