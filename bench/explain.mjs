@@ -2,6 +2,7 @@
  * Why a number is what it is, over a log of 1,000,000 events: through the same class that the API asks, now and at random
  * moments of the past, of any item and of one with a twentieth of all movements. Against one look-up of a stream's last event.
  */
+import pg from 'pg';
 import { createDatabase, migrate } from '../dist/database.js';
 import { EventStore } from '../dist/events/event-store.js';
 import { ensureLogGeneration } from '../dist/events/log-generation.js';
@@ -28,7 +29,7 @@ export async function run({ databaseUrl, events, log }) {
     const began = performance.now();
     const perPlace = Math.max(1, Math.floor((events * 0.95) / skus / places.length));
     const hot = Math.floor(events / 20 / places.length);
-    await fill(database, perPlace, hot);
+    await fill(databaseUrl, perPlace, hot);
     log(
       `explain: ${perPlace * skus * 2 + hot * 2} movements of ${skus} items filled in ${((performance.now() - began) / 1000).toFixed(0)} s`,
     );
@@ -135,8 +136,10 @@ async function settings(database) {
 }
 
 /** A log as the hub writes it, but filled by the database itself, with balances, and what follows from it. */
-async function fill(database, perPlace, hot) {
-  const client = await database.pool.connect();
+async function fill(databaseUrl, perPlace, hot) {
+  // A connection of its own: the hub's own ones are given up after forty seconds.
+  const client = new pg.Client({ connectionString: databaseUrl });
+  await client.connect();
   const movements = (from, count, of, versions) => `
     INSERT INTO events (generation, stream, version, type, data, sku, location, delta, open_delta, balance, open_balance,
       occurred_at, recorded_at, causation_id)
@@ -176,6 +179,6 @@ async function fill(database, perPlace, hot) {
     );
     await client.query('VACUUM ANALYZE');
   } finally {
-    client.release(true);
+    await client.end();
   }
 }

@@ -108,6 +108,19 @@ CREATE TABLE "delivery_lines" (
 	CONSTRAINT "delivery_lines_state" CHECK (state in ('in-flight', 'in-doubt', 'quarantined', 'done'))
 );
 --> statement-breakpoint
+CREATE TABLE "flag_calls" (
+	"cart_id" text COLLATE "C" NOT NULL,
+	"key" text COLLATE "C" NOT NULL,
+	"said" text NOT NULL,
+	"attempts" integer DEFAULT 0 NOT NULL,
+	"last_response" text,
+	"refused" boolean DEFAULT false NOT NULL,
+	"retry_at" timestamp (3) with time zone NOT NULL,
+	"quiet_at" timestamp (3) with time zone NOT NULL,
+	"confirmed_at" timestamp (3) with time zone,
+	CONSTRAINT "flag_calls_cart_id_key_pk" PRIMARY KEY("cart_id","key")
+);
+--> statement-breakpoint
 CREATE TABLE "lane_workers" (
 	"cart_id" text COLLATE "C" NOT NULL,
 	"worker" text NOT NULL,
@@ -460,6 +473,7 @@ CREATE TABLE "listings" (
 	"baseline_record" bigint,
 	"baseline_echo" bigint,
 	"shown" text,
+	"shown_told" text,
 	"withheld" boolean DEFAULT false NOT NULL,
 	"leans" boolean DEFAULT false NOT NULL,
 	"unlisted" text,
@@ -682,6 +696,7 @@ CREATE INDEX "items_active" ON "items" USING btree ("sku") WHERE active;--> stat
 CREATE INDEX "items_inactive" ON "items" USING btree ("sku") WHERE not active;--> statement-breakpoint
 CREATE INDEX "echoes_listing" ON "echoes" USING btree ("cart_id","key","seen_by");--> statement-breakpoint
 CREATE INDEX "listings_sku" ON "listings" USING btree ("sku");--> statement-breakpoint
+CREATE INDEX "listings_flags" ON "listings" USING btree ("cart_id","key") WHERE shown is distinct from shown_told;--> statement-breakpoint
 CREATE INDEX "web_stack_waiting" ON "web_stack" USING btree ("cart_id","key","id") WHERE state in ('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held');--> statement-breakpoint
 CREATE INDEX "web_stack_backing_off" ON "web_stack" USING btree ("cart_id","not_before") WHERE state = 'waiting' and not_before is not null;--> statement-breakpoint
 CREATE INDEX "web_stack_paced" ON "web_stack" USING btree ("cart_id","paced_at") WHERE state = 'waiting' and paced_at is not null;--> statement-breakpoint

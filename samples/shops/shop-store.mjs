@@ -8,13 +8,13 @@ import fs from 'node:fs';
 import path from 'node:path';
 
 /**
- * @typedef {{key: string, title: string, quantity: number}} Item
+ * @typedef {{key: string, title: string, quantity: number, visibility?: 'shown'|'hidden'|'backorder'}} Item
  * @typedef {{at: string, kind: 'sale'|'cancel'|'delta'|'set'|'load', key: string, delta: number, quantity: number, id: string}} Change
  * @typedef {{line: string, key: string, quantity: number, title: string}} OrderLine
  * @typedef {{number: string, revision: number, placedAt: string, state: 'open'|'shipped'|'cancelled', lines: OrderLine[]}} Order
  * @typedef {{id: string, bodyHash: string, status: number, body: string}} StoredAnswer
  * @typedef {{changes?: Change[], titles?: Record<string, string>, order?: Order, answer?: StoredAnswer,
- *   outboxDone?: string, hubUrl?: string}} Entry
+ *   visibility?: Record<string, 'shown'|'hidden'|'backorder'>, outboxDone?: string, hubUrl?: string}} Entry
  */
 
 const FIRST_ORDER_NUMBER = 1001;
@@ -183,8 +183,17 @@ export class ShopStore {
   #apply(/** @type {Entry} */ entry) {
     for (const change of entry.changes ?? []) {
       const title = entry.titles?.[change.key] ?? this.#items.get(change.key)?.title ?? change.key;
-      this.#items.set(change.key, { key: change.key, title, quantity: change.quantity });
+      this.#items.set(change.key, {
+        ...this.#items.get(change.key),
+        key: change.key,
+        title,
+        quantity: change.quantity,
+      });
       this.#journal.push(change);
+    }
+    for (const [key, visibility] of Object.entries(entry.visibility ?? {})) {
+      const item = this.#items.get(key);
+      if (item) this.#items.set(key, { ...item, visibility });
     }
     if (entry.order) {
       this.#orders.set(entry.order.number, entry.order);

@@ -24,7 +24,8 @@ startShop(
   {
     path: '/onhand',
     restocksOnCancel: true,
-    writes: (_shop, _request, body) => /^\{"type":"stock\.(adjust|set)"/.test(body.subarray(0, 40).toString('utf8')),
+    writes: (_shop, _request, body) =>
+      /^\{"type":"stock\.(adjust|set|visibility)"/.test(body.subarray(0, 40).toString('utf8')),
     serve,
     started: (shop) => {
       if (shop.options.hub !== '' && shop.options.hub !== shop.store.hubUrl)
@@ -60,6 +61,8 @@ async function serve(
     case 'stock.adjust':
     case 'stock.set':
       return once(shop, id, body, () => changeStock(shop, call, id));
+    case 'stock.visibility':
+      return once(shop, id, body, () => changeVisibility(shop, call));
     default:
       return json({ error: `unknown type ${call.type}` }, 422);
   }
@@ -70,14 +73,14 @@ async function once(
   /** @type {Shop} */ shop,
   /** @type {string} */ id,
   /** @type {Buffer} */ body,
-  /** @type {() => {changes: any[], answer: Answer}} */ make,
+  /** @type {() => {changes?: any[], visibility?: Record<string, any>, answer: Answer}} */ make,
 ) {
   const bodyHash = createHash('sha256').update(body).digest('hex');
   const stored = shop.faults.forgetKeys ? undefined : shop.store.answer(id);
   if (stored && stored.bodyHash !== bodyHash) return json({ error: 'this key was used for another body' }, 409);
   if (stored) return { ...json(null), status: stored.status, body: stored.body };
-  const { changes, answer } = make();
-  await shop.store.append({ changes, answer: { id, bodyHash, status: answer.status, body: answer.body } });
+  const { answer, ...entry } = make();
+  await shop.store.append({ ...entry, answer: { id, bodyHash, status: answer.status, body: answer.body } });
   return answer;
 }
 
@@ -117,6 +120,20 @@ function changeStock(/** @type {Shop} */ shop, /** @type {any} */ call, /** @typ
     }
   }
   return { changes, answer: json({ lines }) };
+}
+
+function changeVisibility(/** @type {Shop} */ shop, /** @type {any} */ call) {
+  /** @type {Record<string, 'shown'|'hidden'|'backorder'>} */
+  const visibility = {};
+  const lines = call.data.lines.map((/** @type {any} */ { key, visibility: wanted }) => {
+    const item = shop.faults.unknownKeys.includes(key) ? undefined : shop.store.item(key);
+    if (!item) return { key, status: 'not-found', quantity: null };
+    if (!['shown', 'hidden', 'backorder'].includes(wanted))
+      return { key, status: 'rejected', quantity: item.quantity, message: 'shown, hidden or backorder' };
+    visibility[key] = wanted;
+    return { key, status: 'applied', quantity: item.quantity };
+  });
+  return { visibility, answer: json({ lines }) };
 }
 
 function readStock(/** @type {Shop} */ shop, /** @type {any} */ { keys, cursor }) {

@@ -13,6 +13,7 @@ import {
   uuid,
 } from 'drizzle-orm/pg-core';
 import { bytea, code, time } from '../columns.js';
+import type { ListingFlag } from '../projections/listings.table.js';
 
 /**
  * One lane per cart: its light, its pause, when it may try again. Kept here and not in the queue, which is transport and
@@ -212,4 +213,26 @@ export const attempts = pgTable(
       .where(sql`ended_at is null and serial`),
     index('attempts_delivery').on(t.deliveryId, t.startedAt),
   ],
+);
+
+/**
+ * The last call about a listing's flag at its cart, written before the call. A flag is set and not added, so the same may be
+ * said again at once; another one waits until a request without an answer can no longer run. Written by flags.ts only.
+ */
+export const flagCalls = pgTable(
+  'flag_calls',
+  {
+    cartId: code('cart_id').notNull(),
+    key: code().notNull(),
+    said: text().$type<ListingFlag>().notNull(),
+    /** Calls about this flag without success. */
+    attempts: integer().notNull().default(0),
+    lastResponse: text('last_response'),
+    /** Refused as often as a change may be: said again once an hour only. */
+    refused: boolean().notNull().default(false),
+    retryAt: time('retry_at').notNull(),
+    quietAt: time('quiet_at').notNull(),
+    confirmedAt: time('confirmed_at'),
+  },
+  (t) => [primaryKey({ columns: [t.cartId, t.key] })],
 );

@@ -9,6 +9,7 @@ import { CartError } from './connectors/cart-error.js';
 import { compareCart } from './drifts/compare-cart.js';
 import { ComparisonRounds } from './drifts/comparison-rounds.js';
 import { DriftLooks, type LookDependencies } from './drifts/drift-looks.js';
+import { Flags } from './flags.js';
 import { Lanes } from './lanes.js';
 import type { OrderImport } from './order-import.js';
 import type { QohTransfer } from './qoh-transfer.js';
@@ -42,6 +43,7 @@ export class WorkerRuntime {
   private readonly controller: StackController;
   private readonly secondLooks: SecondLooks;
   private readonly resolveOrders: ResolveOrders;
+  private readonly flags: Flags;
   private readonly driftLooks: DriftLooks;
   private readonly comparisons: ComparisonRounds;
   private readonly looks: LookDependencies & { readonly workerName: string };
@@ -74,6 +76,7 @@ export class WorkerRuntime {
       },
     });
     this.controller = new StackController({ database, wakeups, lanes: this.lanes, log });
+    this.flags = new Flags({ database, directory, log });
     this.resolveOrders = new ResolveOrders({ database, batcher: options.batcher, log });
     const { qohTransfer } = options;
     this.secondLooks = new SecondLooks({ database, qohTransfer, log });
@@ -88,6 +91,7 @@ export class WorkerRuntime {
     this.controller.start();
     this.secondLooks.start();
     this.resolveOrders.start();
+    this.flags.start();
     this.driftLooks.start();
     this.comparisons.start();
   }
@@ -97,6 +101,7 @@ export class WorkerRuntime {
     await this.controller.stop();
     await this.secondLooks.stop();
     await this.resolveOrders.stop();
+    await this.flags.stop();
     await this.driftLooks.stop();
     await this.comparisons.stop();
     await this.lanes.close(this.options.shutdownTimeoutMs / 2);

@@ -29,7 +29,9 @@ export const listings = pgTable(
     baselineRecord: bigint('baseline_record', { mode: 'bigint' }),
     baselineEcho: bigint('baseline_echo', { mode: 'bigint' }),
     /** What its flags at the cart were last asked to be; null: no rule ever asked, and nobody touches them. */
-    shown: text().$type<'visible' | 'hidden' | 'backorder'>(),
+    shown: text().$type<ListingFlag>(),
+    /** What of `shown` the cart confirmed; null: nothing yet, or a call is under way or without an answer. Written by the worker. */
+    shownTold: text('shown_told').$type<ListingFlag>(),
     /** A threshold of a rule holds it back: it comes back only with the rule's margin. */
     withheld: boolean().notNull().default(false),
     /** Its target followed from what it showed before: nothing is left, and it is below zero or goes on selling. */
@@ -46,10 +48,16 @@ export const listings = pgTable(
   (t) => [
     primaryKey({ columns: [t.cartId, t.key] }),
     index('listings_sku').on(t.sku),
+    index('listings_flags')
+      .on(t.cartId, t.key)
+      .where(sql`shown is distinct from shown_told`),
     check('listings_shown', sql`${t.shown} in ('visible', 'hidden', 'backorder')`),
     check('listings_unlisted', sql`${t.unlisted} in ('not-found', 'not-tracked')`),
   ],
 );
+
+/** What a rule asks of a listing's flags at its cart. */
+export type ListingFlag = 'visible' | 'hidden' | 'backorder';
 
 /** Where a record is. The first six are waits, the last four are ends; an end is never left again. */
 export const recordStates = [
@@ -185,7 +193,7 @@ export const listingMemory = pgTable(
     generation: integer().notNull(),
     /** null: its target followed from stock and rules. */
     leantOn: bigint('leant_on', { mode: 'number' }),
-    shown: text().$type<'visible' | 'hidden' | 'backorder'>(),
+    shown: text().$type<ListingFlag>(),
     withheld: boolean().notNull(),
   },
   (t) => [primaryKey({ columns: [t.cartId, t.key, t.id] })],

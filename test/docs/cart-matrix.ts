@@ -86,6 +86,16 @@ export const facts: readonly Fact[] = [
     proof: { file: 'test/lanes/cart-probe.int.spec.ts', test: 'that clamps at zero' },
   },
   {
+    what: 'Hides what is sold out, where a rule says so',
+    value: ({ capabilities: { flags } }) => yesNo(flags?.includes('hide')),
+    proof: { file: 'test/lanes/flags.int.spec.ts', test: 'is hidden at zero' },
+  },
+  {
+    what: 'Takes back-orders, where a rule says so',
+    value: ({ capabilities: { flags } }) => yesNo(flags?.includes('backorder')),
+    proof: { file: 'test/lanes/flags.int.spec.ts', test: 'takes back-orders' },
+  },
+  {
     what: 'Tells what it shows',
     value: of('canRead', yesNo),
     proof: { file: contract, test: 'tells named items only as they are, and leaves out unknown ones' },

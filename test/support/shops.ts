@@ -99,6 +99,8 @@ export interface Shop {
   readonly storeCode: string;
   readonly pid: number;
   stock(): Promise<ReadonlyMap<string, number>>;
+  /** What the webhook shop was told of its items; nothing for those nobody spoke of. */
+  flags(): Promise<Readonly<Record<string, string>>>;
   orders(): Promise<readonly ShopOrder[]>;
   journal(): Promise<readonly ShopChange[]>;
   /** The most writing calls of the hub that the shop was working on at any moment since its start. */
@@ -176,6 +178,12 @@ export async function startShop(kind: ShopKind, options: ShopOptions = {}): Prom
     pid: child.pid ?? 0,
     stock: async () =>
       new Map((await get<{ items: ShopItem[] }>('/stock')).items.map(({ key, quantity }) => [key, quantity])),
+    flags: async () =>
+      Object.fromEntries(
+        (await get<{ items: (ShopItem & { visibility?: string })[] }>('/stock')).items.flatMap(({ key, visibility }) =>
+          visibility === undefined ? [] : [[key, visibility]],
+        ),
+      ),
     orders: async () => (await get<{ orders: ShopOrder[] }>('/orders')).orders,
     journal: async () => (await get<{ journal: ShopChange[] }>('/journal')).journal,
     writesAtOnceMax: async () => (await get<{ writesAtOnceMax: number }>('/journal')).writesAtOnceMax,

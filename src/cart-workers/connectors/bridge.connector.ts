@@ -1,8 +1,14 @@
 import { z } from 'zod';
 
 import { answerText } from './answer-text.js';
-import type { CallContext, CartConnection, ConnectionReport, Connector, LineAnswer, OrderPage } from './connector.js';
-import { readSignedQuantities, sendSignedDeltas, setSignedQuantities, signedCall, signedLines } from './signed-call.js';
+import type { CallContext, CartConnection, ConnectionReport, Connector, OrderPage } from './connector.js';
+import {
+  readSignedQuantities,
+  sendSignedDeltas,
+  setSignedQuantities,
+  setSignedVisibility,
+  signedCall,
+} from './signed-call.js';
 import { ordersListAnswer, parseAnswer, readableOrder } from './webhook-protocol.js';
 
 /** A day less than the bridge keeps them, so that nobody relies on a key that is about to go. */
@@ -66,12 +72,13 @@ function bridgeConnector(shop: {
       stockMovesAt: 'order',
       restocksOnCancel: shop.restocksOnCancel,
       canRead: true,
+      flags: ['hide'],
     },
     deliveryWays: ['idempotency-key', 'compare-and-set', 'set-only'],
     testConnection,
     sendDeltas: sendSignedDeltas,
     setQuantities: setSignedQuantities,
-    setVisibility,
+    setVisibility: setSignedVisibility,
     readQuantities: readSignedQuantities,
     readOrders,
   };
@@ -151,14 +158,6 @@ async function problemFindings(cart: CartConnection, call: CallContext): Promise
     const more = names.length > PROBLEMS_SHOWN_MAX ? `, and ${names.length - PROBLEMS_SHOWN_MAX} more` : '';
     return `${atLeast}${names.length} ${problemWords[problem]}: ${names.slice(0, PROBLEMS_SHOWN_MAX).join('; ')}${more}.`;
   });
-}
-
-function setVisibility(
-  cart: CartConnection,
-  request: Parameters<NonNullable<Connector['setVisibility']>>[1],
-  call: CallContext,
-): Promise<readonly LineAnswer[]> {
-  return signedLines(cart, call, 'stock.visibility', request.rows, request);
 }
 
 async function readOrders(cart: CartConnection, since: string | null, call: CallContext): Promise<OrderPage> {

@@ -65,6 +65,8 @@ export interface Capabilities {
   readonly listingComplete?: boolean;
   /** Whether a key with a tilde in it is understood as a whole. Left out: yes. */
   readonly tildeInKeys?: boolean;
+  /** What rules may ask of an item beside its quantity; left out: nothing. */
+  readonly flags?: readonly ('hide' | 'backorder')[];
 }
 
 /** One function of a script, as the probe found it. */
@@ -102,6 +104,9 @@ export interface DeltaLine {
 
 /** Whether customers find an item at all. Nobody but a rule touches it: a hidden item cannot be ordered, in stock or not. */
 export type Visibility = 'shown' | 'hidden';
+
+/** `backorder`: shown, and customers may order what is not there and are told so. */
+export type Flag = Visibility | 'backorder';
 
 /**
  * What the cart said of one line. `applied` and the four refusals are definite; `unknown` is not.
@@ -215,7 +220,7 @@ export interface Connector {
     request: {
       readonly idempotencyKey: string;
       readonly createdAtMs: number;
-      readonly rows: readonly { readonly key: string; readonly visibility: Visibility }[];
+      readonly rows: readonly { readonly key: string; readonly visibility: Flag }[];
     },
     call: CallContext,
   ) => Promise<readonly LineAnswer[]>;

@@ -91,6 +91,14 @@ export function setSignedQuantities(
   return signedLines(cart, call, 'stock.set', lines, request);
 }
 
+export function setSignedVisibility(
+  cart: CartConnection,
+  request: Parameters<NonNullable<Connector['setVisibility']>>[1],
+  call: CallContext,
+): Promise<readonly LineAnswer[]> {
+  return signedLines(cart, call, 'stock.visibility', request.rows, request);
+}
+
 /** Pages end with `nextCursor: null`; a cursor that comes again would never end and is an error. */
 export async function* readSignedQuantities(
   cart: CartConnection,

@@ -19,8 +19,8 @@ export type SignedCallType =
   | 'stock.read'
   | 'orders.list'
   | 'ping'
-  /** These three are known to our bridges only. */
   | 'stock.visibility'
+  /** These two are known to our bridges only. */
   | 'stock.problems'
   | 'stock.changed';
 

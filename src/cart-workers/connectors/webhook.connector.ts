@@ -1,6 +1,12 @@
 import type { CallContext, CartConnection, ConnectionReport, Connector, OrderPage } from './connector.js';
 import { answerText } from './answer-text.js';
-import { readSignedQuantities, sendSignedDeltas, setSignedQuantities, signedCall } from './signed-call.js';
+import {
+  readSignedQuantities,
+  sendSignedDeltas,
+  setSignedQuantities,
+  setSignedVisibility,
+  signedCall,
+} from './signed-call.js';
 import { ordersListAnswer, parseAnswer, pingAnswer, readableOrder, stockReadAnswer } from './webhook-protocol.js';
 
 /**
@@ -33,11 +39,13 @@ export const webhookConnector: Connector = {
     stockMovesAt: 'order',
     restocksOnCancel: true,
     canRead: true,
+    flags: ['hide', 'backorder'],
   },
   deliveryWays: ['idempotency-key', 'compare-and-set', 'set-only'],
   testConnection,
   sendDeltas: sendSignedDeltas,
   setQuantities: setSignedQuantities,
+  setVisibility: setSignedVisibility,
   readQuantities: readSignedQuantities,
   readOrders,
 };

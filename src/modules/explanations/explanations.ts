@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { PoolClient } from 'pg';
 import { recordsKeptDays } from '../../cart-workers/clean-up.js';
 import type { Database } from '../../database.js';
-import { evaluate, type Step } from '../../projections/availability/evaluate.js';
+import { evaluate, type Shown, type Step } from '../../projections/availability/evaluate.js';
 import { PastStates, type ListingState, type StateOfSku } from '../../projections/availability/state-at.js';
 import { stateNow, type ListingNow } from '../../projections/availability/state-now.js';
 import { LedgerReads } from '../inventory/ledger-reads.js';
@@ -22,7 +22,9 @@ export interface ExplainedListing {
   readonly target: number;
   readonly expected: number | null;
   readonly available: number;
-  readonly flag: 'visible' | 'hidden' | 'backorder' | null;
+  readonly flag: Shown | null;
+  /** What of it the cart confirmed; null: nothing yet, or a moment in the past. */
+  readonly flagTold: Shown | null;
   readonly withheld: boolean;
   readonly inEffect: boolean;
   readonly steps: readonly Step[];
@@ -122,6 +124,7 @@ function explainThen(
     expected,
     available,
     flag: shown,
+    flagTold: null,
     withheld,
     inEffect,
     steps,
@@ -145,6 +148,7 @@ function explainNow(
   const obstacles = [
     ...switchedOff(listing, 'now'),
     ...obstaclesNow(listing, waiting, owed, inEffect ? lane : undefined),
+    ...(inEffect ? flagWords(listing, shown, lane) : []),
   ];
   const { cartId, cartName, key, expected } = listing;
   const sentence = explanationSentence({ cartName, target, shows, owed, steps, past: false, obstacles });
@@ -160,6 +164,7 @@ function explainNow(
     expected,
     available,
     flag: shown,
+    flagTold: listing.flagTold,
     withheld,
     inEffect,
     steps,
@@ -202,4 +207,15 @@ function obstaclesNow(
   if (owed !== 0 && held !== null) said.push(held);
   if (recomputing) said.push('A change of rules or settings is still on its way to this listing.');
   return said;
+}
+
+/** What a rule asks for beside the number, and the cart has not, or cannot. */
+function flagWords({ cartName, flagTold }: ListingNow, wanted: Shown | null, lane: Lane | undefined): string[] {
+  if (wanted === null || wanted === flagTold || lane === undefined) return [];
+  if (wanted === 'hidden')
+    return lane.flags.includes('hide') ? ['It is not hidden there yet.'] : [`${cartName} cannot hide items.`];
+  if (wanted === 'backorder' && !lane.flags.includes('backorder')) return [`${cartName} cannot mark back-orders.`];
+  return lane.flags.length === 0
+    ? []
+    : [`${cartName} has not confirmed yet that it is ${wanted === 'visible' ? 'visible' : 'open to back-orders'}.`];
 }

@@ -1,13 +1,17 @@
 import type { PoolClient } from 'pg';
+import { connectorFor } from '../../cart-workers/connectors/index.js';
 
 export interface Lane {
   /** Why its lane sends nothing at this moment, in a sentence; null: it does. */
   readonly obstacle: string | null;
+  /** What its cart can be asked of an item beside its number. */
+  readonly flags: readonly ('hide' | 'backorder')[];
 }
 
 interface LaneRow {
   readonly cart_id: string;
   readonly name: string;
+  readonly type: string;
   readonly paused: boolean;
   readonly paused_by: string | null;
   readonly paused_reason: string | null;
@@ -23,12 +27,17 @@ export async function lanesOf(
 ): Promise<Map<string, Lane>> {
   const { rows } = await client.query<LaneRow>({
     name: 'explained-lanes',
-    text: `SELECT l.cart_id, c.settings->>'name' AS name, l.paused, l.paused_by, l.paused_reason, l.down_since, l.last_response,
+    text: `SELECT l.cart_id, c.settings->>'name' AS name, c.settings->>'type' AS type, l.paused, l.paused_by, l.paused_reason, l.down_since, l.last_response,
                   l.comparing_until > clock_timestamp() AS comparing
              FROM lanes l JOIN carts c ON c.cart_id = l.cart_id WHERE l.cart_id = ANY ($1::text[])`,
     values: [[...new Set(listings.map(({ cartId }) => cartId))]],
   });
-  return new Map(rows.map((row) => [row.cart_id, { obstacle: obstacleOf(row) }]));
+  return new Map(
+    rows.map((row) => [
+      row.cart_id,
+      { obstacle: obstacleOf(row), flags: connectorFor(row.type).capabilities.flags ?? [] },
+    ]),
+  );
 }
 
 function obstacleOf(row: LaneRow): string | null {

@@ -1,4 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { cartTypes } from '../../cart-workers/connectors/index.js';
 import type { Database } from '../../database.js';
 import type { Rule } from '../../events/rule.js';
 import { readSettings } from '../../projections/availability/availability-settings.js';
@@ -23,7 +24,28 @@ export class RuleWarnings {
       [tag, sku, cart, skusWithOwnRule(rule, others)],
     );
     const row = found.rows[0] ?? { tagged: true, listed: true, left: true, cart_is_off: false };
-    return [...said(row, rule), ...shadowed(rule, others), ...ofEffect(rule, others, calendar.day)];
+    const unable = await this.cartsWithout(rule);
+    return [...said(row, rule), ...shadowed(rule, others), ...ofEffect(rule, others, calendar.day), ...unable];
+  }
+
+  /** Carts that the rule means and that have no such flag. */
+  private async cartsWithout({ scope, effect }: Rule): Promise<string[]> {
+    if (effect.kind !== 'at-zero' || (effect.policy !== 'hide' && effect.policy !== 'backorder')) return [];
+    const { policy } = effect;
+    const types = cartTypes().flatMap(({ type, capabilities: { flags } }) =>
+      flags?.includes(policy) === true ? [] : type,
+    );
+    const { rows } = await this.database.pool.query<{ name: string }>(
+      `SELECT settings->>'name' AS name FROM carts
+        WHERE settings->>'type' = ANY ($1::text[]) AND ($2::text IS NULL OR cart_id = $2) ORDER BY cart_id LIMIT 21`,
+      [types, scope.cart],
+    );
+    if (rows.length === 0) return [];
+    const names = rows.slice(0, 20).map(({ name }) => name);
+    const all = `${names.join(', ')}${rows.length > 20 ? ' and others' : ''}`;
+    return [
+      policy === 'hide' ? `${all} cannot hide; there it shows 0.` : `${all} cannot mark back-orders; there it shows 0.`,
+    ];
   }
 }
 

@@ -1,4 +1,5 @@
 import type { PoolClient } from 'pg';
+import type { Shown } from './evaluate.js';
 import { readSettings } from './availability-settings.js';
 import { factsOf, listingFactsSql, type ListingFactsRow } from './listing-facts.js';
 import { listingsMax, type ListingState, type StateOfSku } from './state-at.js';
@@ -10,6 +11,7 @@ interface Row extends ListingFactsRow {
   readonly in_step: boolean;
   readonly target: string | null;
   readonly unlisted: ListingNow['unlisted'];
+  readonly shown_told: Shown | null;
   readonly recomputing: boolean;
 }
 
@@ -18,6 +20,8 @@ export interface ListingNow extends ListingState {
   /** null: nobody knows yet what the cart shows. */
   readonly expected: number | null;
   readonly unlisted: 'not-found' | 'not-tracked' | null;
+  /** What of its flag the cart confirmed. */
+  readonly flagTold: Shown | null;
   /** A change of rules or settings is still on its way to this listing. */
   readonly recomputing: boolean;
 }
@@ -35,7 +39,7 @@ export async function stateNow(
   const facts = listingFactsSql(settings, true);
   const { rows } = await client.query<Row>({
     name: `state-now-${facts.name}`,
-    text: `SELECT ${facts.columns}, l.target, l.unlisted, c.settings->>'name' AS cart_name, c.is_on AS cart_on, s.is_on AS system_on,
+    text: `SELECT ${facts.columns}, l.target, l.unlisted, l.shown_told, c.settings->>'name' AS cart_name, c.is_on AS cart_on, s.is_on AS system_on,
                   l.generation > 0 AND l.generation = c.generation AND l.expected IS NOT NULL AS in_step,
                   EXISTS (SELECT FROM recompute_runs r
                            WHERE r.state = 'running' AND (l.cart_id, l.key) > (r.cursor_cart, r.cursor_key)) AS recomputing
@@ -65,6 +69,7 @@ export async function stateNow(
       target: row.target === null ? null : Number(row.target),
       expected: row.expected === null ? null : Number(row.expected),
       unlisted: row.unlisted,
+      flagTold: row.shown_told,
       recomputing: row.recomputing,
     })),
   };

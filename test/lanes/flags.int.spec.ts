@@ -1,0 +1,144 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { everything, type RuleScope, type ZeroPolicy } from '../../src/events/rule.js';
+import { Explanations } from '../../src/modules/explanations/explanations.js';
+import { LedgerReads } from '../../src/modules/inventory/ledger-reads.js';
+import { RuleWarnings } from '../../src/modules/rules/rule-warnings.js';
+import { assertInvariants, assertShopsAgree } from '../projections/assert-invariants.js';
+import { createHarness, type Harness } from '../support/hub-harness.js';
+import { startShop, type Shop } from '../support/shops.js';
+import { until } from '../support/until.js';
+
+/** What rules ask of an item at a cart beside its number: told to a real shop, behind the number. */
+describe('a flag at a cart', () => {
+  let hub: Harness;
+  let shop: Shop;
+  let plain: Shop;
+  const skus = ['F1', 'F2', 'F3', 'F4', 'F5', 'F6'];
+
+  beforeAll(async () => {
+    hub = await createHarness({ backend: 'postgres' });
+    const items = skus.map((key) => ({ key, title: key, quantity: 5 }));
+    shop = await startShop('webhook', { items });
+    plain = await startShop('seti', { items });
+    await hub.stockUp(Object.fromEntries(skus.map((sku) => [sku, 5])));
+    await hub.connect('flags', shop, { quietTimeMs: 400, requestTimeoutMs: 500 });
+    await hub.connect('plain', plain, { requestTimeoutMs: 500, quietTimeMs: 200 });
+    await hub.quiet();
+  });
+  afterAll(async () => {
+    await hub.close();
+    await Promise.all([shop.stop(), plain.stop()]);
+  });
+
+  const save = (policy: ZeroPolicy, scope: Partial<RuleScope>) => {
+    const rule = { ruleId: `zero-${scope.sku}`, name: 'zero', order: 0, scope: { ...everything, ...scope } };
+    return hub.ask({ type: 'SaveRule', rule: { ...rule, effect: { kind: 'at-zero', policy } }, by: 'Ann' });
+  };
+  const move = (sku: string, delta: number) => hub.ask({ type: 'AdjustStock', sku, location: 'MAIN', delta });
+  const shows = (sku: string, flag: string) =>
+    until(`the shop has ${sku} ${flag}`, async () => (await shop.flags())[sku] === flag, 20_000);
+  const settled = async () => {
+    await hub.quiet();
+    await until('every flag is told', async () => {
+      const [row] = await hub.rows<{ open: string }>(
+        `SELECT count(*) AS open FROM listings WHERE cart_id = 'flags' AND shown IS DISTINCT FROM shown_told`,
+      );
+      return row?.open === '0';
+    });
+    await assertInvariants(hub.database);
+    await assertShopsAgree(
+      hub.database,
+      new Map([
+        ['flags', shop],
+        ['plain', plain],
+      ]),
+    );
+  };
+
+  it('is hidden at zero, comes back by itself, and nothing is said of items that no rule means', async () => {
+    await save('hide', { sku: 'F1' });
+    await move('F1', -5);
+    await move('F2', -5);
+    await shows('F1', 'hidden');
+    expect((await shop.stock()).get('F1')).toBe(0);
+    await move('F1', 3);
+    await shows('F1', 'shown');
+    await settled();
+    expect(await shop.flags()).toEqual({ F1: 'shown' });
+  });
+
+  it('takes back-orders, and is given back when the rule goes', async () => {
+    await save('backorder', { sku: 'F3' });
+    await move('F3', -5);
+    await shows('F3', 'backorder');
+    await hub.ask({ type: 'RemoveRule', ruleId: 'zero-F3', by: 'Ann' });
+    await shows('F3', 'shown');
+    await settled();
+  });
+
+  it('is told again after a lost answer, and says the latest once the lost call can no longer run', async () => {
+    await save('hide', { sku: 'F4' });
+    await move('F4', -5);
+    await shows('F4', 'hidden');
+    await settled();
+    // Both calls take effect and neither is answered; then the rule has changed its mind.
+    await shop.faults({ dropAfterApply: 2 });
+    await save('show-zero', { sku: 'F4' });
+    await shows('F4', 'shown');
+    await save('hide', { sku: 'F4' });
+    await shows('F4', 'hidden');
+    await shop.faults({});
+    await settled();
+  });
+
+  it('waits in a paused lane, and while its number is on its way', async () => {
+    await save('hide', { sku: 'F5' });
+    await hub.laneControl.pause('flags', 'Ann', null);
+    await move('F5', -5);
+    expect(await hub.projector.caughtUp(20_000)).toBe(true);
+    const calls = () => hub.rows(`SELECT FROM flag_calls WHERE key = 'F5'`);
+    expect(await calls()).toHaveLength(0);
+    await hub.laneControl.resume('flags');
+    await shows('F5', 'hidden');
+    const [after] = await hub.rows<{ behind: boolean }>(
+      `SELECT f.confirmed_at >= max(w.ended_at) AS behind FROM flag_calls f JOIN web_stack w USING (cart_id, key)
+        WHERE f.key = 'F5' GROUP BY f.confirmed_at`,
+    );
+    await settled();
+    expect(after?.behind === true || after?.behind === null).toBe(true);
+  });
+
+  it('is said again after a restart, where the answer came too late', async () => {
+    await move('F6', -5);
+    await settled();
+    await shop.faults({ delayAfterMs: 2_000 });
+    await save('hide', { sku: 'F6' });
+    await until(
+      'a call about it is written down',
+      async () => (await hub.rows(`SELECT FROM flag_calls WHERE key = 'F6'`)).length > 0,
+    );
+    await hub.restartWorkers();
+    await shop.faults({});
+    await shows('F6', 'hidden');
+    await settled();
+  });
+
+  it('is nothing to a cart that has none: no call is made, and rule and explanation say so', async () => {
+    expect(await hub.rows(`SELECT FROM flag_calls WHERE cart_id = 'plain'`)).toHaveLength(0);
+    const effect = { kind: 'at-zero', policy: 'hide' } as const;
+    const scope = { ...everything, sku: 'F1' };
+    const warnings = await new RuleWarnings(hub.database).of({ ruleId: 'r', name: 'r', order: 0, scope, effect });
+    expect(warnings).toContain('Shop plain cannot hide; there it shows 0.');
+    const explanations = new Explanations(hub.database, new LedgerReads(hub.database));
+    const { carts } = await explanations.of('F6', { cart: null, at: null, movements: 1 });
+    expect(carts.map(({ cartId, flag, flagTold, sentence }) => [cartId, flag, flagTold, sentence])).toEqual([
+      [
+        'flags',
+        'hidden',
+        'hidden',
+        expect.stringMatching(/^Shop flags shows 0: 0 in MAIN, .* \(rule "zero", v\d+\)\.$/),
+      ],
+      ['plain', 'hidden', null, expect.stringMatching(/^Shop plain shows 0: .* Shop plain cannot hide items\.$/)],
+    ]);
+  });
+});
