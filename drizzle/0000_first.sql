@@ -433,6 +433,28 @@ CREATE TABLE "items" (
 	"version" bigint NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE "kit_components" (
+	"kit" text COLLATE "C" NOT NULL,
+	"component" text COLLATE "C" NOT NULL,
+	"quantity" bigint NOT NULL,
+	CONSTRAINT "kit_components_kit_component_pk" PRIMARY KEY("kit","component"),
+	CONSTRAINT "kit_components_quantity" CHECK ("kit_components"."quantity" > 0)
+);
+--> statement-breakpoint
+CREATE TABLE "kit_parts" (
+	"kit" text COLLATE "C" NOT NULL,
+	"sku" text COLLATE "C" NOT NULL,
+	"quantity" bigint NOT NULL,
+	CONSTRAINT "kit_parts_kit_sku_pk" PRIMARY KEY("kit","sku")
+);
+--> statement-breakpoint
+CREATE TABLE "kits" (
+	"sku" text COLLATE "C" PRIMARY KEY NOT NULL,
+	"version" bigint NOT NULL,
+	"saved_by" text NOT NULL,
+	"saved_at" timestamp (3) with time zone NOT NULL
+);
+--> statement-breakpoint
 CREATE TABLE "echoes" (
 	"id" bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (sequence name "echoes_id_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
 	"cart_id" text COLLATE "C" NOT NULL,
@@ -694,6 +716,8 @@ CREATE INDEX "items_barcode" ON "items" USING btree (lower("barcode"),"sku") WHE
 CREATE INDEX "items_shopify_product_id" ON "items" USING btree ("shopify_product_id","sku") WHERE shopify_product_id is not null;--> statement-breakpoint
 CREATE INDEX "items_active" ON "items" USING btree ("sku") WHERE active;--> statement-breakpoint
 CREATE INDEX "items_inactive" ON "items" USING btree ("sku") WHERE not active;--> statement-breakpoint
+CREATE INDEX "kit_components_component" ON "kit_components" USING btree ("component","kit");--> statement-breakpoint
+CREATE INDEX "kit_parts_sku" ON "kit_parts" USING btree ("sku","kit");--> statement-breakpoint
 CREATE INDEX "echoes_listing" ON "echoes" USING btree ("cart_id","key","seen_by");--> statement-breakpoint
 CREATE INDEX "listings_sku" ON "listings" USING btree ("sku");--> statement-breakpoint
 CREATE INDEX "listings_flags" ON "listings" USING btree ("cart_id","key") WHERE shown is distinct from shown_told;--> statement-breakpoint

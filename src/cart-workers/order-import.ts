@@ -98,7 +98,7 @@ export class OrderImport {
         for (const key of told.unsettledKeys ?? []) unsettled.add(key);
         if (told.orders.length === 0) break;
         const fresh = state === null ? told.orders : await this.importPage(cart, told.orders, state);
-        for (const order of fresh) for (const line of order.lines) keys.add(line.key);
+        for (const key of await this.touchedKeys(cartId, fresh)) keys.add(key);
         orders += fresh.length;
         mark = numbered ? laterMark(mark, told.mark) : told.mark;
         if (state === null) firstTold.splice(0, firstTold.length, ...beforeOf([...firstTold, ...namesOf(told.orders)]));
@@ -195,6 +195,13 @@ export class OrderImport {
         : [],
     );
     if (fresh.length === 0) return;
+    const parts = await this.partKeys(
+      cartId,
+      fresh.map(({ key }) => key),
+    );
+    fresh.push(
+      ...fresh.flatMap(({ key, placed_at }) => (parts.get(key) ?? []).map((part) => ({ key: part, placed_at }))),
+    );
     await this.database.pool.query({
       name: 'reopen-verdicts',
       text: `UPDATE delivery_lines d SET reopened_at = clock_timestamp()
@@ -203,6 +210,28 @@ export class OrderImport {
                 AND d.outcome IN ('settled as applied', 'settled as not applied')`,
       values: [cartId, JSON.stringify(fresh)],
     });
+  }
+
+  /** Keys whose quantity the cart may have lowered with these orders. */
+  private async touchedKeys(cartId: string, orders: readonly CartOrder[]): Promise<string[]> {
+    const keys = orders.flatMap(({ lines }) => lines.map(({ key }) => key));
+    const parts = await this.partKeys(cartId, keys);
+    return [...keys, ...[...parts.values()].flat()];
+  }
+
+  /** At a cart that lowers a kit's components itself: the keys of those, by the kit's key. */
+  private async partKeys(cartId: string, keys: readonly string[]): Promise<Map<string, string[]>> {
+    if (keys.length === 0) return new Map();
+    const found = await this.database.pool.query<{ key: string; parts: string[] }>({
+      name: 'keys-of-parts',
+      text: `SELECT l.key, array_agg(o.key) AS parts
+               FROM carts c JOIN listings l ON l.cart_id = c.cart_id
+               JOIN kit_parts p ON p.kit = l.sku JOIN listings o ON o.cart_id = l.cart_id AND o.sku = p.sku
+              WHERE c.cart_id = $1 AND c.settings->>'kits' = 'components' AND l.key = ANY ($2::text[])
+              GROUP BY l.key`,
+      values: [cartId, keys],
+    });
+    return new Map(found.rows.map(({ key, parts }) => [key, parts]));
   }
 
   private submit(
@@ -236,6 +265,7 @@ export class OrderImport {
         cartMovesStock: {
           at: connector.capabilities.stockMovesAt,
           restocksOnCancel: connector.capabilities.restocksOnCancel,
+          kits: settings.kits,
         },
       },
     });

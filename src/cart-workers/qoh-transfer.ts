@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { Database } from '../database.js';
 import { readSettings } from '../projections/availability/availability-settings.js';
+import { plainAvailable } from '../projections/availability/listing-facts.js';
 import { waitStatesSql } from '../projections/listings.table.js';
 import type { CommandBatcher } from '../events/command-batcher.js';
 import type { Command } from '../events/commands.js';
@@ -270,11 +271,11 @@ export class QohTransfer {
       `SELECT l.key, l.sku, (SELECT i.tags FROM items i WHERE i.sku = l.sku) AS tags, l.expected::float8 AS expected,
               (SELECT coalesce(sum(w.delta), 0)::float8 FROM web_stack w WHERE w.cart_id = l.cart_id AND w.key = l.key
                   AND w.state IN ${waitStatesSql}) AS owed,
-              (SELECT coalesce(sum(q.on_hand), 0)::float8 FROM cart_locations cl JOIN quantity_on_hand q USING (location)
-                WHERE cl.cart_id = l.cart_id AND q.sku = l.sku) AS available,
+              (${plainAvailable})::float8 AS available,
               coalesce((SELECT q.movements FROM carts c JOIN quantity_on_hand q ON q.location = c.settings->>'orderLocation'
                          WHERE c.cart_id = l.cart_id AND q.sku = l.sku), 0)::text AS version,
-              EXISTS (SELECT FROM delivery_lines d WHERE d.cart_id = l.cart_id AND d.key = l.key AND d.state = 'quarantined') AS quarantined
+              EXISTS (SELECT FROM delivery_lines d WHERE d.cart_id = l.cart_id AND d.key = l.key AND d.state = 'quarantined') AS quarantined,
+              EXISTS (SELECT FROM kit_parts p WHERE p.kit = l.sku) AS is_kit
          FROM listings l
         WHERE l.cart_id = $1 AND ($2::text[] IS NULL OR l.key = ANY ($2::text[]))
         ORDER BY l.key`,
@@ -343,6 +344,7 @@ interface ListingRow {
   readonly available: number;
   /** Whether a rule changes the quantity that it is told. */
   readonly ruled: boolean;
+  readonly is_kit: boolean;
   /** Of the stock at the cart's order location: each of its facts is one movement. */
   readonly version: string;
   readonly quarantined: boolean;
@@ -356,7 +358,8 @@ interface ListingRow {
 function resetsFor(listings: readonly ListingRow[], read: ReadonlyMap<string, number | null>) {
   return listings.flatMap((listing) => {
     const quantity = read.get(listing.key) ?? null;
-    if (quantity === null) return [];
+    // A kit has no stock that could follow: what it is made of is taken over from listings of its own.
+    if (quantity === null || listing.is_kit) return [];
     // What a cart shows under a cap or a buffer says nothing about what is on hand.
     if (listing.expected === null && listing.ruled) return [];
     const difference = quantity - wanted(listing, 'get');

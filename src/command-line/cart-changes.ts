@@ -30,6 +30,7 @@ interface CartOptions extends ChangeOptions {
   readonly guardListings?: string;
   readonly cadence?: string;
   readonly timeZone?: string;
+  readonly kits?: string;
 }
 
 interface AddOptions extends CartOptions {
@@ -60,6 +61,7 @@ function settings(command: Command): Command {
       .option('--quiet-time <ms>', 'how long after a request’s deadline it may still be carried out')
       .option('--request-timeout <ms>', 'the longest time for an answer')
       .option('--delivery <way>', 'how changes reach it: `onhand carts types` lists the ways; auto: the strongest')
+      .option('--kits <whose>', 'whose quantity it lowers itself when it sells a kit: kit or components')
       .option('--drift-policy <policy>', 'when it differs by itself: report, repair, set-to-target or take-over')
       .option('--guard-share <percent>', 'hold a change that empties or doubles more of its listings than this')
       .option('--guard-listings <number>', 'the same as a number of listings; name both')
@@ -109,7 +111,7 @@ function addAdd(carts: Command, runtime: Runtime): void {
 
 function fieldsOf(options: CartOptions) {
   const { cartUrl, user, storeCode, location, orderLocation, pollInterval, quietTime, requestTimeout } = options;
-  const { delivery, driftPolicy, guardShare, guardListings } = options;
+  const { delivery, driftPolicy, guardShare, guardListings, kits } = options;
   if ((guardShare === undefined) !== (guardListings === undefined))
     throw new UsageError('Name both --guard-share and --guard-listings, or neither.');
   return {
@@ -130,6 +132,7 @@ function fieldsOf(options: CartOptions) {
         },
       }),
     ...cadenceOf(options),
+    ...(kits !== undefined && { kits }),
     ...(requestTimeout !== undefined && { requestTimeoutMs: parseWhole(requestTimeout, '--request-timeout') }),
   };
 }

@@ -32,6 +32,7 @@ export function showCart(session: Session, cart: Cart): void {
       ['Request time-out', formatDuration(cart.requestTimeoutMs)],
       ['Quiet time', formatDuration(cart.quietTimeMs)],
       ['Delivery', cart.delivery ?? 'the strongest way of its type'],
+      ['Kits', cart.kits === 'kit' ? 'lowers the kit it sells itself' : 'lowers their components itself'],
       ['Delivered by', cart.capabilities.delivery],
       ['Probed', probedSentence(cart)],
       ['Cart switch', cart.switches.cartSwitch],

@@ -13,7 +13,9 @@ import type { AsOfRead } from './decision.js';
 import { existingStreams } from './existing-streams.js';
 import type { KnownHeads } from './known-heads.js';
 import { createHeads, deleteEmptyHeads, lockHeads } from './lock-heads.js';
+import { lockStockAnywhere, readKits, readKitsUsing } from './read-kits.js';
 import { isTransient, sqlState } from './sql-state.js';
+import { kitStream } from './streams.js';
 import type { StreamName } from './streams.js';
 import { sumMovedAfter } from './sum-moved-after.js';
 import { writeBatch } from './write-batch.js';
@@ -25,6 +27,11 @@ import type { NewAnswer } from './write-batch.js';
  */
 export class CommitUnknownError extends Error {
   override readonly name = 'CommitUnknownError';
+}
+
+/** Somebody changed a kit between our looking it up and our locking of what it is made of; the transaction is begun anew. */
+export class KitsChangedError extends Error {
+  override readonly name = 'KitsChangedError';
 }
 
 interface AppendedBatch {
@@ -40,11 +47,15 @@ interface AppendedBatch {
 const begin =
   'BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off';
 
-/** @throws what the database threw; the transaction is then to be rolled back, unless it is a CommitUnknownError */
+/**
+ * @param kitsFirst kits are looked up before stock is locked, because a movement of one moves what it is made of
+ * @throws what the database threw; the transaction is then to be rolled back, unless it is a CommitUnknownError
+ */
 export async function appendBatch(
   client: PoolClient,
   known: KnownHeads,
   submitted: readonly CommandEnvelope[],
+  kitsFirst = false,
 ): Promise<AppendedBatch> {
   // Envelopes are told apart by identity below, and a caller may well send the same object twice.
   const envelopes = submitted.map((envelope) => ({ ...envelope }));
@@ -52,14 +63,28 @@ export async function appendBatch(
   const batch = new BatchDecision();
   const lock = (streams: readonly StreamName[]) => lockStreams(client, batch, known, streams);
   const papers = envelopes.flatMap(({ command }) => handlerOf(command).streams(command));
-  // Without papers nothing has to be known before the stock can be locked.
-  const lockedFirst = papers.length > 0 ? papers : stockOf(envelopes, batch);
-  const [, allFree] = await together(client, () =>
-    Promise.all([client.query(begin), claims.claim(client), lock(lockedFirst)]),
+  const mayBeKits = kitsOf(envelopes);
+  // Without papers nothing has to be known before the stock can be locked, unless a kit is moved, which is seldom.
+  const inOneStep = papers.length === 0 && !kitsFirst;
+  const lockedFirst = inOneStep ? stockOf(envelopes, batch) : papers;
+  const [, allFree, , kits] = await together(client, () =>
+    Promise.all([client.query(begin), claims.claim(client), lock(lockedFirst), lookUp(client, mayBeKits)]),
   );
+  batch.addKits(kits);
   if (!allFree) await claims.readEarlier(client);
   const decided = claims.decided();
-  if (papers.length > 0) await lock(stockOf(decided, batch));
+  if (inOneStep) {
+    if (stockOf(decided, batch).some((stream) => !batch.isLocked(stream))) {
+      await client.query('ROLLBACK');
+      return appendBatch(client, known, submitted, true);
+    }
+  } else {
+    // Looked up again behind the lock: whoever makes an item a kit locks its stock, too.
+    const [, now] = await together(client, () =>
+      Promise.all([lock(stockOf(decided, batch)), lookUp(client, mayBeKits)]),
+    );
+    if (!batch.kitsAreStill(now)) throw new KitsChangedError('A kit was changed while its parts were being locked');
+  }
   await readAside(client, batch, decided);
 
   const answers = new Map<CommandEnvelope, CommandAnswer>();
@@ -131,6 +156,13 @@ async function lockStreams(
   batch.lock(heads, now);
 }
 
+const kitsOf = (envelopes: readonly CommandEnvelope[]) => [
+  ...new Set(envelopes.flatMap(({ command }) => handlerOf(command).kits?.(command) ?? []).map(kitStream)),
+];
+
+const lookUp = (client: PoolClient, kits: readonly StreamName[]) =>
+  kits.length === 0 ? Promise.resolve([]) : readKits(client, kits);
+
 const stockOf = (envelopes: readonly CommandEnvelope[], batch: BatchDecision) =>
   envelopes.flatMap(({ command }) => handlerOf(command).stockStreams?.(command, batch.stateOf) ?? []);
 
@@ -140,8 +172,13 @@ async function readAside(
   batch: BatchDecision,
   envelopes: readonly CommandEnvelope[],
 ): Promise<void> {
+  const changed = envelopes.flatMap(({ command }) => handlerOf(command).kitChanged?.(command) ?? []);
+  if (changed.length > 0) {
+    batch.addKits(await readKitsUsing(client, changed));
+    batch.lock(await lockStockAnywhere(client, changed), new Date(0));
+  }
   const checks = envelopes
-    .flatMap(({ command }) => handlerOf(command).checks?.(command, batch.exists) ?? [])
+    .flatMap(({ command }) => handlerOf(command).checks?.(command, batch.exists, batch.stateOf) ?? [])
     .filter((stream) => !batch.exists(stream));
   if (checks.length > 0) batch.addExisting(await existingStreams(client, [...new Set(checks)]));
 

@@ -2,8 +2,9 @@
 import { evolveStream, handlerOf, streamsOf } from './command-table.js';
 import type { AppendedFact, CommandAnswer, CommandEnvelope } from './commands.js';
 import { isoTime, refuse } from './decision.js';
-import type { AsOfRead, DecidedFact, DecisionContext, MovedAfter } from './decision.js';
+import type { AsOfRead, DecidedFact, DecisionContext, MovedAfter, StockAt } from './decision.js';
 import { isMovement, isOrderMovement } from './facts.js';
+import type { KitState } from './kit.js';
 import type { Fact } from './facts.js';
 import type { LockedHead } from './lock-heads.js';
 import type { StockState } from './stock-item.js';
@@ -28,6 +29,8 @@ export class StreamNotLockedError extends Error {
 export class BatchDecision {
   readonly #heads = new Map<string, WorkingHead>();
   readonly #existing = new Set<string>();
+  /** Looked up and not locked, each with its version. */
+  readonly #kits = new Map<string, { readonly version: bigint; readonly state: unknown }>();
   readonly #movedAfter = new Map<string, MovedAfter>();
   readonly #events: NewEvent[] = [];
   /** Never before any of the locks was granted. */
@@ -50,6 +53,22 @@ export class BatchDecision {
     return [...this.#heads].filter(([, { version }]) => version === 0n).map(([stream]) => stream);
   }
 
+  addKits(kits: readonly Pick<LockedHead, 'stream' | 'version' | 'state'>[]): void {
+    for (const { stream, version, state } of kits) this.#kits.set(stream, { version, state });
+  }
+
+  /** Whether what was looked up before stock was locked still stands. */
+  kitsAreStill(kits: readonly Pick<LockedHead, 'stream' | 'version'>[]): boolean {
+    return (
+      kits.length === this.#kits.size &&
+      kits.every(({ stream, version }) => this.#kits.get(stream)?.version === version)
+    );
+  }
+
+  isLocked(stream: StreamName): boolean {
+    return this.#heads.has(stream);
+  }
+
   addExisting(streams: readonly string[]): void {
     for (const stream of streams) this.#existing.add(stream);
   }
@@ -62,6 +81,7 @@ export class BatchDecision {
   }
 
   readonly stateOf = (stream: StreamName): unknown => {
+    if (isKit(stream) && !this.#heads.has(stream)) return this.#kits.get(stream)?.state ?? null;
     const head = this.#head(stream);
     return head.version === 0n ? null : head.state;
   };
@@ -108,8 +128,28 @@ export class BatchDecision {
       versionOf: (stream) => String(this.#head(stream).version),
       exists: this.exists,
       recordedAt: (stream) => this.#recordedAt(stream),
+      kitsUsing: (skus) => this.#kitsUsing(skus),
+      stockAnywhere: (sku) => this.#stockAnywhere(sku),
       movedAfter: (stream, asOf) => this.#sumAfter(stream, asOf),
     };
+  }
+
+  #kitsUsing(skus: readonly string[]): string[] {
+    const wanted = new Set(skus);
+    const streams = [...new Set([...this.#kits.keys(), ...this.#heads.keys()])].filter(isKit);
+    const users = streams.filter((stream) =>
+      (this.stateOf(stream as StreamName) as KitState | null)?.components.some(({ sku }) => wanted.has(sku)),
+    );
+    return users.map((stream) => stream.slice('kit:'.length)).sort();
+  }
+
+  #stockAnywhere(sku: string): StockAt[] {
+    return [...this.#heads].flatMap(([stream, head]) => {
+      const slash = stream.indexOf('/');
+      if (head.version === 0n || !stream.startsWith('stock:') || stream.slice(slash + 1) !== sku) return [];
+      const { onHand, open } = head.state as StockState;
+      return [{ location: stream.slice('stock:'.length, slash), onHand, open }];
+    });
   }
 
   #head(stream: string): WorkingHead {
@@ -180,5 +220,6 @@ function appendedFact({ stream, version, fact, balance, occurredAt, recordedAt }
   };
 }
 
+const isKit = (stream: string) => stream.startsWith('kit:');
 const later = (a: string, b: string) => (a > b ? a : b);
 const asOfKey = (stream: string, asOf: string) => `${asOf} ${stream}`;

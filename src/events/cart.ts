@@ -4,6 +4,7 @@ import { accept, isoTime, refuse, refuseQuantity, refuseRowCount, refuseTime, qu
 import type { Accepted, DecidedFact, Decision, DecisionContext, Handler, Refused } from './decision.js';
 import { isProbeOf, usualGuard } from './facts.js';
 import type { BaselineReset, Cadence, CartProbe, CartSettings, Fact } from './facts.js';
+import { componentsOf } from './kit.js';
 import { decideCount, refuseUnknownLocation, stockState } from './stock-item.js';
 import { cartStream, itemStream, locationStream, stockStream, systemStream } from './streams.js';
 import type { StreamName } from './streams.js';
@@ -147,6 +148,7 @@ export const mapListingsHandler: Handler<Of<'MapListings'>> = {
 
 export const baselineListingsHandler: Handler<Of<'BaselineListings'>> = {
   streams: (c) => [cartStream(c.cartId)],
+  kits: (c) => (c.resets ?? []).map(({ sku }) => sku),
   stockStreams: (c, stateOf) => resetsOf(c, stateOf).map(({ stream }) => stream),
   asOfReads: (c, stateOf) => {
     if (Number.isNaN(Date.parse(c.at))) return [];
@@ -240,7 +242,9 @@ const deltaOf = (facts: Accepted['facts']) =>
 function resetsOf(command: Of<'BaselineListings'>, stateOf: (stream: StreamName) => unknown) {
   const cart = stateOf(cartStream(command.cartId)) as CartState | null;
   if (cart === null) return [];
-  const bySku = new Map((command.resets ?? []).map((reset) => [reset.sku, reset]));
+  // What a cart shows of a kit is no stock that could be taken over.
+  const resets = (command.resets ?? []).filter(({ sku }) => componentsOf(sku, stateOf).length === 0);
+  const bySku = new Map(resets.map((reset) => [reset.sku, reset]));
   return [...bySku.values()].map((reset) => ({
     ...reset,
     stream: stockStream(cart.settings.orderLocation, reset.sku),
@@ -321,6 +325,7 @@ function settingsOf(command: Of<'AddCart'>): CartSettings {
     driftPolicy = 'report',
     guard = usualGuard,
     cadence = realTime,
+    kits = 'kit',
   } = command;
   return {
     cartId,
@@ -339,6 +344,7 @@ function settingsOf(command: Of<'AddCart'>): CartSettings {
     driftPolicy,
     guard,
     cadence,
+    kits,
   };
 }
 

@@ -32,6 +32,7 @@ import {
   saveItemHandler,
 } from './item.js';
 import { evolveOrder, importOrderHandler, initialOrder, resolveOrderLinesHandler } from './order.js';
+import { evolveKit, evolveKits, initialKit, initialKits, removeKitHandler, setKitHandler } from './kit-composition.js';
 import { finishOrderHandler } from './order-progress.js';
 import {
   evolveResetSource,
@@ -88,6 +89,8 @@ export const commandTable: CommandTable = {
   SaveRule: saveRuleHandler,
   RemoveRule: removeRuleHandler,
   RestoreRule: restoreRuleHandler,
+  SetKit: setKitHandler,
+  RemoveKit: removeKitHandler,
   CloseDay: closeDayHandler,
   SaveResetSource: saveResetSourceHandler,
   RemoveResetSource: removeResetSourceHandler,
@@ -119,6 +122,8 @@ const aggregates: Readonly<Record<string, Aggregate>> = {
   item: { initial: initialItem, evolve: evolveItem },
   location: { initial: initialLocation, evolve: evolveLocation },
   cart: { initial: initialCart, evolve: evolveCart },
+  kit: { initial: initialKit, evolve: evolveKit },
+  kits: { initial: initialKits, evolve: evolveKits },
   rules: { initial: initialRuleSet, evolve: evolveRuleSet },
   calendar: { initial: initialCalendar, evolve: evolveCalendar },
   'reset-source': { initial: initialResetSource, evolve: evolveResetSource },

@@ -7,6 +7,7 @@ import type {
   BaselineReset,
   BaselineRow,
   CartSettings,
+  KitStockAt,
   OrderSighting,
   OrderSource,
   OrderState,
@@ -15,6 +16,7 @@ import type {
   Source,
   TransferLine,
 } from './facts.js';
+import type { KitPart } from './kit.js';
 import type { CalendarFact, Rule } from './rule.js';
 
 type DayClosed = CalendarFact['data'];
@@ -95,6 +97,8 @@ export type Command =
       readonly cartMovesStock: {
         readonly at: 'order' | 'payment' | 'fulfilment' | 'never';
         readonly restocksOnCancel: boolean;
+        /** Default: the kit. */
+        readonly kits?: KitStockAt | undefined;
       };
     }
   /** Keys that were unknown when the order came are these items: its pieces are taken from them, and the cart did nothing. */
@@ -132,8 +136,8 @@ export type Command =
       readonly otherCodes?: readonly string[] | undefined;
     }
   /** `connector` becomes the `type` of the cart's settings, a name that the command needs for itself. */
-  | ({ readonly type: 'AddCart'; readonly connector: string } & Omit<CartSettings, 'type' | 'delivery'> &
-      Partial<Pick<CartSettings, 'delivery'>>)
+  | ({ readonly type: 'AddCart'; readonly connector: string } & Omit<CartSettings, 'type' | 'delivery' | 'kits'> &
+      Partial<Pick<CartSettings, 'delivery' | 'kits'>>)
   /** Fields left out stay as they are; a cart's kind of connector cannot change. */
   | ({ readonly type: 'ChangeCart'; readonly cartId: string } & Partial<Omit<CartSettings, 'cartId' | 'type'>>)
   | {
@@ -193,6 +197,14 @@ export type Command =
   | { readonly type: 'RemoveRule'; readonly ruleId: string; readonly by: string }
   /** `from`: the version of the rule set in which it was like this. */
   | { readonly type: 'RestoreRule'; readonly rule: Rule; readonly from: string; readonly by: string }
+  /** Makes an item a kit, or another kit: `components` is all of it. */
+  | {
+      readonly type: 'SetKit';
+      readonly sku: string;
+      readonly components: readonly KitPart[];
+      readonly by: string;
+    }
+  | { readonly type: 'RemoveKit'; readonly sku: string; readonly by: string }
   | { readonly type: 'CloseDay'; readonly day: string; readonly slowestCart: DayClosed['slowestCart'] }
   /** The whole of its settings. `isNew`: refused where there is one of this id. */
   | { readonly type: 'SaveResetSource'; readonly settings: ResetSourceSettings; readonly isNew: boolean }
@@ -228,6 +240,9 @@ export type RefusalCode =
   | 'unknown-transfer'
   | 'unknown-rule'
   | 'unknown-reset-source'
+  | 'unknown-kit'
+  | 'item-is-kit'
+  | 'kit-not-possible'
   | 'already-exists'
   | 'version-conflict'
   | 'not-enough-in-transit'

@@ -28,7 +28,7 @@ export interface DecidedFact {
 export interface DecisionContext {
   /** The clock of the database, read after the locks; ISO 8601 in UTC with milliseconds. */
   readonly now: string;
-  /** The folded state of a locked stream; null when nothing has happened on it yet. */
+  /** The folded state of a locked stream, or of a kit that was looked up; null when nothing has happened on it yet. */
   readonly stateOf: (stream: StreamName) => unknown;
   /** Of a locked stream; 0 when nothing has happened on it yet. */
   readonly versionOf: (stream: StreamName) => string;
@@ -36,8 +36,18 @@ export interface DecisionContext {
   readonly exists: (stream: StreamName) => boolean;
   /** When a fact appended to this stream now will have been recorded: never before the stream's last one. */
   readonly recordedAt: (stream: StreamName) => string;
+  /** Kits that contain any of these SKUs themselves. Only for a command that changes a kit. */
+  readonly kitsUsing: (skus: readonly string[]) => readonly string[];
+  /** The stock of a SKU wherever it ever had any. Only for a command that changes a kit. */
+  readonly stockAnywhere: (sku: string) => readonly StockAt[];
   /** Sum of the stream's movements that occurred after `asOf`. Only for what the command's `asOfReads` named. */
   readonly movedAfter: (stream: StreamName, asOf: string) => MovedAfter;
+}
+
+export interface StockAt {
+  readonly location: string;
+  readonly onHand: number;
+  readonly open: number;
 }
 
 export interface MovedAfter {
@@ -56,10 +66,18 @@ export interface AsOfRead {
 export interface Handler<C> {
   /** Every stream but stock that is locked. The first of all locked streams is the one an expected version speaks of. */
   readonly streams: (command: C) => readonly StreamName[];
+  /** SKUs that may be kits: what those are made of is looked up before stock is locked, and once more then. */
+  readonly kits?: (command: C) => readonly string[];
+  /** The kit that is to change: which kits contain it is looked up, and its own stock locked. */
+  readonly kitChanged?: (command: C) => string;
   /** Stock streams that are locked; they may depend on the state of the streams locked before. */
   readonly stockStreams?: (command: C, stateOf: (stream: StreamName) => unknown) => readonly StreamName[];
   /** Streams that only have to exist: read without a lock, because items, locations and carts never vanish. */
-  readonly checks?: (command: C, exists: (stream: StreamName) => boolean) => readonly StreamName[];
+  readonly checks?: (
+    command: C,
+    exists: (stream: StreamName) => boolean,
+    stateOf: (stream: StreamName) => unknown,
+  ) => readonly StreamName[];
   readonly asOfReads?: (command: C, stateOf: (stream: StreamName) => unknown) => readonly AsOfRead[];
   readonly decide: (command: C, context: DecisionContext) => Decision;
 }

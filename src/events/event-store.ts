@@ -13,7 +13,7 @@
  */
 import type { Pool, PoolClient } from 'pg';
 import { reached } from '../moments.js';
-import { appendBatch, CommitUnknownError } from './append-batch.js';
+import { appendBatch, CommitUnknownError, KitsChangedError } from './append-batch.js';
 import type { CommandEnvelope, CommandOutcome } from './commands.js';
 import { KnownHeads } from './known-heads.js';
 import { HeadsMissingError } from './lock-heads.js';
@@ -92,7 +92,7 @@ export class EventStore {
         return outcomes;
       } catch (error) {
         if (error instanceof HeadsMissingError) this.#known.forget();
-        else if (!isTransient(error)) throw error;
+        else if (!(error instanceof KitsChangedError) && !isTransient(error)) throw error;
         if (attempt >= attemptsMax) throw error;
       }
     }

@@ -7,6 +7,7 @@
  * as of any moment: they take effect exactly where they stand in the global order.
  */
 
+import type { KitFact, KitPart } from './kit.js';
 import type { CalendarFact, RuleSetFact } from './rule.js';
 
 export interface Reference {
@@ -49,6 +50,8 @@ export interface Movement {
   readonly reason: string | null;
   readonly reference: Reference | null;
   readonly source: Source;
+  /** The kit that these pieces were sold or brought back in. */
+  readonly kit?: string;
 }
 
 export type MovementFact =
@@ -119,6 +122,8 @@ export interface OrderLine {
   readonly key: string;
   readonly location: string;
   readonly quantity: number;
+  /** Of a kit: the plain items in one of it when the line was first seen. Whatever becomes of the line moves these. */
+  readonly parts?: readonly KitPart[];
   /** What the cart calls it; kept where its key was no item of ours and not mapped, so that somebody can tell what it is. */
   readonly title?: string;
 }
@@ -133,6 +138,8 @@ export interface OrderDifference {
   readonly openDelta: number;
   /** The echo: what the cart has already applied to the listing `key` itself. 0 where it moves no stock. */
   readonly echoDelta: number;
+  /** Instead, at a cart that lowers a kit's components itself: what it has applied to its listings of these items. */
+  readonly partEchoes?: readonly { readonly sku: string; readonly delta: number }[];
 }
 
 /** When the cart's order feed showed the order: it was placed after one poll began and before another one ended. */
@@ -215,6 +222,9 @@ export type Cadence =
   | { readonly kind: 'cron'; readonly pattern: string; readonly timeZone: string }
   | { readonly kind: 'on-demand' };
 
+export const kitStockAt = ['kit', 'components'] as const;
+export type KitStockAt = (typeof kitStockAt)[number];
+
 /** Everything about a cart but its secret, which never enters the log. */
 export interface CartSettings {
   readonly cartId: string;
@@ -240,6 +250,8 @@ export interface CartSettings {
   readonly guard?: CartGuard | undefined;
   /** Left out in older facts: real time. */
   readonly cadence?: Cadence | undefined;
+  /** Whose quantity the cart itself lowers when it sells a kit: the kit's own, or its components'. */
+  readonly kits: KitStockAt;
 }
 
 export interface CartGuard {
@@ -478,6 +490,7 @@ export type Fact =
   | RuleSetFact
   | CalendarFact
   | ResetSourceFact
+  | KitFact
   | SystemFact;
 
 /** Facts that change on hand or open pieces; their columns in the log are filled (see event-log.table.ts). */

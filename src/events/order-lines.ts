@@ -1,5 +1,6 @@
 /** What order lines are made of, for everybody who decides on orders. */
 import type { Movement, MovementFact, OrderDifference, OrderLine, OrderSource, OrderState } from './facts.js';
+import type { KitPart } from './kit.js';
 import { orderStream, stockStream } from './streams.js';
 import type { StreamName } from './streams.js';
 
@@ -37,8 +38,12 @@ export interface Step {
 export const heldLines = (stateOf: (stream: StreamName) => unknown, { source, number }: OrderName) =>
   (stateOf(orderStream(source, number)) as OrderHead | null)?.lines ?? [];
 
-export const stockOf = (lines: readonly { location: string; sku: string }[]) =>
-  lines.map(({ location, sku }) => stockStream(location, sku));
+/** What one piece of a line takes from stock: itself, or what the kit was made of when the line was first seen. */
+export const partsOf = ({ sku, parts }: Pick<OrderLine, 'sku' | 'parts'>): readonly KitPart[] =>
+  parts ?? [{ sku, quantity: 1 }];
+
+export const stockOf = (lines: readonly Pick<OrderLine, 'location' | 'sku' | 'parts'>[]) =>
+  lines.flatMap((line) => partsOf(line).map(({ sku }) => stockStream(line.location, sku)));
 
 export const quantityOf = (lines: readonly { line: string; quantity: number }[], name: string) =>
   lines.reduce((sum, { line, quantity }) => (line === name ? sum + quantity : sum), 0);
@@ -65,21 +70,40 @@ export function heldAfter(
   };
 }
 
-export function movementOf(
+/**
+ * A movement of so many pieces of a line: one of each of its parts.
+ * @param delta and `openDelta`: in pieces of the line
+ * @param fact makes the fact; `pieces` of the part are in one piece of the line
+ */
+export function moveParts(
   order: OrderName,
   line: Omit<OrderLine, 'quantity'>,
-  delta: number,
-  openDelta: number,
-  reason: string | null,
-): Movement {
+  { delta, openDelta, reason }: Pick<Movement, 'delta' | 'openDelta' | 'reason'>,
+  fact: (data: Movement, pieces: number) => MovementFact,
+): MovementFact[] {
   const reference = { kind: 'order' as const, number: order.number, line: line.line };
-  return { sku: line.sku, location: line.location, delta, openDelta, reason, reference, source: order.source };
+  return partsOf(line).map(({ sku, quantity }) =>
+    fact(
+      {
+        sku,
+        location: line.location,
+        // Not −0, which is not 0 when it is compared.
+        delta: delta * quantity + 0,
+        openDelta: openDelta * quantity + 0,
+        reason,
+        reference,
+        source: order.source,
+        ...(line.parts !== undefined && { kit: line.sku }),
+      },
+      quantity,
+    ),
+  );
 }
 
 export const differenceOf = (
   { line, sku, key, location }: OrderLine,
-  deltas: Pick<OrderDifference, 'delta' | 'openDelta' | 'echoDelta'>,
+  deltas: Pick<OrderDifference, 'delta' | 'openDelta' | 'echoDelta' | 'partEchoes'>,
 ): OrderDifference => ({ line, sku, key, location, ...deltas });
 
-export const changesSomething = ({ delta, openDelta, echoDelta }: OrderDifference) =>
-  delta !== 0 || openDelta !== 0 || echoDelta !== 0;
+export const changesSomething = ({ delta, openDelta, echoDelta, partEchoes = [] }: OrderDifference) =>
+  delta !== 0 || openDelta !== 0 || echoDelta !== 0 || partEchoes.length > 0;

@@ -8,11 +8,11 @@
 import type { Command } from './commands.js';
 import { accept, isoTime, refuse, refuseQuantity, refuseTime } from './decision.js';
 import type { DecidedFact, Decision, DecisionContext, Handler, Refused } from './decision.js';
-import type { MovementFact } from './facts.js';
-import { heldLines, movementOf, quantityOf, stockOf } from './order-lines.js';
+import { heldLines, moveParts, partsOf, quantityOf, stockOf } from './order-lines.js';
 import type { HeldLine, OrderHead } from './order-lines.js';
 import { movementFacts, stockState } from './stock-item.js';
 import { orderStream, stockStream } from './streams.js';
+import type { StreamName } from './streams.js';
 
 type Finish = Extract<Command, { type: 'ShipOrder' | 'FillOrder' | 'CloseOrder' }>;
 
@@ -59,8 +59,10 @@ function decideFinish(command: Finish, context: DecisionContext): Decision {
   const closings = lines.flatMap(({ line: name, quantity }) => {
     const line = head.lines.find(({ line }) => line === name);
     if (line === undefined) return [];
-    const fact: MovementFact = { type: 'OrderLineClosed', data: movementOf(command, line, 0, -quantity, reason) };
-    return movementFacts(fact, command.occurredAt, context);
+    const closed = { delta: 0, openDelta: -quantity, reason };
+    return moveParts(command, line, closed, (data) => ({ type: 'OrderLineClosed', data })).flatMap((fact) =>
+      movementFacts(fact, command.occurredAt, context),
+    );
   });
   return accept([finished, ...closings]);
 }
@@ -72,10 +74,12 @@ const whole = (open: readonly HeldLine[]): LineProgress[] =>
 function whatIsThere(open: readonly HeldLine[], context: DecisionContext): LineProgress[] {
   const left = new Map<string, number>();
   return open.flatMap((line) => {
-    const stream = stockStream(line.location, line.sku);
-    const there = left.get(stream) ?? piecesThere(line, context);
-    const quantity = Math.min(line.open, there);
-    left.set(stream, there - quantity);
+    const parts = partsOf(line).map((part) => {
+      const stream = stockStream(line.location, part.sku);
+      return { stream, pieces: part.quantity, there: left.get(stream) ?? piecesThere(stream, context) };
+    });
+    const quantity = Math.min(line.open, ...parts.map(({ there, pieces }) => Math.floor(there / pieces)));
+    for (const { stream, pieces, there } of parts) left.set(stream, there - quantity * pieces);
     return quantity > 0 ? [{ line: line.line, quantity }] : [];
   });
 }
@@ -85,13 +89,19 @@ function refuseFill(
   open: readonly HeldLine[],
   context: DecisionContext,
 ): Refused | undefined {
+  const wanted = new Map<string, { readonly sku: string; readonly location: string; quantity: number }>();
   for (const line of open) {
-    const wanted = open
-      .filter((other) => other.sku === line.sku && other.location === line.location)
-      .reduce((sum, other) => sum + quantityOf(lines, other.line), 0);
-    const there = piecesThere(line, context);
-    if (wanted > there) {
-      const detail = `${there} of ${line.sku} are at ${line.location}, not ${wanted}; receive what is missing first. Lines that did leave are shipped, not filled.`;
+    for (const { sku, quantity: pieces } of partsOf(line)) {
+      const stream = stockStream(line.location, sku);
+      const sum = wanted.get(stream) ?? { sku, location: line.location, quantity: 0 };
+      sum.quantity += quantityOf(lines, line.line) * pieces;
+      wanted.set(stream, sum);
+    }
+  }
+  for (const { sku, location, quantity } of wanted.values()) {
+    const there = piecesThere(stockStream(location, sku), context);
+    if (quantity > there) {
+      const detail = `${there} of ${sku} are at ${location}, not ${quantity}; receive what is missing first. Lines that did leave are shipped, not filled.`;
       return refuse('not-enough-there', detail, 'lines');
     }
   }
@@ -99,8 +109,8 @@ function refuseFill(
 }
 
 /** What stands on the shelf: pieces of open orders are sold, so they are not on hand, and have not left yet. */
-function piecesThere({ location, sku }: HeldLine, context: DecisionContext): number {
-  const { onHand, open } = stockState(context, stockStream(location, sku));
+function piecesThere(stock: StreamName, context: DecisionContext): number {
+  const { onHand, open } = stockState(context, stock);
   return Math.max(onHand + open, 0);
 }
 

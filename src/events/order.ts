@@ -18,13 +18,15 @@ import {
   differenceOf,
   heldAfter,
   heldLines,
-  movementOf,
+  moveParts,
+  partsOf,
   quantityOf,
   sameAtCart,
   sameThing,
   stockOf,
 } from './order-lines.js';
 import type { OrderHead, Step } from './order-lines.js';
+import { plainParts } from './kit.js';
 import { movementFacts, newStockChecks, refuseUnknownStock } from './stock-item.js';
 import { cartStream, itemStream, orderStream, stockStream } from './streams.js';
 import type { StreamName } from './streams.js';
@@ -71,10 +73,17 @@ export function evolveOrder(state: OrderHead | null, fact: Fact): OrderHead | nu
 
 type Import = Extract<Command, { type: 'ImportOrder' }>;
 type Resolve = Extract<Command, { type: 'ResolveOrderLines' }>;
+type TakenLine = Import['lines'][number] & Pick<OrderLine, 'parts'>;
+/** With what each line takes. */
+type Taken = Omit<Import, 'lines'> & { readonly lines: readonly TakenLine[] };
 
 export const importOrderHandler: Handler<Import> = {
   streams: (c) => [orderStream(c.source, c.number)],
-  stockStreams: (c, stateOf) => [...stockOf(heldLines(stateOf, c)), ...stockOf(c.lines)],
+  kits: (c) => c.lines.map(({ sku }) => sku),
+  stockStreams: (c, stateOf) => [
+    ...stockOf(heldLines(stateOf, c)),
+    ...stockOf(c.lines.map((line) => ({ ...line, ...partsNow(line.sku, stateOf) }))),
+  ],
   checks: (c, exists) => [
     ...cartStreams(c.source),
     ...c.lines.flatMap((line) => newStockChecks(line.location, line.sku, exists)),
@@ -83,6 +92,19 @@ export const importOrderHandler: Handler<Import> = {
   decide: decideImport,
 };
 
+/** What a line takes that is seen for the first time. */
+function partsNow(sku: string, stateOf: (stream: StreamName) => unknown): Pick<OrderLine, 'parts'> {
+  const parts = plainParts(sku, stateOf);
+  return parts === null ? {} : { parts };
+}
+
+/** A line that is known stays what it was when it was first seen, whatever the kit is made of by now. */
+function withParts(line: Import['lines'][number], head: OrderHead, context: DecisionContext): TakenLine {
+  const known = head.lines.find((other) => sameThing(other, line));
+  if (known === undefined) return { ...line, ...partsNow(line.sku, context.stateOf) };
+  return known.parts === undefined ? line : { ...line, parts: known.parts };
+}
+
 function cartStreams(source: OrderSource): StreamName[] {
   const cartId = cartOf(source);
   return cartId === null ? [] : [cartStream(cartId)];
@@ -90,10 +112,15 @@ function cartStreams(source: OrderSource): StreamName[] {
 
 export const resolveOrderLinesHandler: Handler<Resolve> = {
   streams: (c) => [orderStream(c.source, c.number)],
+  kits: (c) => c.rows.map(({ sku }) => sku),
   stockStreams: (c, stateOf) => {
     const lines = heldLines(stateOf, c);
     const skus = skusByKey(c.rows);
-    return [...stockOf(lines), ...stockOf(lines.map((line) => ({ ...line, sku: skus(line.key) ?? line.sku })))];
+    const mapped = lines.flatMap((line) => {
+      const sku = skus(line.key);
+      return sku === undefined ? [] : [{ location: line.location, sku, ...partsNow(sku, stateOf) }];
+    });
+    return [...stockOf(lines), ...stockOf(mapped)];
   },
   checks: (c) => c.rows.flatMap(({ key, sku }) => [itemStream(key), itemStream(sku)]),
   decide: decideResolve,
@@ -102,7 +129,7 @@ export const resolveOrderLinesHandler: Handler<Resolve> = {
 function decideImport(told: Import, context: DecisionContext): Decision {
   const stream = orderStream(told.source, told.number);
   const known = (context.stateOf(stream) as OrderHead | null) ?? unseen;
-  const command = { ...told, lines: told.lines.map((line) => knownSku(line, known)) };
+  const command: Taken = { ...told, lines: told.lines.map((line) => withParts(knownSku(line, known), known, context)) };
   const refused = refuseImport(command, known, context);
   if (refused) return refused;
   const { revision } = command;
@@ -147,12 +174,13 @@ function decideImport(told: Import, context: DecisionContext): Decision {
 }
 
 /** The title is kept for what is not mapped: somebody has to find out what it is. */
-const orderLine = ({ line, sku, key, location, quantity, title }: Import['lines'][number]): OrderLine => ({
+const orderLine = ({ line, sku, key, location, quantity, parts, title }: TakenLine): OrderLine => ({
   line,
   sku,
   key,
   location,
   quantity,
+  ...(parts !== undefined && { parts }),
   ...(title !== undefined && title !== '' && isProvisional({ sku, key }) && { title }),
 });
 
@@ -196,11 +224,15 @@ function skusByKey(rows: readonly { readonly key: string; readonly sku: string }
   return (key: string) => skus.get(key);
 }
 
-function refuseImport(command: Import, head: OrderHead, context: DecisionContext): Refused | undefined {
+function refuseImport(command: Taken, head: OrderHead, context: DecisionContext): Refused | undefined {
   const tooMany = refuseRowCount(command.lines.length, 'lines');
   if (tooMany) return tooMany;
   for (const line of command.lines) {
-    const refused = refuseQuantity(line.quantity, 0, 'quantity');
+    const refused =
+      refuseQuantity(line.quantity, 0, 'quantity') ??
+      partsOf(line)
+        .map((part) => refuseQuantity(line.quantity * part.quantity, 0, 'quantity'))
+        .find((wrong) => wrong !== undefined);
     if (refused) return refused;
   }
   if (new Set(command.lines.map(({ line }) => line)).size < command.lines.length) {
@@ -220,7 +252,7 @@ function refuseImport(command: Import, head: OrderHead, context: DecisionContext
   return undefined;
 }
 
-function isSameAsKnown(command: Import, head: OrderHead): boolean {
+function isSameAsKnown(command: Taken, head: OrderHead): boolean {
   if (command.revision !== head.revision || command.state !== head.state || command.lines.length !== head.lines.length)
     return false;
   return command.lines.every((line) =>
@@ -228,7 +260,7 @@ function isSameAsKnown(command: Import, head: OrderHead): boolean {
   );
 }
 
-function keepCancel(command: Import, head: OrderHead): Decision {
+function keepCancel(command: Taken, head: OrderHead): Decision {
   if (head.cancelKept !== null && command.revision <= head.cancelKept)
     return accept([], 'Nothing to do: the cancel is kept already.');
   const { source, number, revision } = command;
@@ -240,7 +272,7 @@ function keepCancel(command: Import, head: OrderHead): Decision {
 }
 
 /** One step, or two where a cancel belongs to an order that is only now seen: it was taken, and then given back. */
-function stepsOf(command: Import, head: OrderHead): Step[] {
+function stepsOf(command: Taken, head: OrderHead): Step[] {
   const cancelled = command.state === 'cancelled' || head.cancelKept !== null;
   if (head.revision !== null || !cancelled) return [stepTo(command.state, command, head)];
   const seenOpen = command.state === 'cancelled' ? 'open' : command.state;
@@ -250,7 +282,7 @@ function stepsOf(command: Import, head: OrderHead): Step[] {
   return [taken, stepTo('cancelled', command, between)];
 }
 
-function stepTo(state: OrderState, command: Import, head: OrderHead): Step {
+function stepTo(state: OrderState, command: Taken, head: OrderHead): Step {
   const gone = head.lines.filter((known) => !command.lines.some((line) => sameThing(known, line)));
   const lines = [...gone.map((known) => ({ ...known, quantity: 0 })), ...command.lines];
   const changes = lines.map((line) => changeOf(line, state, command, head));
@@ -260,7 +292,7 @@ function stepTo(state: OrderState, command: Import, head: OrderHead): Step {
   };
 }
 
-function changeOf(line: OrderLine, state: OrderState, command: Import, head: OrderHead) {
+function changeOf(line: OrderLine, state: OrderState, command: Taken, head: OrderHead) {
   const known = head.lines.find((other) => sameThing(other, line));
   const held = known?.held ?? 0;
   const open = known?.open ?? 0;
@@ -270,24 +302,30 @@ function changeOf(line: OrderLine, state: OrderState, command: Import, head: Ord
   const closing = state === 'shipped' || state === 'closed' ? open + taken - givenBack : 0;
 
   const movements: MovementFact[] = [];
-  const move = (delta: number, openDelta: number, reason: string | null) =>
-    movementOf(command, line, delta, openDelta, reason);
-  if (taken > 0) movements.push({ type: 'StockSold', data: move(-taken, taken, null) });
+  const move = (delta: number, openDelta: number, reason: string | null, fact: Parameters<typeof moveParts>[3]) =>
+    movements.push(...moveParts(command, line, { delta, openDelta, reason }, fact));
+  if (taken > 0) move(-taken, taken, null, (data) => ({ type: 'StockSold', data }));
   if (givenBack > 0) {
     const reason = state === 'cancelled' ? 'order cancelled' : 'order changed';
-    movements.push({
+    move(givenBack, -givenBack, reason, (data, pieces) => ({
       type: 'StockReturned',
-      data: { ...move(givenBack, -givenBack, reason), resellable: true, quantity: givenBack },
-    });
+      data: { ...data, resellable: true, quantity: givenBack * pieces },
+    }));
   }
-  if (closing > 0) movements.push({ type: 'OrderLineClosed', data: move(0, -closing, `order ${state}`) });
+  if (closing > 0) move(0, -closing, `order ${state}`, (data) => ({ type: 'OrderLineClosed', data }));
 
   const difference = differenceOf(line, {
     delta: givenBack - taken,
     openDelta: taken - givenBack - closing,
-    echoDelta: echoOf(line, state, command, head),
+    ...echoesOf(line, echoOf(line, state, command, head), command),
   });
   return { difference, movements };
+}
+
+/** A kit echoes where the cart lowered something itself: on the kit that it sold, or on what that is made of. */
+function echoesOf(line: OrderLine, delta: number, { cartMovesStock }: Taken) {
+  if (line.parts === undefined || cartMovesStock.kits !== 'components' || delta === 0) return { echoDelta: delta };
+  return { echoDelta: 0, partEchoes: line.parts.map(({ sku, quantity }) => ({ sku, delta: delta * quantity })) };
 }
 
 /**
@@ -295,7 +333,7 @@ function changeOf(line: OrderLine, state: OrderState, command: Import, head: Ord
  * treated like `order` until connectors tell payments), and gives back only where it restocks. A line that only we call
  * otherwise now, because its key was mapped or the cart's location changed, is the same to the cart.
  */
-function echoOf(line: OrderLine, state: OrderState, command: Import, head: OrderHead): number {
+function echoOf(line: OrderLine, state: OrderState, command: Taken, head: OrderHead): number {
   const isGone = !command.lines.some((told) => sameThing(told, line));
   if (isGone && command.lines.some((told) => sameAtCart(told, line))) return 0;
   const before = head.lines.find((known) => sameAtCart(known, line))?.quantity ?? 0;
@@ -328,7 +366,7 @@ interface PlacedTime {
  * The first sight of an order tells what happened when it was placed, its cancel and shipping too, so that a count taken
  * since can recognise it; later changes happen now. A cart's wrong clock does not make its order refused.
  */
-function placedTime(command: Import, head: OrderHead, context: DecisionContext): PlacedTime {
+function placedTime(command: Taken, head: OrderHead, context: DecisionContext): PlacedTime {
   if (head.revision !== null) return { imported: null, placedAt: head.placedAt };
   if (command.placedAt === undefined) return { imported: null, placedAt: null };
   if (refuseTime(command.placedAt, context.now, 'placedAt')) {
@@ -360,7 +398,7 @@ function latestMoment(placedAt: string, { after, by }: OrderSighting): string {
 
 /** An order is a fact even where it names what we do not know: the movement is recorded, and the answer says so. */
 function noteOf(
-  command: Import,
+  command: Taken,
   head: OrderHead,
   context: DecisionContext,
   timing: string | undefined,

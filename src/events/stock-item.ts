@@ -6,6 +6,8 @@ import type { Command } from './commands.js';
 import type { Fact, Movement, MovementFact, Reference, Source } from './facts.js';
 import { accept, isoTime, refuse, refuseQuantity, refuseTime, quantityMax } from './decision.js';
 import type { Accepted, DecidedFact, Decision, DecisionContext, Handler, MovedAfter, Refused } from './decision.js';
+import { partsInWords, plainParts } from './kit.js';
+import type { KitPart } from './kit.js';
 import { inTransit, itemStream, locationStream, stockStream } from './streams.js';
 import type { StreamName } from './streams.js';
 
@@ -62,15 +64,17 @@ type CountCommand = Extract<Command, { type: 'CountStock' | 'ResetStock' }>;
 
 export const stockHandler: Handler<StockCommand> = {
   streams: () => [],
-  stockStreams: (c) => [stockStream(c.location, c.sku)],
-  checks: stockChecks,
+  kits: (c) => [c.sku],
+  stockStreams: (c, stateOf) => movedParts(c, stateOf).map(({ sku }) => stockStream(c.location, sku)),
+  checks: (c, exists, stateOf) => movedParts(c, stateOf).flatMap(({ sku }) => newStockChecks(c.location, sku, exists)),
   decide: decideMovement,
 };
 
 export const countHandler: Handler<CountCommand> = {
   streams: () => [],
+  kits: (c) => [c.sku],
   stockStreams: (c) => [stockStream(c.location, c.sku)],
-  checks: stockChecks,
+  checks: (c, exists) => newStockChecks(c.location, c.sku, exists),
   asOfReads: (c) =>
     [c.asOf, c.ordersSince]
       .filter(readableTime)
@@ -79,9 +83,53 @@ export const countHandler: Handler<CountCommand> = {
 };
 
 function decideMovement(command: StockCommand, context: DecisionContext): Decision {
-  const refused = refuseInput(command, context) ?? refuseUnknownStock(command.location, command.sku, context);
+  const parts = movedParts(command, context.stateOf);
+  const refused =
+    refuseInput(command, context) ?? refuseKitMoved(command, context) ?? refuseParts(command, parts, context);
   if (refused) return refused;
-  return accept(movementFacts(movementOf(command), command.occurredAt, context));
+  return accept(
+    parts
+      .map((part) => movementOf(partOf(command, part)))
+      .flatMap((movement) => movementFacts(movement, command.occurredAt, context)),
+  );
+}
+
+/** A kit that is sold, or brought back, is its parts; everything else is itself. */
+function movedParts(command: StockCommand, stateOf: (stream: StreamName) => unknown): readonly KitPart[] {
+  const isKitMoved = command.type === 'SellStock' || command.type === 'ReturnStock';
+  return (isKitMoved ? plainParts(command.sku, stateOf) : null) ?? [{ sku: command.sku, quantity: 1 }];
+}
+
+function partOf(command: StockCommand, { sku, quantity }: KitPart): StockCommand & { readonly kit?: string } {
+  if (sku === command.sku || command.type === 'AdjustStock') return command;
+  return { ...command, sku, quantity: command.quantity * quantity, kit: command.sku };
+}
+
+function refuseParts(command: StockCommand, parts: readonly KitPart[], context: DecisionContext): Refused | undefined {
+  for (const part of parts) {
+    const moved = partOf(command, part);
+    const refused = refuseUnknownStock(moved.location, moved.sku, context) ?? refuseInput(moved, context);
+    if (refused) return refused;
+  }
+  return undefined;
+}
+
+/** What was left of its own stock may be adjusted away: nothing else could ever move it. */
+function refuseKitMoved(command: StockCommand, context: DecisionContext): Refused | undefined {
+  if (command.type === 'SellStock' || command.type === 'ReturnStock') return undefined;
+  if (command.type === 'AdjustStock') {
+    const { onHand } = stockState(context, stockStream(command.location, command.sku));
+    if (Math.abs(onHand + command.delta) < Math.abs(onHand)) return undefined;
+  }
+  return refuseKit(command.sku, 'Move', context);
+}
+
+/** @param doing what is to be done with its parts instead */
+export function refuseKit(sku: string, doing: 'Move' | 'Count', context: DecisionContext): Refused | undefined {
+  const parts = plainParts(sku, context.stateOf);
+  if (parts === null) return undefined;
+  const detail = `${sku} is a kit and has no stock of its own. ${doing} what it is made of: ${partsInWords(parts)}.`;
+  return refuse('item-is-kit', detail, 'sku');
 }
 
 function refuseInput(command: StockCommand, context: DecisionContext): Refused | undefined {
@@ -92,7 +140,7 @@ function refuseInput(command: StockCommand, context: DecisionContext): Refused |
   return quantity ?? refuseTime(command.occurredAt, context.now, 'occurredAt');
 }
 
-function movementOf(command: StockCommand): MovementFact {
+function movementOf(command: StockCommand & { readonly kit?: string }): MovementFact {
   switch (command.type) {
     case 'ReceiveStock':
       return { type: 'StockReceived', data: movementData(command, command.quantity) };
@@ -116,6 +164,7 @@ interface MovementInput {
   readonly reason?: string | undefined;
   readonly reference?: Reference | undefined;
   readonly source?: Source | undefined;
+  readonly kit?: string;
 }
 
 function movementData(input: MovementInput, delta: number): Movement {
@@ -127,6 +176,7 @@ function movementData(input: MovementInput, delta: number): Movement {
     reason: input.reason ?? null,
     reference: input.reference ?? null,
     source: input.source ?? 'direct',
+    ...(input.kit !== undefined && { kit: input.kit }),
   };
 }
 
@@ -177,6 +227,7 @@ function decideCountCommand(command: CountCommand, context: DecisionContext): De
     refuseQuantity(command.quantity, min, 'quantity') ??
     refuseTime(command.asOf, context.now, 'asOf') ??
     refuseTime(command.ordersSince, context.now, 'ordersSince') ??
+    refuseKit(command.sku, 'Count', context) ??
     refuseUnknownStock(command.location, command.sku, context);
   return refused ?? decideCount(command, context);
 }
@@ -243,10 +294,6 @@ export function refuseUnknownStock(location: string, sku: string, context: Decis
 export function refuseUnknownLocation(location: string, context: DecisionContext, field: string): Refused | undefined {
   if (location === inTransit || context.exists(locationStream(location))) return undefined;
   return refuse('unknown-location', `There is no location ${location}; add it first.`, field);
-}
-
-function stockChecks(command: { location: string; sku: string }, exists: (stream: StreamName) => boolean) {
-  return newStockChecks(command.location, command.sku, exists);
 }
 
 /** An unreadable time is refused by decide; until then it must not stop the batch. */

@@ -2,7 +2,7 @@ import type { OrderSource } from './facts.js';
 
 /**
  * A stream is what is decided on as one: the stock of one SKU at one location, one order, one transfer, one cart, one
- * item, one location, the rules, the calendar, the system. Its name is its identity and its place in the lock order.
+ * item, one kit, one location, the rules, the calendar, the system. Its name is its identity and its place in the lock order.
  */
 export type StreamName = string & { readonly __stream: unique symbol };
 
@@ -17,6 +17,10 @@ export const transferStream = (transfer: string) => `transfer:${transfer}` as St
 export const itemStream = (sku: string) => `item:${sku}` as StreamName;
 export const locationStream = (location: string) => `location:${location}` as StreamName;
 export const cartStream = (cartId: string) => `cart:${cartId}` as StreamName;
+/** What a kit is made of; beside the item, because most items are none. */
+export const kitStream = (sku: string) => `kit:${sku}` as StreamName;
+/** Changes of kits queue up here. */
+export const kitsStream = 'kits' as StreamName;
 /** All rules together: whoever changes one may say which state of the set they looked at. */
 export const ruleSetStream = 'rules' as StreamName;
 /** Days, as they are closed. */

@@ -3,7 +3,7 @@ import type { Command } from './commands.js';
 import { accept, refuse, refuseQuantity, refuseRowCount, refuseTime } from './decision.js';
 import type { DecidedFact, Decision, DecisionContext, Handler, Refused } from './decision.js';
 import type { Fact, Movement, MovementFact, TransferLine } from './facts.js';
-import { movementFacts, newStockChecks, refuseUnknownLocation, refuseUnknownStock } from './stock-item.js';
+import { movementFacts, newStockChecks, refuseKit, refuseUnknownLocation, refuseUnknownStock } from './stock-item.js';
 import { inTransit, locationStream, stockStream, transferStream } from './streams.js';
 
 export interface TransferState {
@@ -31,6 +31,7 @@ type Receive = Extract<Command, { type: 'ReceiveTransfer' }>;
 
 export const shipTransferHandler: Handler<Ship> = {
   streams: (c) => [transferStream(c.transfer)],
+  kits: (c) => c.lines.map(({ sku }) => sku),
   stockStreams: (c) => c.lines.flatMap(({ sku }) => [stockStream(c.from, sku), stockStream(inTransit, sku)]),
   checks: (c, exists) => [
     locationStream(c.from),
@@ -64,7 +65,7 @@ function decideShip(command: Ship, context: DecisionContext): Decision {
 
   const lines = merged(command.lines);
   for (const { sku } of lines) {
-    const unknown = refuseUnknownStock(from, sku, context);
+    const unknown = refuseKit(sku, 'Move', context) ?? refuseUnknownStock(from, sku, context);
     if (unknown) return unknown;
   }
   const legs = lines.flatMap((line) => [

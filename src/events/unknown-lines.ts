@@ -8,7 +8,8 @@
 import type { DecisionContext } from './decision.js';
 import { cartOf } from './facts.js';
 import type { MovementFact, OrderLine } from './facts.js';
-import { changesSomething, differenceOf, movementOf } from './order-lines.js';
+import { plainParts } from './kit.js';
+import { changesSomething, differenceOf, moveParts } from './order-lines.js';
 import type { HeldLine, OrderHead, OrderName, Step } from './order-lines.js';
 import { itemStream } from './streams.js';
 
@@ -34,7 +35,8 @@ export function resolveLines(
     const sku = cartOf(order.source) !== null && isProvisional(line) ? skuOf(line.key) : undefined;
     if (sku === undefined || sku === line.sku || context.exists(itemStream(line.key))) return null;
     const { title: _title, ...rest } = line;
-    return { before: line, after: { ...rest, sku } };
+    const parts = plainParts(sku, context.stateOf);
+    return { before: line, after: { ...rest, sku, ...(parts !== null && { parts }) } };
   });
   const resolved = known.filter((pair) => pair !== null);
   if (resolved.length === 0) return null;
@@ -66,13 +68,16 @@ const differences = (before: HeldLine, after: HeldLine) =>
 function movements(order: OrderName, before: HeldLine, after: HeldLine): MovementFact[] {
   const { held, open } = before;
   if (held === 0) return [];
-  const back = movementOf(order, before, held, 0 - open, `it is ${after.sku}`);
   const closed = held - open;
+  const back = { delta: held, openDelta: 0 - open, reason: `it is ${after.sku}` };
+  const taken = { delta: -held, openDelta: held, reason: `was unknown as ${before.key}` };
+  const ended = { delta: 0, openDelta: -closed, reason: 'shipped or closed before' };
   return [
-    { type: 'StockReturned', data: { ...back, resellable: true, quantity: held } },
-    { type: 'StockSold', data: movementOf(order, after, -held, held, `was unknown as ${before.key}`) },
-    ...(closed > 0
-      ? [{ type: 'OrderLineClosed', data: movementOf(order, after, 0, -closed, 'shipped or closed before') } as const]
-      : []),
+    ...moveParts(order, before, back, (data) => ({
+      type: 'StockReturned',
+      data: { ...data, resellable: true, quantity: held },
+    })),
+    ...moveParts(order, after, taken, (data) => ({ type: 'StockSold', data })),
+    ...(closed > 0 ? moveParts(order, after, ended, (data) => ({ type: 'OrderLineClosed', data })) : []),
   ];
 }

@@ -3,10 +3,11 @@ import type { RecordedFact } from '../events/event-reader.js';
 import { cartOf, type Fact } from '../events/facts.js';
 import { everything, type RuleScope } from '../events/rule.js';
 import { keepAvailabilitySetting, readSettings } from './availability/availability-settings.js';
-import { beginRecompute } from './availability/recompute.js';
+import { beginKitRecompute, beginRecompute } from './availability/recompute-runs.js';
 import { baselineListings, discardRecords, mapListings, supersedeWaiting } from './baselines.js';
-import { fanOut, type Cause, type Echo, type Touched } from './fan-out.js';
+import { fanOut, kitListingsMax, type Cause, type Echo, type Touched } from './fan-out.js';
 import { decidePush } from './guard.js';
+import { keepKits, type ChangedKits } from './kits.js';
 import { rememberListings } from './listing-memory.js';
 import { addToOpenOrderLines } from './open-order-lines.js';
 import { addToQuantityOnHand } from './quantity-on-hand.js';
@@ -66,10 +67,12 @@ async function applyRun(client: PoolClient, run: readonly RecordedFact[]): Promi
   await addToQuantityOnHand(client, run);
   await addToOpenOrderLines(client, run);
   await addToVelocity(client, run);
-  const echoes = run.flatMap(echoesOf);
+  const kits = await keepKits(client, run);
+  const echoes = [...run.flatMap(echoesOf), ...(await partEchoesOf(client, run))];
   const skus = causesBySku(run);
   // Rules may speak of tags, and a described item may have others now.
   if (described.length > 0 && (await readSettings(client)).book.usesTags) addDescribed(skus, run);
+  await addKits(client, skus, kits, run);
   if (skus.size === 0 && echoes.length === 0) return 0;
   return fanOut(client, { skus, listings: [], echoes, otherwise: causeOf(run[run.length - 1] as RecordedFact, 1) });
 }
@@ -158,6 +161,52 @@ function echoesOf({ fact, version }: RecordedFact): Echo[] {
       seenAfter: sighting.after,
       seenBy: sighting.by,
     }));
+}
+
+/** What a cart did to the listings of a kit's components itself; of several listings of one item, to that called like it. */
+async function partEchoesOf(client: PoolClient, run: readonly RecordedFact[]): Promise<Echo[]> {
+  const wanted = run.flatMap((recorded) => {
+    const { fact } = recorded;
+    if (fact.type !== 'OrderImported') return [];
+    return fact.data.differences.flatMap((difference) =>
+      (difference.partEchoes ?? []).flatMap(({ sku, delta }) =>
+        echoesOf({
+          ...recorded,
+          fact: { ...fact, data: { ...fact.data, differences: [{ ...difference, echoDelta: delta }] } },
+        }).map((echo) => ({ sku, echo })),
+      ),
+    );
+  });
+  if (wanted.length === 0) return [];
+  const found = await client.query<{ cart_id: string; sku: string; key: string }>({
+    name: 'listings-of-parts',
+    text: `SELECT DISTINCT ON (l.cart_id, l.sku) l.cart_id, l.sku, l.key
+             FROM unnest($1::text[], $2::text[]) AS t (cart_id, sku)
+             JOIN listings l ON l.cart_id = t.cart_id AND l.sku = t.sku
+            ORDER BY l.cart_id, l.sku, l.key <> l.sku, l.key`,
+    values: [wanted.map(({ echo }) => echo.cartId), wanted.map(({ sku }) => sku)],
+  });
+  const keys = new Map(found.rows.map(({ cart_id, sku, key }) => [`${cart_id}/${sku}`, key]));
+  return wanted.flatMap(({ sku, echo }) => {
+    const key = keys.get(`${echo.cartId}/${sku}`);
+    return key === undefined ? [] : [{ ...echo, key }];
+  });
+}
+
+/** Kits that are made of something else now, and the kits that contain them; more than a batch can take are a run. */
+async function addKits(
+  client: PoolClient,
+  causes: Map<string, Cause>,
+  { told, affected }: ChangedKits,
+  run: readonly RecordedFact[],
+): Promise<void> {
+  if (told.length === 0) return;
+  const last = run.findLast(({ fact }) => fact.type === 'KitSet');
+  if (last === undefined) return;
+  const cause = causeOf(last, 1);
+  const now = affected.length > kitListingsMax ? told : affected;
+  for (const sku of now) if (!causes.has(sku)) causes.set(sku, cause);
+  if (now !== affected) await beginKitRecompute(client, told, cause);
 }
 
 /**

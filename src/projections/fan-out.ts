@@ -7,6 +7,7 @@ import {
 } from './availability/availability-settings.js';
 import { evaluate, type Decision } from './availability/evaluate.js';
 import { factsOf, listingFactsSql, type ListingFactsRow } from './availability/listing-facts.js';
+import { beginKitRecompute } from './availability/recompute-runs.js';
 import { expectedAfterEcho } from './availability/target.js';
 import { countPushed, type Push } from './guard.js';
 import { rememberListings } from './listing-memory.js';
@@ -40,7 +41,16 @@ export interface Touched {
 
 export type Cause = RecordCause & { readonly acceptedAt: string };
 
+/**
+ * Listings of kits that go with the movements of what they are made of; where there are more, they are looked at in
+ * chunks between the batches, so that no batch lasts long.
+ */
+export const kitListingsMax = 500;
+
 interface LockedListing extends ListingFactsRow {
+  /** Of a kit: what of it moved. */
+  readonly part: string | null;
+  readonly many_kits: boolean;
   readonly target: string | null;
   readonly leans: boolean;
   readonly unlisted: string | null;
@@ -85,7 +95,8 @@ export async function fanOut(client: PoolClient, touched: Touched): Promise<numb
     let now = { ...last, expected };
     if (listing.in_effect) {
       const { target, leans, shown, withheld } = evaluate(factsOf(listing, expected), settings.book, settings.calendar);
-      const cause = touched.skus.get(listing.sku) ?? touched.otherwise;
+      const moved = touched.skus.get(listing.sku) ?? touched.skus.get(listing.part ?? '');
+      const cause = moved ?? touched.otherwise;
       if (target !== expected) records.push({ listing, delta: target - expected, target, cause });
       now = { target, leans, shown, withheld, expected: target };
       if (leans || last.leans || shown !== last.shown || withheld !== last.withheld)
@@ -93,6 +104,7 @@ export async function fanOut(client: PoolClient, touched: Touched): Promise<numb
     }
     if (!isSame(now, last)) changes.push({ cartId: listing.cart_id, key: listing.key, ...now });
   }
+  if (locked[0]?.many_kits === true) await beginKitRecompute(client, [...touched.skus.keys()], touched.otherwise);
   await writeListings(client, changes);
   await rememberListings(client, remembered);
   await insertEchoes(client, heard);
@@ -188,13 +200,22 @@ async function lockListings(
   const facts = listingFactsSql(settings);
   const found = await client.query<LockedListing>({
     name: `lock-listings-${facts.name}`,
-    text: `SELECT ${facts.columns},
+    text: `WITH many AS MATERIALIZED (
+             SELECT count(*) > ${kitListingsMax} AS yes
+               FROM (SELECT FROM kit_parts p JOIN listings t ON t.sku = p.kit WHERE p.sku = ANY ($1::text[]) LIMIT ${kitListingsMax + 1}) x)
+           SELECT ${facts.columns},
                   l.target, l.leans, l.unlisted, l.baseline_at, l.baseline_mark, l.generation,
                   c.is_on AND s.is_on AND l.generation = c.generation AS in_effect,
-                  c.clamps_at_zero AS clamps, c.is_paced AS paced
+                  c.clamps_at_zero AS clamps, c.is_paced AS paced,
+                  (SELECT p.sku FROM kit_parts p WHERE p.kit = l.sku AND p.sku = ANY ($1::text[]) LIMIT 1) AS part,
+                  (SELECT yes FROM many) AS many_kits
              FROM listings l JOIN carts c ON c.cart_id = l.cart_id JOIN system_switch s ON s.id = 1
             WHERE (l.cart_id, l.key) IN (
                     SELECT t.cart_id, t.key FROM listings t WHERE t.sku = ANY ($1::text[])
+                    UNION
+                    (SELECT t.cart_id, t.key FROM kit_parts p JOIN listings t ON t.sku = p.kit WHERE p.sku = ANY ($1::text[])
+                      -- One is enough to hear that there are more.
+                      LIMIT (SELECT CASE WHEN yes THEN 1 ELSE ${kitListingsMax} END FROM many))
                     UNION
                     SELECT * FROM unnest($2::text[], $3::text[]))
             ORDER BY l.cart_id, l.key

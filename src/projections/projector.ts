@@ -64,6 +64,7 @@ export class Projector {
   private unsubscribe: (() => void) | undefined;
   private effective = false;
   private readonly chunkSize = new ChunkSize();
+  private kitsNext = true;
 
   constructor(
     private readonly dependencies: {
@@ -149,11 +150,12 @@ export class Projector {
       this.dependencies.database,
       async (client) => {
         if (!(await holdProjection(client, projection))) return null;
-        return recomputeChunk(client, listingsMax);
+        return recomputeChunk(client, listingsMax, this.kitsNext);
       },
       beginByKeys,
     );
     if (chunk === null) return null;
+    this.kitsNext = !this.kitsNext;
     if (chunk.listings === listingsMax) this.chunkSize.took(performance.now() - startedAt);
     reached('projector:recomputed');
     return { facts: 0, records: chunk.records, lanesChanged: false, recomputing: true };

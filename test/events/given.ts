@@ -3,6 +3,7 @@ import { evolveStream, handlerOf, streamsOf } from '../../src/events/command-tab
 import { isoTime } from '../../src/events/decision.js';
 import type { DecidedFact, Decision, DecisionContext } from '../../src/events/decision.js';
 import { isMovement, isOrderMovement } from '../../src/events/facts.js';
+import type { KitState } from '../../src/events/kit.js';
 import type { StockState } from '../../src/events/stock-item.js';
 import { initialStock } from '../../src/events/stock-item.js';
 import { stockStream } from '../../src/events/streams.js';
@@ -57,10 +58,10 @@ export class World {
     const exists = (stream: StreamName) => this.#states.has(stream);
     const visible = new Set<string>([
       ...streamsOf(command, stateOf),
-      ...(handlerOf(command).checks?.(command, exists) ?? []),
+      ...(handlerOf(command).checks?.(command, exists, stateOf) ?? []),
     ]);
     const seen = (stream: StreamName) => {
-      if (!visible.has(stream)) throw new Error(`${command.type} did not name ${stream}`);
+      if (!visible.has(stream) && !stream.startsWith('kit:')) throw new Error(`${command.type} did not name ${stream}`);
       return stream;
     };
     return {
@@ -69,6 +70,18 @@ export class World {
       versionOf: (stream) => String(this.#states.get(seen(stream))?.version ?? 0),
       exists: (stream) => exists(stream),
       recordedAt: () => this.now,
+      kitsUsing: (skus) =>
+        [...this.#states].flatMap(([stream, { state }]) =>
+          stream.startsWith('kit:') && (state as KitState).components.some(({ sku }) => skus.includes(sku))
+            ? [stream.slice('kit:'.length)]
+            : [],
+        ),
+      stockAnywhere: (sku) =>
+        [...this.#states].flatMap(([stream, { state }]) =>
+          stream.startsWith('stock:') && stream.endsWith(`/${sku}`)
+            ? [{ location: stream.slice('stock:'.length, stream.indexOf('/')), ...(state as StockState) }]
+            : [],
+        ),
       movedAfter: (stream, asOf) => {
         const later = this.facts.filter((fact) => fact.stream === seen(stream) && fact.occurredAt > asOf);
         const sum = { delta: 0, openDelta: 0, orderDelta: 0 };

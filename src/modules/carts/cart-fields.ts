@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { deliveryWays, driftPolicies, usualGuard, type DeliveryWay } from '../../events/facts.js';
+import { deliveryWays, driftPolicies, kitStockAt, usualGuard, type DeliveryWay } from '../../events/facts.js';
 import { isTimeZone, refusePattern } from '../../cart-workers/cadence.js';
 import { connectorFor } from '../../cart-workers/connectors/index.js';
 import type { Connector } from '../../cart-workers/connectors/connector.js';
@@ -55,6 +55,9 @@ const driftPolicy = z
   .describe(
     'What is done about a listing that is found to show something else than it should: report it, repair it by a delta, set it to its target by the sequence of Send, or take over what the cart shows',
   );
+const kits = z
+  .enum(kitStockAt)
+  .describe('Whose quantity the cart itself lowers when it sells a kit: the kit’s, or its components’');
 
 const guard = z
   .strictObject({ listingsMax: z.int().min(0).max(10_000_000), sharePercent: z.int().min(0).max(100) })
@@ -107,11 +110,12 @@ export const newCart = z.strictObject({
   guard: guard.default(usualGuard),
   cadence: cadence.default({ kind: 'real-time' }),
   clampsAtZero: clampsAtZero.optional().describe('Left out: what is usual for its type'),
+  kits: kits.default('kit'),
 });
 
 /** Fields left out stay as they are. The type never changes: another type is another cart. */
 export const cartChange = z
-  .strictObject({ name, ...access, ...timing, ...stock, delivery, clampsAtZero, driftPolicy, guard, cadence })
+  .strictObject({ name, ...access, ...timing, ...stock, delivery, clampsAtZero, driftPolicy, guard, cadence, kits })
   .partial()
   .refine((body) => Object.keys(body).length > 0, 'name at least one field to change');
 

@@ -33,7 +33,18 @@ function headline({ cartName, target, shows, owed, past, obstacles }: Told): str
   return `${cartName} ${show} ${number(shows)} and ${be} ${number(shows + owed)} (${way})`;
 }
 
+/** Of a kit the scarcest part is told; the others are in the steps. */
 function derivation(steps: readonly Step[]): string {
+  const kit = steps.find(({ step }) => step === 'put together');
+  if (kit === undefined) return ofPieces(steps);
+  const scarcest = kit.because['scarcest'];
+  const pieces = ofPieces(steps.filter(({ part }) => part === scarcest));
+  const ground = `${number(kit.after)} can be put together with ${kit.because['piecesInOneKit']} × ${scarcest} in each (${pieces})`;
+  const rest = steps.filter(({ step, part }) => step !== 'put together' && part === undefined).flatMap(stepWords);
+  return [ground, ...rest].join(', ');
+}
+
+function ofPieces(steps: readonly Step[]): string {
   const places = steps.filter(({ step }) => step === 'on hand').map((place) => placeWords(place, steps));
   const ground = places.length === 0 ? 'nothing on hand where it sells' : places.join(' + ');
   const rest = steps.filter(({ step, location }) => step !== 'on hand' && location === null).flatMap(stepWords);
@@ -69,6 +80,7 @@ function stepWords({ step, rule, before, after, because }: Step): string[] {
     case 'never raised at zero':
       return [`nothing is left, and below zero nothing is raised`];
     case 'on hand':
+    case 'put together':
       return [];
   }
 }

@@ -7,6 +7,9 @@
  *   nothing left                             the policy at zero
  *   target                                   never raised to zero or below (target.ts)
  *
+ * A kit is as many as can be put together of what the cart might show of each of its parts: every part passes its own rules
+ * first, and then the kit's rules speak of their number.
+ *
  * Of each kind at most one rule governs a place (rule-book.ts). Every rounding is towards publishing less. Stock below zero
  * is never raised by a rule: it counts whole, whatever share of a location is published.
  */
@@ -43,11 +46,19 @@ export interface Sales {
 /** What flags at the cart were last asked for; null: no rule ever asked for one, and they are left alone. */
 export type Shown = 'visible' | 'hidden' | 'backorder';
 
-/**
- * A listing, as its rules see it. `stock` is the one place where a listing's SKU becomes pieces: something that is put
- * together out of other SKUs supplies another list there.
- */
+/** An item of which so many pieces are in one kit, as the cart might sell it by itself. */
+export interface PartFacts {
+  readonly sku: string;
+  readonly quantity: number;
+  readonly tags: readonly string[];
+  readonly stock: readonly LocationStock[];
+  readonly sales: Sales;
+}
+
+/** A listing, as its rules see it. */
 export interface ListingFacts extends Ruled {
+  /** Of a kit: what it is made of, down to plain items. */
+  readonly parts?: readonly PartFacts[];
   readonly stock: readonly LocationStock[];
   readonly sales: Sales;
   /** What the listing shows once all that is owed has been applied. */
@@ -69,7 +80,9 @@ export interface Decision {
 
 /** One thing that had a say, in order. */
 export interface Step {
-  readonly step: 'on hand' | StandingRule['effect']['kind'] | 'never raised at zero';
+  readonly step: 'on hand' | StandingRule['effect']['kind'] | 'put together' | 'never raised at zero';
+  /** The part of the kit that it is about; left out: the listing itself. */
+  readonly part?: string;
   /** null: no rule. */
   readonly rule: { readonly ruleId: string; readonly name: string; readonly version: string } | null;
   /** null: the sum of all locations. */
@@ -86,13 +99,17 @@ export interface Step {
 export function evaluate(listing: ListingFacts, book: RuleBook, calendar: Calendar, steps?: Step[]): Decision {
   const { expected } = listing;
   if (book.isEmpty && steps === undefined) {
-    const available = listing.stock.reduce((sum, { own, onHand }) => (own ? sum + onHand : sum), 0);
+    const own = listing.stock.reduce((sum, stock) => (stock.own ? sum + stock.onHand : sum), 0);
+    const available = listing.parts === undefined ? own : fromParts(listing, listing.parts, book, calendar);
     const shown = listing.shown === null ? null : 'visible';
     const target = targetFor(available, expected);
     return { available, target, leans: leansOn(target, available), shown, withheld: false };
   }
   const rules = book.candidates(listing);
-  const ground = sumOfLocations(listing, rules, calendar, steps);
+  const ground =
+    listing.parts === undefined
+      ? sumOfLocations(listing, rules, calendar, steps)
+      : fromParts(listing, listing.parts, book, calendar, steps);
   const { available, withheld } = throughThresholds(ground, { listing, rules, book, calendar, steps });
   const policy = rules['at-zero']?.[0];
   const atZero = available <= 0 ? policy?.effect.policy : undefined;
@@ -112,6 +129,36 @@ export function evaluate(listing: ListingFacts, book: RuleBook, calendar: Calend
 }
 
 const leansOn = (target: number, available: number) => target !== Math.max(available, 0);
+
+/**
+ * As many kits as the scarcest part allows, over all locations that the cart sells. Sold pieces that were taken from the
+ * kit itself, before it was one, count against it; pieces of its own are nothing that an order would take.
+ */
+function fromParts(
+  listing: ListingFacts,
+  parts: readonly PartFacts[],
+  book: RuleBook,
+  calendar: Calendar,
+  steps?: Step[],
+): number {
+  const shown = parts.map((part) => {
+    const own: Step[] | undefined = steps === undefined ? undefined : [];
+    const asListing: ListingFacts = { ...part, cartId: listing.cartId, expected: 0, shown: null, withheld: false };
+    const rules = book.candidates(asListing);
+    const ground = sumOfLocations(asListing, rules, calendar, own);
+    const { available } = throughThresholds(ground, { listing: asListing, rules, book, calendar, steps: own });
+    steps?.push(...(own ?? []).map((step) => ({ ...step, part: part.sku })));
+    return { ...part, available };
+  });
+  const scarcest = shown.reduce((a, b) => (kitsOf(b, b.available) < kitsOf(a, a.available) ? b : a));
+  const missing = listing.stock.reduce((sum, { own, onHand }) => (own ? sum + onHand : sum), 0);
+  const after = kitsOf(scarcest, scarcest.available) + Math.min(missing, 0);
+  const because = { scarcest: scarcest.sku, pieces: scarcest.available, piecesInOneKit: scarcest.quantity };
+  steps?.push({ step: 'put together', rule: null, location: null, before: scarcest.available, after, because });
+  return after;
+}
+
+const kitsOf = ({ quantity }: PartFacts, pieces: number) => Math.floor(pieces / quantity);
 
 /** Flags are touched when a rule asks for it at zero, and given back once it asks no more. */
 function shownAs(atZero: string | undefined, before: Shown | null): Shown | null {
@@ -210,9 +257,14 @@ type VelocityEffect = NonNullable<Candidates['velocity-buffer']>[number]['effect
 /** Counted over the whole chain, or over the locations that the rule names, whatever the cart itself sells. */
 function floorOf(effect: FloorEffect, locations: readonly string[] | null, { listing, book, calendar }: Asked) {
   const { below, steps, daysOfSales, salesWindowDays } = effect;
-  const counted = listing.stock
-    .filter(({ location }) => locations === null || locations.includes(location))
-    .reduce((sum, { onHand }) => sum + onHand, 0);
+  const countedOf = ({ stock }: Pick<ListingFacts, 'stock'>) =>
+    stock
+      .filter(({ location }) => locations === null || locations.includes(location))
+      .reduce((sum, { onHand }) => sum + onHand, 0);
+  const counted =
+    listing.parts === undefined
+      ? countedOf(listing)
+      : Math.min(...listing.parts.map((part) => kitsOf(part, countedOf(part))));
   const today = calendar.day === null ? null : dayAfter(calendar.day);
   const begun = today === null ? undefined : steps.findLast(({ from }) => from <= today);
   const threshold = begun?.below ?? below;

@@ -1,8 +1,7 @@
-import { randomUUID } from 'node:crypto';
 import type { PoolClient } from 'pg';
-import type { RuleScope } from '../../events/rule.js';
-import { fanOut, type Cause, type Touched } from '../fan-out.js';
+import { fanOut, type Touched } from '../fan-out.js';
 import { endPush, type Push } from '../guard.js';
+import { isEverything, pushId, type RecomputeScope, type RunCause } from './recompute-runs.js';
 
 /**
  * A change of rules, days, locations or switches concerns any number of listings. The projector only notes that they have
@@ -11,42 +10,22 @@ import { endPush, type Push } from '../guard.js';
  */
 
 /**
- * Notes a run. An older one whose listings are all in this one's scopes ends here: this one looks at them anyway.
- * @param scopes listings that are in any of these
+ * A run is one push; but switching a cart on is no accident: it was compared for it, and what differs was shown. Nor are
+ * kits whose components moved: what was sold of them is sold.
  */
-export async function beginRecompute(client: PoolClient, scopes: readonly RuleScope[], cause: Cause): Promise<void> {
-  if (scopes.length === 0) return;
-  const distinct = scopes.some(isEverything) ? scopes.filter(isEverything).slice(0, 1) : scopes;
-  const { acceptedAt, ...rest } = cause;
-  const absorbed = await client.query<{ id: string }>({
-    name: 'begin-recompute',
-    text: `WITH absorbed AS (
-             UPDATE recompute_runs SET state = 'absorbed', ended_at = clock_timestamp()
-              WHERE state = 'running' AND ($2::jsonb @> scopes OR $5) RETURNING id),
-           made AS (
-           INSERT INTO recompute_runs (id, scopes, cause, accepted_at, created_at) VALUES ($1, $2, $3, $4, clock_timestamp()))
-           SELECT id FROM absorbed`,
-    values: [randomUUID(), JSON.stringify(distinct), JSON.stringify(rest), acceptedAt, scopes.some(isEverything)],
-  });
-  // What they came to already is judged by itself.
-  for (const { id } of absorbed.rows) await endPush(client, pushId(id));
-}
-
-const pushId = (runId: string) => `recompute:${runId}`;
-
-/** A run is one push; but switching a cart on is no accident: it was compared for it, and what differs was shown. */
-function pushOf({ id, cause }: RunRow): Push | undefined {
+function pushOf({ id, cause, scopes }: RunRow): Push | undefined {
   if (cause.type === 'CartSwitched') return undefined;
+  const title = `${cause.type} (${cause.stream}, version ${cause.version})`;
+  if (scopes.some(({ partOf }) => partOf !== undefined))
+    return cause.type === 'KitSet' ? { id: pushId(id), kind: 'settings', title } : undefined;
   const kind = cause.type === 'SystemSwitched' ? 'system-switch' : cause.type === 'CartChanged' ? 'settings' : 'rules';
-  return { id: pushId(id), kind, title: `${cause.type} (${cause.stream}, version ${cause.version})` };
+  return { id: pushId(id), kind, title };
 }
-
-const isEverything = ({ sku, tag, cart }: RuleScope) => sku === null && tag === null && cart === null;
 
 interface RunRow {
   readonly id: string;
-  readonly cause: Omit<Cause, 'acceptedAt'>;
-  readonly scopes: readonly RuleScope[];
+  readonly cause: Omit<RunCause, 'acceptedAt'>;
+  readonly scopes: readonly RecomputeScope[];
   readonly cursor_cart: string;
   readonly cursor_key: string;
   readonly total: string | null;
@@ -61,13 +40,15 @@ export interface Chunk {
 
 /**
  * The next listings of the oldest run, inside the caller's transaction, which must hold the projection.
+ * @param kitsFirst whether runs over kits go before those of settings; taken in turns neither waits for all of the other
  * @returns null when there is no run
  */
-export async function recomputeChunk(client: PoolClient, listingsMax: number): Promise<Chunk | null> {
+export async function recomputeChunk(client: PoolClient, listingsMax: number, kitsFirst = true): Promise<Chunk | null> {
   const found = await client.query<RunRow>({
     name: 'oldest-recompute',
     text: `SELECT id, cause, scopes, cursor_cart, cursor_key, total, accepted_at FROM recompute_runs
-            WHERE state = 'running' ORDER BY created_at, id LIMIT 1 FOR UPDATE`,
+            WHERE state = 'running' ORDER BY (scopes->0 ? 'partOf') = $1 DESC, created_at, id LIMIT 1 FOR UPDATE`,
+    values: [kitsFirst],
   });
   const run = found.rows[0];
   if (run === undefined) return null;
@@ -112,7 +93,7 @@ export const inStep = 'l.generation = c.generation AND l.expected IS NOT NULL';
 
 async function listingsInScope(
   client: PoolClient,
-  scopes: readonly RuleScope[],
+  scopes: readonly RecomputeScope[],
   [afterCart, afterKey]: readonly [string, string],
   limit: number,
 ): Promise<Touched['listings']> {
@@ -130,19 +111,24 @@ async function listingsInScope(
  * A condition over `listings l`: in any of these scopes. Locations are not asked for; a listing too many costs a look.
  * @param first the number of its first parameter
  */
-export function inScopes(scopes: readonly RuleScope[], first: number): { condition: string; values: unknown[] } {
+export function inScopes(scopes: readonly RecomputeScope[], first: number): { condition: string; values: unknown[] } {
   if (scopes.some(isEverything)) return { condition: 'true', values: [] };
   const condition = `EXISTS (
-        SELECT FROM jsonb_to_recordset($${first}::jsonb) AS s (sku text, tag text, cart text)
+        SELECT FROM jsonb_to_recordset($${first}::jsonb) AS s (sku text, tag text, cart text, "partOf" text)
          WHERE (s.sku IS NULL OR s.sku = l.sku) AND (s.cart IS NULL OR s.cart = l.cart_id)
-           AND (s.tag IS NULL OR EXISTS (SELECT FROM item_tags t WHERE t.tag = s.tag AND t.sku = l.sku)))`;
+           AND (s.tag IS NULL OR EXISTS (SELECT FROM item_tags t WHERE t.tag = s.tag AND t.sku = l.sku))
+           AND (s."partOf" IS NULL OR l.sku IN (SELECT p.kit FROM kit_parts p WHERE p.sku = s."partOf"
+                                              UNION ALL SELECT k.kit FROM kit_components k WHERE k.component = s."partOf")))`;
   const values: unknown[] = [JSON.stringify(scopes)];
-  // Named SKUs and tags are found by their indexes.
-  if (scopes.every(({ sku, tag }) => sku !== null || tag !== null)) {
+  // Named SKUs, tags and parts are found by their indexes.
+  if (scopes.every(({ sku, tag, partOf }) => sku !== null || tag !== null || partOf !== undefined)) {
     const skus = scopes.flatMap(({ sku }) => sku ?? []);
     const tags = scopes.flatMap(({ sku, tag }) => (sku === null && tag !== null ? tag : []));
-    values.push(skus, tags);
-    const named = `SELECT unnest($${first + 1}::text[]) UNION SELECT i.sku FROM item_tags i WHERE i.tag = ANY ($${first + 2}::text[])`;
+    const parts = scopes.flatMap(({ partOf }) => partOf ?? []);
+    values.push(skus, tags, parts);
+    const named = `SELECT unnest($${first + 1}::text[]) UNION SELECT i.sku FROM item_tags i WHERE i.tag = ANY ($${first + 2}::text[])
+        UNION SELECT p.kit FROM kit_parts p WHERE p.sku = ANY ($${first + 3}::text[])
+        UNION SELECT k.kit FROM kit_components k WHERE k.component = ANY ($${first + 3}::text[])`;
     return { condition: `l.sku IN (${named}) AND ${condition}`, values };
   }
   return { condition, values };

@@ -1,8 +1,9 @@
 import { sql } from 'drizzle-orm';
 import { bigint, check, date, index, integer, jsonb, pgTable, text, uuid } from 'drizzle-orm/pg-core';
 import { code, time } from '../../columns.js';
-import type { CalendarFact, Rule, RuleScope } from '../../events/rule.js';
+import type { CalendarFact, Rule } from '../../events/rule.js';
 import type { RecordCause } from '../listings.table.js';
+import type { RecomputeScope } from './recompute-runs.js';
 
 /** Rules as the projector has reached them; earlier versions are in the log. Written by availability-settings.ts only. */
 export const rules = pgTable('rules', {
@@ -31,7 +32,7 @@ export const recomputeStates = ['running', 'done', 'absorbed'] as const;
 
 /**
  * A setting changed what listings should show: they are looked at once more, in the order of their keys. Written by
- * recompute.ts only.
+ * recompute-runs.ts and recompute.ts only.
  */
 export const recomputeRuns = pgTable(
   'recompute_runs',
@@ -39,7 +40,7 @@ export const recomputeRuns = pgTable(
     id: uuid().primaryKey(),
     cause: jsonb().$type<RecordCause>().notNull(),
     /** Listings that are in any of these. */
-    scopes: jsonb().$type<readonly RuleScope[]>().notNull(),
+    scopes: jsonb().$type<readonly RecomputeScope[]>().notNull(),
     state: text().$type<(typeof recomputeStates)[number]>().notNull().default('running'),
     cursorCart: code('cursor_cart').notNull().default(''),
     cursorKey: code('cursor_key').notNull().default(''),

@@ -21,6 +21,7 @@ import {
 } from '../../events/streams.js';
 import { upcast } from '../../events/upcasters.js';
 import type { Calendar, ListingFacts, LocationStock, Sales, Shown } from './evaluate.js';
+import { kitPartsAt } from './kit-at.js';
 import { RuleBook, type StandingRule } from './rule-book.js';
 
 /** One listing, with all that its number follows from. */
@@ -58,29 +59,29 @@ export class PastStates {
   /** @param client of a transaction that reads one snapshot */
   async of(client: PoolClient, sku: string, at: Date, cartId: string | null): Promise<StateOfSku> {
     const listings = await listingsOf(client, sku, at, cartId);
-    const locations = await locationsOf(client, sku);
     const carts = [...new Set(listings.map((listing) => listing.cart_id))];
-    const stocks = locations.map((location) => stockStream(location, sku));
-    const settings = [ruleSetStream, calendarStream, systemStream, itemStream(sku), ...carts.map(cartStream)];
-    const versions = await versionsAt(client, [...stocks, ...settings], at);
+    const settings = [ruleSetStream, calendarStream, systemStream, ...carts.map(cartStream)];
+    const versions = await versionsAt(client, settings, at);
     const rulesVersion = versions.get(ruleSetStream) ?? '0';
     const book = await this.bookOf(client, rulesVersion);
     const calendar = await calendarAt(client, versions.get(calendarStream) ?? '0');
     const byCart = await cartsAt(client, carts, versions);
     const systemOn = await systemAt(client, versions.get(systemStream) ?? '0');
-    const tags = await tagsAt(client, sku, versions.get(itemStream(sku)) ?? '0');
-    const { stock, lastMovement } = await stockAt(client, stocks, versions, at);
-    const sales = await salesAt(client, { sku, stocks, versions, book, calendar });
+    const self = await piecesAt(client, sku, { at, book, calendar });
+    const kit = await kitPartsAt(client, sku, (streams) => versionsAt(client, streams, at));
+    const parts: (PiecesAt & { readonly quantity: number })[] = [];
+    for (const part of kit ?? [])
+      parts.push({ ...part, ...(await piecesAt(client, part.sku, { at, book, calendar })) });
     return {
       book,
       rulesVersion,
       calendar,
-      lastMovement,
-      leftOut: sales.leftOut,
+      lastMovement: [self, ...parts].map(({ lastMovement }) => lastMovement).reduce(later),
+      leftOut: [...new Set([self, ...parts].flatMap(({ leftOut }) => leftOut))],
       listings: listings.flatMap((listing) => {
         const cart = byCart.get(listing.cart_id);
         if (cart === undefined) return [];
-        const own = stock.map((place) => ({ ...place, own: cart.settings.locations.includes(place.location) }));
+        const shown = (pieces: PiecesAt) => piecesFor(pieces, cart.settings.locations);
         return [
           {
             cartId: listing.cart_id,
@@ -90,11 +91,9 @@ export class PastStates {
             systemOn,
             inStep: listing.generation > 0 && listing.generation === cart.generation,
             facts: {
-              sku,
               cartId: listing.cart_id,
-              tags,
-              stock: own,
-              sales: sales.of(own),
+              ...shown(self),
+              ...(kit !== null && { parts: parts.map((part) => ({ quantity: part.quantity, ...shown(part) })) }),
               expected: Number(listing.leant_on ?? 0),
               shown: listing.shown,
               withheld: listing.withheld,
@@ -129,6 +128,38 @@ export class PastStates {
 }
 
 const booksMax = 16;
+
+/** What was there of one item, wherever it was. */
+interface PiecesAt {
+  readonly sku: string;
+  readonly tags: readonly string[];
+  readonly stock: readonly PlaceAt[];
+  readonly lastMovement: Checkpoint | null;
+  readonly salesOf: (stock: readonly LocationStock[]) => Sales;
+  readonly leftOut: readonly string[];
+}
+
+async function piecesAt(
+  client: PoolClient,
+  sku: string,
+  { at, book, calendar }: { readonly at: Date; readonly book: RuleBook; readonly calendar: Calendar },
+): Promise<PiecesAt> {
+  const stocks = (await locationsOf(client, sku)).map((location) => stockStream(location, sku));
+  const versions = await versionsAt(client, [...stocks, itemStream(sku)], at);
+  const tags = await tagsAt(client, sku, versions.get(itemStream(sku)) ?? '0');
+  const { stock, lastMovement } = await stockAt(client, stocks, versions, at);
+  const sales = await salesAt(client, { sku, stocks, versions, book, calendar });
+  return { sku, tags, stock, lastMovement, salesOf: sales.of, leftOut: sales.leftOut };
+}
+
+/** As a cart that sells these locations sees it. */
+function piecesFor({ sku, tags, stock, salesOf }: PiecesAt, locations: readonly string[]) {
+  const seen = stock.map((place) => ({ ...place, own: locations.includes(place.location) }));
+  return { sku, tags, stock: seen, sales: salesOf(seen) };
+}
+
+const later = (a: Checkpoint | null, b: Checkpoint | null) =>
+  a === null || (b !== null && byLogOrder(a, b) < 0) ? b : a;
 
 interface EventRow {
   readonly version: string;
