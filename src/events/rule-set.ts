@@ -110,11 +110,12 @@ function refuseRule({ scope, effect }: Rule, context: DecisionContext): Refused 
   const unknown = locations?.find((location) => !context.exists(locationStream(location)));
   if (unknown !== undefined)
     return refuse('unknown-location', `There is no location ${unknown}; add it first.`, 'scope.locations');
-  return refuseEffect(effect, locations !== null);
+  return contradictionIn({ scope, effect });
 }
 
-/** Only what contradicts itself; what merely never applies is told beside the answer. */
-function refuseEffect(effect: RuleEffect, hasLocations: boolean): Refused | undefined {
+/** Only what contradicts itself; what merely never applies is told beside the answer. For dry runs too. */
+export function contradictionIn({ scope, effect }: Pick<Rule, 'scope' | 'effect'>): Refused | undefined {
+  const hasLocations = scope.locations !== null;
   if (hasLocations && (effect.kind === 'at-zero' || effect.kind === 'velocity-buffer')) {
     return refuse(
       'not-allowed-now',

@@ -105,6 +105,29 @@ describe('GET /v1/stream', () => {
     await reader.next('lanes', ({ lanes }) => lanes[0].paused === null);
   });
 
+  it('tells how far a change of rules is, until it is done', async () => {
+    const reader = await EventReader.open();
+    await reader.next('lanes', ({ recomputeRuns }) => recomputeRuns[0]?.cause.type !== 'RuleSaved');
+    await hub.call('PUT', '/v1/rules/few', { name: 'Few', effect: { kind: 'cap', units: 5 } });
+    const told = await reader.next(
+      'lanes',
+      ({ recomputeRuns: [run] }) => run?.cause.type === 'RuleSaved' && run.state === 'done',
+    );
+    expect(told.recomputeRuns[0]).toMatchObject({
+      progress: { done: 0, total: 0 },
+      records: 0,
+      endedAt: expect.any(String),
+    });
+    // A large one is told while it is under way.
+    await hub.database.pool.query(
+      `INSERT INTO recompute_runs (id, cause, scopes, state, total, done, accepted_at, created_at, ended_at)
+       SELECT gen_random_uuid(), cause, scopes, 'absorbed', 100000, 2000, now(), now(), now() FROM recompute_runs ORDER BY created_at DESC LIMIT 1`,
+    );
+    const next = await reader.next('lanes', ({ recomputeRuns: [run] }) => run.state === 'absorbed');
+    expect(next.recomputeRuns[0].progress).toEqual({ done: 2000, total: 100000 });
+    await hub.call('DELETE', '/v1/rules/few');
+  });
+
   it('tells a movement that waits for a cart, with the first record', async () => {
     await hub.call('PUT', '/v1/carts/shop/listings', { rows: [{ key: 'TENT-2', sku: 'TENT-2' }] });
     const { rowCount } = await hub.database.pool.query(

@@ -105,6 +105,32 @@ describe('rules by API and command line', () => {
     expect((await hub.call('POST', '/v1/rules/once/undo', {})).body.rule).toBeNull();
   });
 
+  it('refuses a rule that contradicts itself, tried or saved, in the same words', async () => {
+    const contradictions = [
+      { scope: { locations: ['MAIN'] }, effect: { kind: 'at-zero', policy: 'hide' } },
+      { scope: { locations: ['MAIN'] }, effect: { kind: 'velocity-buffer', coverDays: 1 } },
+      { effect: { kind: 'buffer', units: 1, percent: 5 } },
+      { effect: { kind: 'buffer' } },
+      {
+        effect: {
+          kind: 'floor',
+          below: 1,
+          steps: [
+            { from: '2030-01-01', below: 2 },
+            { from: '2030-01-01', below: 3 },
+          ],
+        },
+      },
+    ];
+    for (const rule of contradictions) {
+      const tried = await hub.call('POST', '/v1/rules/dry-run', { save: [{ id: 'odd', name: 'odd', ...rule }] });
+      const saved = await put('odd', rule);
+      expect(tried.status).toBe(409);
+      const words = ({ body }: typeof tried) => [body.type, body.detail, body.fields];
+      expect(words(tried)).toEqual(words(saved));
+    }
+  });
+
   it('warns of rules that can never apply', async () => {
     const warned = async (id: string, body: object) => (await put(id, body)).body.warnings.join(' ');
     expect(await warned('w1', { scope: { tag: 'nobody' }, effect: { kind: 'cap', units: 1 } })).toMatch(

@@ -182,6 +182,26 @@ describe('a change of the rules', () => {
     await caughtUp();
   });
 
+  it('reaches listings whose sales a rebuild of velocity has put right', async () => {
+    // The rebuild mended the sales and left what rules had made of the wrong ones.
+    const yesterday = new Date(Date.now() - 86_400_000).toISOString();
+    // A sale from before the count: in the count already, and sold all the same.
+    await hub.ask({ type: 'SellStock', sku: 'T02', location: 'MAIN', quantity: 10, occurredAt: yesterday });
+    const days = { daysOfSales: 28, salesWindowDays: 28, margin: 0 };
+    await save('floor', { kind: 'floor', below: 0, steps: [], ...days }, { sku: 'T02' });
+    await caughtUp();
+    expect(await listing('T02')).toMatchObject({ target: 50 });
+    await hub.rows(`UPDATE velocity SET sold = 100 WHERE sku = 'T02'`);
+    await hub.ask({ type: 'ReceiveStock', sku: 'T02', location: 'MAIN', quantity: 1 });
+    expect(await hub.projector.caughtUp(20_000)).toBe(true);
+    expect(await listing('T02')).toMatchObject({ target: 0 });
+    expect(await rebuilt(hub, 'velocity')).toMatchObject({ state: 'done', mended: 1, records: 1 });
+    expect(await listing('T02')).toMatchObject({ target: 51, expected: 51 });
+    await remove('floor');
+    await hub.ask({ type: 'AdjustStock', sku: 'T02', location: 'MAIN', delta: -1 });
+    await caughtUp();
+  });
+
   it('is gone through chunk by chunk, between batches; a crash repeats one chunk, and a newer change begins anew', async () => {
     await hub.projector.stop();
     const { database } = hub;

@@ -145,6 +145,28 @@ describe('of several projectors', () => {
     await frozen.stop();
   });
 
+  it('one that is connected and leaves only a recompute run lying is replaced', async () => {
+    // Looked at were facts alone: with all of them applied, a frozen process kept a change of rules from its listings.
+    const frozen = new Presence(database, { version: '1.2.3', roles: ['projector'] });
+    await frozen.start();
+    expect(await new Standby(database, 'main', frozen.name).takeOver()).toEqual({ why: 'vacant' });
+    const projector = new Projector({ database, wakeups, presence: frozen, log: { info: () => {}, error: () => {} } });
+    await until('all is applied', async () => {
+      await projector.step();
+      return projector.caughtUp(0);
+    });
+    await database.pool.query(
+      `INSERT INTO recompute_runs (id, cause, scopes, accepted_at, created_at)
+       VALUES (gen_random_uuid(), '{"type":"RuleSaved","stream":"rules","version":"1","facts":1}', '[{"sku":null,"tag":null,"locations":null,"cart":null}]', now(), now())`,
+    );
+    const watch = new Standby(database, 'main', 'onhand/1.2.3 projector other');
+    expect(await until('the other one takes over', () => watch.takeOver())).toEqual({ why: 'idle', from: frozen.name });
+    await frozen.stop();
+    const successor = await start();
+    expect(await successor.projector.caughtUp(10_000)).toBe(true);
+    await assertInvariants(database);
+  });
+
   it('every process is listed with its version, roles and when it was last awake', async () => {
     const one = await start();
     const processes = await livingProcesses(database);

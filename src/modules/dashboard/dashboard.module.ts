@@ -4,6 +4,7 @@ import { ImportQueueModule } from '../imports/imports.module.js';
 import { InventoryModule } from '../inventory/inventory.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
 import { ProjectionQueueModule } from '../projections/projections.module.js';
+import { RulesModule } from '../rules/rules.module.js';
 import { WebStackModule } from '../web-stack/web-stack.module.js';
 import { BoardQueues } from './board-queues.js';
 import { LaneFeed } from './lane-feed.js';
@@ -12,7 +13,15 @@ import { SearchController } from './search.controller.js';
 import { StreamController } from './stream.controller.js';
 
 @Module({
-  imports: [JobsModule, ImportQueueModule, ResetQueueModule, ProjectionQueueModule, InventoryModule, WebStackModule],
+  imports: [
+    JobsModule,
+    ImportQueueModule,
+    ResetQueueModule,
+    ProjectionQueueModule,
+    InventoryModule,
+    RulesModule,
+    WebStackModule,
+  ],
   controllers: [RoadController, StreamController, SearchController],
   providers: [BoardQueues, LaneFeed],
   exports: [BoardQueues],

@@ -2,6 +2,7 @@ import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/comm
 import { LaneControl, type LaneStatus } from '../../cart-workers/lane-control.js';
 import { Projector, type ProjectorStatus } from '../../projections/projector.js';
 import { Doorbell, Wakeups } from '../../wakeups.js';
+import { RuleReads } from '../rules/rule-reads.js';
 import { LatencyReads, type CartLatency } from '../web-stack/latency.js';
 import { WebStackReads } from '../web-stack/web-stack-reads.js';
 import type { ServerEvent } from './event-stream.js';
@@ -28,6 +29,7 @@ export class LaneFeed implements BeforeApplicationShutdown {
     private readonly projector: Projector,
     private readonly records: WebStackReads,
     private readonly latencies: LatencyReads,
+    private readonly rules: RuleReads,
     private readonly wakeups: Wakeups,
   ) {}
 
@@ -90,10 +92,11 @@ export class LaneFeed implements BeforeApplicationShutdown {
   }
 
   private async read() {
-    const [statuses, projector, latency] = await Promise.all([
+    const [statuses, projector, latency, runs] = await Promise.all([
       this.lanes.statuses(),
       this.projector.status(),
       this.readLatency(),
+      this.rules.runs({ limit: RUNS_SHOWN }),
     ]);
     const late = statuses.filter(needsLook).map(({ cartId }) => cartId);
     const firsts = late.length === 0 ? [] : await this.records.firstOfEach(late);
@@ -103,6 +106,7 @@ export class LaneFeed implements BeforeApplicationShutdown {
       promiseMs: PROMISE_MS,
       latencyMinutes: LATENCY_MINUTES,
       projector: shownProjector(projector),
+      recomputeRuns: runs.data,
       lanes: statuses.map((lane) => ({
         ...lane,
         latency: latencyOf.get(lane.cartId) ?? null,
@@ -135,6 +139,8 @@ function shownProjector({ state, lagMs, lagFacts, stopped }: ProjectorStatus) {
 
 /** "… within 20 seconds": the sources' promise. */
 const PROMISE_MS = 20_000;
+/** The last changes of rules, days, locations and switches: under way or done. */
+const RUNS_SHOWN = 5;
 const EVERY_MS_MIN = 300;
 const POLL_MS = 1_000;
 const LATENCY_MINUTES = 5;

@@ -24,7 +24,8 @@ export class StreamController implements BeforeApplicationShutdown {
   @Get('stream')
   @ApiProduces('text/event-stream')
   @ApiOperation({
-    summary: 'Server-sent events: "hello" (who asks), "lanes" (every lane, whenever something changed), "trouble"',
+    summary:
+      'Server-sent events: "hello" (who asks), "lanes" (every lane and how far changes of rules are, whenever something changed), "trouble"',
   })
   open(@Req() request: CallerRequest, @Res() reply: FastifyReply): void {
     if (this.stopping || this.streams.size >= STREAMS_MAX) {

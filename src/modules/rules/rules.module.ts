@@ -10,6 +10,7 @@ import { RulesController } from './rules.controller.js';
 @Module({
   controllers: [RulesController, DoubtfulController],
   providers: [RuleReads, RuleWarnings, DoubtfulReads],
+  exports: [RuleReads],
 })
 export class RulesModule {}
 

@@ -97,6 +97,7 @@ function draw() {
   drawnFrom = from;
   byId('summary').textContent = summary(lanes);
   drawProjector(picture.projector);
+  drawRuns(picture.recomputeRuns);
 }
 
 const laneOf = (cartId) => byId('lanes').querySelector(`[data-cart="${cartId}"]`);
@@ -147,6 +148,17 @@ function drawProjector({ state, stopped, lagMs, lagFacts }) {
       element('a', { href: '/v1/projector' }, 'See what holds it'),
     ]);
   } else banner('projector', '', null);
+}
+
+function drawRuns(runs) {
+  const run = runs.find(({ state }) => state === 'running');
+  if (run === undefined) return banner('runs', '', null);
+  const { done, total } = run.progress;
+  banner('runs', 'watch', [
+    element('strong', {}, 'A change of settings is on its way to its listings: '),
+    total === null ? 'it begins. ' : `${count(done)} of ${count(total)} are looked at. `,
+    element('a', { href: '/v1/recompute-runs' }, 'See all'),
+  ]);
 }
 
 const trouble = (detail) => banner('trouble', 'bad', detail === null ? null : [detail]);
