@@ -5,6 +5,7 @@ import { formatNumber, formatTime, parseSkuQuantity, parseTime, parseWhole } fro
 import { HubRefusedError, newIdempotencyKey } from './hub-client.js';
 import { changes, choice, examples, moreHint, pageQuery, pages, segment, type PageOptions } from './options.js';
 import { addOrderLineCommands, ofSource, otherOrigins, type SourceOptions } from './order-lines.js';
+import { addPostMortem } from './post-mortem.js';
 import { startProgress } from './progress.js';
 import { readAll, readText } from './prompt.js';
 import { action, change, type ChangeOptions, type Runtime, type Session } from './session.js';
@@ -24,6 +25,7 @@ export function addOrderCommands(program: Command, runtime: Runtime): void {
   addPlace(orders, runtime);
   addImport(orders, runtime);
   addOrderLineCommands(orders, runtime);
+  addPostMortem(orders, runtime);
 }
 
 function addList(orders: Command, runtime: Runtime): void {

@@ -273,6 +273,11 @@ describe('a time', () => {
     refuses([
       ['before 1970', { path: '/v1/items/MUG/on-hand?at=1969-01-01T00:00:00Z' }, invalid('at', /since 1970/)],
       ['in the year nought', { path: '/v1/items/MUG/on-hand?at=0000-01-01T00:00:00Z' }, invalid('at', /since 1970/)],
+      [
+        'why an order sold too much that is none',
+        { path: '/v1/orders/NOPE/post-mortem' },
+        { status: 404, type: 'unknown-order', words: /no order "NOPE"/ },
+      ],
       ['why before 1970', { path: '/v1/items/MUG/explain?at=1969-01-01T00:00:00Z' }, invalid('at', /since 1970/)],
       ['why in the future', { path: '/v1/items/MUG/explain?at=2999-01-01T00:00:00Z' }, invalid('at', /in the future/)],
       ['why at no time', { path: '/v1/items/MUG/explain?at=noon' }, invalid('at', /such as/)],

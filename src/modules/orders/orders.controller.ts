@@ -49,7 +49,7 @@ const cartOrder = z.strictObject({
 });
 export const newOrder = z.union([otherOrder, cartOrder]);
 
-const which = z
+export const which = z
   .strictObject({
     cart: cartId.optional().describe('The cart that took the order'),
     origin: otherOrigin.optional().describe('Who took it where no cart did; both left out: phone'),
@@ -76,7 +76,7 @@ const progress = z
   })
   .default({});
 
-const sourceOf = ({ cart, origin }: z.infer<typeof which>): OrderSource =>
+export const sourceOf = ({ cart, origin }: z.infer<typeof which>): OrderSource =>
   cart === undefined ? (origin ?? 'phone') : `cart:${cart}`;
 
 @ApiTags('Orders')

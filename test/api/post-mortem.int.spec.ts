@@ -1,0 +1,72 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Explanations } from '../../src/modules/explanations/explanations.js';
+import { PostMortems } from '../../src/modules/explanations/post-mortems.js';
+import { LedgerReads } from '../../src/modules/inventory/ledger-reads.js';
+import { createHarness, type Harness } from '../support/hub-harness.js';
+import { startShop, type Shop } from '../support/shops.js';
+import { assertInvariants } from '../projections/assert-invariants.js';
+
+describe('the post-mortem of an order', () => {
+  let hub: Harness;
+  let shop: Shop;
+  let postMortems: PostMortems;
+
+  beforeAll(async () => {
+    hub = await createHarness({ backend: 'postgres' });
+    shop = await startShop('webhook', { items: [{ key: 'P', title: 'P', quantity: 3 }] });
+    await hub.stockUp({ P: 3 });
+    await hub.connect('a', shop);
+    await hub.quiet();
+    postMortems = new PostMortems(hub.database, new Explanations(hub.database, new LedgerReads(hub.database)));
+  });
+  afterAll(async () => {
+    await hub.close();
+    await shop.stop();
+  });
+
+  const order = async (number: string, quantity: number) => {
+    await hub.ask({
+      type: 'ImportOrder',
+      source: 'cart:a',
+      number,
+      revision: 1,
+      state: 'open',
+      lines: [{ line: '1', sku: 'P', key: 'P', location: 'MAIN', quantity }],
+      sighting: { after: null, by: new Date().toISOString() },
+      cartMovesStock: { at: 'order', restocksOnCancel: true },
+    });
+    expect(await hub.projector.caughtUp(20_000)).toBe(true);
+  };
+
+  it('names what the cart showed, and the change that a paused lane kept from it', async () => {
+    await hub.laneControl.pause('a', 'Ann', 'stocktaking');
+    await hub.ask({ type: 'SellStock', sku: 'P', location: 'MAIN', quantity: 2 });
+    await hub.projector.caughtUp(20_000);
+    await order('7', 2);
+    const told = await postMortems.of('cart:a', '7');
+    expect(told?.lines).toMatchObject([
+      {
+        quantity: 2,
+        onHandAfter: -1,
+        tooMany: 1,
+        showed: 3,
+        shouldHaveShown: 1,
+        lateRecords: [{ delta: -2, state: 'waiting' }],
+      },
+    ]);
+    expect(told?.sentence).toMatch(
+      /^Shop a, order 7, sold 2 of P in MAIN when 1 was there: 1 too many\. It showed 3 then, and was to show 1\. A change of −2, accepted .* before, has not reached it yet: it is waiting\.$/,
+    );
+    await hub.laneControl.resume('a');
+    await hub.quiet();
+    expect((await postMortems.of('cart:a', '7'))?.sentence).toMatch(/reached it .* after the sale\.$/);
+    await assertInvariants(hub.database);
+  });
+
+  it('says of an order that oversold nothing that it did not, and knows no order that was never told', async () => {
+    await hub.ask({ type: 'ReceiveStock', sku: 'P', location: 'MAIN', quantity: 5 });
+    await order('8', 1);
+    expect((await postMortems.of('cart:a', '8'))?.sentence).toBe('Order 8 sold nothing that was not there.');
+    expect(await postMortems.of('cart:a', '9')).toBeNull();
+  });
+});
