@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { clampedListings } from '../../src/cart-workers/clamped-listings.js';
 import type { Database } from '../../src/database.js';
 import { DATABASE } from '../../src/modules/tokens.js';
 import { fillCatalogue } from '../support/fill-catalogue.mjs';
@@ -39,28 +40,28 @@ interface PlanNode {
 
 const nodesOf = (plan: PlanNode): PlanNode[] => [plan, ...(plan.Plans ?? []).flatMap(nodesOf)];
 
-/** Every SELECT that a request makes, as it was really run. */
-async function statementsOf(path: string): Promise<{ text: string; values: unknown[] }[]> {
+/** Every SELECT that is made meanwhile, as it was really run; the workers' own looks may be among them. */
+async function statementsWhile(work: () => Promise<unknown>): Promise<{ text: string; values: unknown[] }[]> {
   const { pool } = hub.hub.app.get<Database>(DATABASE);
   const seen: { text: string; values: unknown[] }[] = [];
   const query = pool.query.bind(pool);
   pool.query = ((config: { text: string; values?: unknown[] } | string, values?: unknown[]) => {
     const text = typeof config === 'string' ? config : config.text;
     const given = values ?? (typeof config === 'string' ? [] : (config.values ?? []));
-    // The workers' own look, which may come at any moment.
-    if (typeof config !== 'string' && 'name' in config && config.name === 'clamped-listings')
-      return (query as (...args: unknown[]) => unknown)(config, values);
     if (/items|item_words|item_tags|quantity_on_hand|listings|unknown_skus/.test(text))
       seen.push({ text, values: given });
     return (query as (...args: unknown[]) => unknown)(config, values);
   }) as typeof pool.query;
   try {
-    expect((await hub.call('GET', path)).status).toBe(200);
+    await work();
   } finally {
     pool.query = query;
   }
   return seen;
 }
+
+const statementsOf = (path: string) =>
+  statementsWhile(async () => expect((await hub.call('GET', path)).status).toBe(200));
 
 /** What a plan reads: tables from end to end, and the most rows that it took from one, or sorted. */
 async function planOf({ text, values }: { text: string; values: unknown[] }) {
@@ -127,6 +128,13 @@ for (const path of lists) {
     }
   });
 }
+
+it('workers look for listings to be settled by value among what waits, not among all listings', async () => {
+  // They read every listing of every cart with each look, and turned up among the statements of whoever asked just then.
+  const looks = await statementsWhile(() => clampedListings(hub.hub.app.get<Database>(DATABASE), 100));
+  expect(looks.length).toBeGreaterThan(0);
+  for (const look of looks) expect(await planOf(look)).toMatchObject({ readThrough: [] });
+});
 
 it('begins a search where what it looks for begins, not at the beginning of the index', async () => {
   // With two lower bounds the scan began at the wrong one and walked through half of the index.
