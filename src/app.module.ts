@@ -41,6 +41,7 @@ import { JobProcessorsModule } from './modules/jobs/jobs.module.js';
 import { OrdersModule } from './modules/orders/orders.module.js';
 import { PointOfSaleModule } from './modules/point-of-sale/point-of-sale.module.js';
 import { ProjectionProcessorsModule, ProjectionsModule } from './modules/projections/projections.module.js';
+import { KitsModule } from './modules/kits/kits.module.js';
 import { CalendarModule, RulesModule } from './modules/rules/rules.module.js';
 import type { Surroundings } from './modules/start/surroundings.js';
 import { CONFIG, DATABASE, ENCRYPTION_KEY, QUEUE_BACKEND } from './modules/tokens.js';
@@ -70,6 +71,7 @@ export class AppModule {
       WebStackModule,
       ReconciliationModule,
       ProjectionsModule,
+      KitsModule,
       RulesModule,
       HealthModule,
       DashboardModule,

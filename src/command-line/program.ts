@@ -24,6 +24,7 @@ import { addStackCommands } from './web-stack.js';
 import { addStockCommands } from './stock.js';
 import { plainText } from './table.js';
 import { addTransferCommands } from './transfers.js';
+import { addKitCommands } from './kits.js';
 import { addRuleCommands } from './rules.js';
 import { addDoubtfulCommands } from './doubtful.js';
 import { addUnknownCommands } from './unknown-skus.js';
@@ -87,6 +88,7 @@ export function buildProgram(runtime: Runtime): Command {
   addCountCommands(program, runtime);
   addCartCommands(program, runtime);
   addUnknownCommands(program, runtime);
+  addKitCommands(program, runtime);
   addRuleCommands(program, runtime);
   addDoubtfulCommands(program, runtime);
   addStackCommands(program, runtime);
