@@ -155,6 +155,8 @@ CREATE TABLE "order_polls" (
 	"orders_seen" bigint DEFAULT 0 NOT NULL,
 	"recent" jsonb DEFAULT '[]' NOT NULL,
 	"before" jsonb DEFAULT '[]' NOT NULL,
+	"day" text,
+	"before_day" text,
 	"overlapped_at" timestamp (3) with time zone,
 	"deep_at" timestamp (3) with time zone
 );

@@ -4,11 +4,11 @@ import type { CommandBatcher } from '../events/command-batcher.js';
 import type { CartProbe } from '../events/facts.js';
 import { callFor, type CartDirectory, type ReachableCart } from './cart-directory.js';
 import { CartError } from './connectors/cart-error.js';
-import type { LineAnswer } from './connectors/connector.js';
+import type { LineAnswer, OrdersReport } from './connectors/connector.js';
 import { databaseNow } from './database-clock.js';
 import { holdLane } from './lane-hold.js';
 import { probePiecesMin } from './probe-explain.js';
-import { findingsOf, foundBy, type Observations } from './probe-findings.js';
+import { findingsOf, foundBy, ordersSaw, type Observations } from './probe-findings.js';
 import { countOrdersFrom } from './probe-orders.js';
 import { LeftOverError, ProbedStock } from './probe-stock.js';
 import type { ProbeWish, TouchedItem } from './probes.table.js';
@@ -116,6 +116,8 @@ export class CartProbes {
     await saw('version and login', 'the version, a count, a page', findings.join(' '));
     const functions = (await connector.probe?.functions(connection, call)) ?? [];
     for (const one of functions) await saw(`function ${one.name}`, one.name, one.response);
+    const orders = (await connector.probe?.orders(connection, call)) ?? { by: 'unknown', numbersArePlain: true };
+    await saw('orders from some point on', 'above the last number, from a day on', ordersSaw(orders));
     const listing = await readTwice(cart);
     await saw('listing', 'everything, twice', `${listing.items} items, ${listing.changed.length} different`);
 
@@ -128,9 +130,10 @@ export class CartProbes {
     const unknown = await tell('an item that is not there', nowhere);
     const odd = await tell('odd characters', `${nowhere} A+B/C&D;E=F%`);
     const tilde = await tell('a tilde', `${nowhere}~7`, true);
-    const stock = await this.changed(cart, row, saw);
+    const stock = await this.changed(cart, row, orders.by, saw);
     const seen: Observations = {
       functions,
+      orders,
       listing,
       unknown: {
         applied: unknown.outcome === 'applied',
@@ -164,10 +167,11 @@ export class CartProbes {
   private async changed(
     cart: ReachableCart,
     { id, cart_id: cartId, wish }: ProbeRow,
+    ordersBy: OrdersReport['by'],
     saw: (step: string, asked: string, answered: string) => Promise<void>,
   ): Promise<Pick<Observations, 'change' | 'replyAgrees' | 'belowZero' | 'parallel'>> {
     const { database } = this.dependencies;
-    const since = await countOrdersFrom(cart, await pollMark(database, cartId));
+    const since = await countOrdersFrom(cart, await pollMark(database, cartId), ordersBy, await databaseNow(database));
     const stock = await ProbedStock.begin(database, cart, id, wish.key, since);
     await saw('read', wish.key, `${stock.before}`);
     if (stock.before < probePiecesMin) {

@@ -85,6 +85,10 @@ export const orderPolls = pgTable('order_polls', {
     .$type<readonly string[]>()
     .notNull()
     .default(sql`'[]'`),
+  /** Where orders are asked for by date (order-days.ts): the newest day told, as the cart writes its days. */
+  day: text(),
+  /** Orders placed before this day are from before the cart was connected; null: only those in `before` are. */
+  beforeDay: text('before_day'),
   /** Start of the last poll that asked for the last orders again, and of the last that asked for many. */
   overlappedAt: time('overlapped_at'),
   deepAt: time('deep_at'),

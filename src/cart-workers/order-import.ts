@@ -8,6 +8,7 @@ import { databaseNow } from './database-clock.js';
 import {
   beforeOf,
   isFromBefore,
+  isNumber,
   laterMark,
   notSeenAt,
   overlapOf,
@@ -16,6 +17,7 @@ import {
   type FeedState,
   type Overlap,
 } from './order-overlap.js';
+import { dayToAskFrom, newestDay, OldOrders, ToldBefore, wasAskedFor } from './order-days.js';
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -45,6 +47,8 @@ export class OrderImport {
     private readonly batcher: CommandBatcher,
     private readonly directory: CartDirectory,
   ) {}
+
+  private readonly told = new ToldBefore();
 
   /**
    * One whole order as a cart told it. Its identity is the cart and its number; telling it again changes nothing.
@@ -80,33 +84,46 @@ export class OrderImport {
    */
   async poll(cartId: string, { wanted = false } = {}): Promise<PollResult> {
     const cart = await this.directory.cart(cartId);
-    const state = await this.feedState(cartId);
+    const state = await this.beginning(cart);
     const startedAt = await databaseNow(this.database);
-    const numbered = cart.connector.marksAreOrderNumbers === true;
-    const overlap = state === null || !numbered ? 'none' : overlapOf(state, startedAt, wanted);
-    let since = state === null ? null : startOf(state, overlap);
-    let mark = state?.mark ?? null;
+    const { numbered, dayMark } = feedOf(cart);
+    const overlap = state === null || !(numbered || dayMark) ? 'none' : overlapOf(state, startedAt, wanted);
+    let since = dayMark
+      ? dayMark(dayToAskFrom(state?.day ?? null, overlap))
+      : state === null
+        ? null
+        : startOf(state, overlap);
+    let mark = dayMark ? since : (state?.mark ?? null);
+    let day = state?.day ?? null;
     let orders = 0;
     const keys = new Set<string>();
-    const firstTold: string[] = [];
+    const old = new OldOrders();
+    const numbersTold = new Set<string>();
     const unsettled = new Set<string>();
+    let firstTold: readonly string[] = [];
     let complete = true;
     try {
       for (let page = 0; page < pagesMax; page += 1) {
         const told = await cart.connector.readOrders(cart.connection, since, callFor(cart.connection.requestTimeoutMs));
         complete = told.complete !== false;
         for (const key of told.unsettledKeys ?? []) unsettled.add(key);
-        if (told.orders.length === 0) break;
+        // A script that ignores paging tells the same page for ever.
+        if (told.orders.length === 0 || (dayMark && told.orders.every(({ number }) => numbersTold.has(number)))) break;
+        if (dayMark) for (const { number } of told.orders) numbersTold.add(number);
         const fresh = state === null ? told.orders : await this.importPage(cart, told.orders, state);
         for (const key of await this.touchedKeys(cartId, fresh)) keys.add(key);
         orders += fresh.length;
-        mark = numbered ? laterMark(mark, told.mark) : told.mark;
-        if (state === null) firstTold.splice(0, firstTold.length, ...beforeOf([...firstTold, ...namesOf(told.orders)]));
-        else await this.moveMark(cartId, mark, { orders: fresh.length, told: numbered ? told.orders : null });
+        if (!dayMark) mark = numbered ? laterMark(mark, told.mark) : told.mark;
+        if (dayMark) day = newestDay(day, told.orders, startedAt);
+        if (state !== null) {
+          await this.moveMark(cartId, mark ?? told.mark, { orders: fresh.length, told: numbered ? told.orders : null });
+        } else if (dayMark) old.add(told.orders);
+        else firstTold = beforeOf([...firstTold, ...namesOf(told.orders)]);
         if (told.mark === since) break;
         since = told.mark;
       }
-      await this.endPoll(cartId, mark, { startedAt, overlap, before: numbered ? firstTold : [] });
+      const before = dayMark ? old.remembered(day) : { numbers: numbered ? firstTold : [], beforeDay: null };
+      await this.endPoll(cartId, mark, { startedAt, overlap, day, ...before });
       return { orders, mark, keys, complete, unsettled };
     } catch (error) {
       await this.database.pool.query('UPDATE order_polls SET last_error = $2 WHERE cart_id = $1', [
@@ -136,13 +153,17 @@ export class OrderImport {
     told: readonly CartOrder[],
     state: FeedState,
   ): Promise<readonly CartOrder[]> {
-    const orders = told.filter(({ number }) => !isFromBefore(state, number));
+    const { numbered, dayMark } = feedOf(cart);
+    const { cartId } = cart.settings;
+    const known = told.filter((order) => !isFromBefore(state, order));
     const skus = await this.skusOf(
       cart.settings.cartId,
-      orders.flatMap((order) => order.lines.map((line) => line.key)),
+      known.flatMap((order) => order.lines.map((line) => line.key)),
     );
-    const numbered = cart.connector.marksAreOrderNumbers === true;
-    const after = ({ number }: CartOrder) => (numbered ? notSeenAt(state, number) : state.startedAt);
+    const skusOfOrder = (order: CartOrder) => order.lines.map(({ key }) => skus.get(key) ?? key);
+    const orders = known.filter((order) => !(dayMark && this.told.isSame(cartId, order, skusOfOrder(order))));
+    const after = (order: CartOrder) =>
+      numbered ? notSeenAt(state, order.number) : !dayMark || wasAskedFor(state.day, order) ? state.startedAt : null;
     const by = (await databaseNow(this.database)).toISOString();
     const outcomes = await Promise.all(
       orders.map((order) =>
@@ -152,8 +173,10 @@ export class OrderImport {
       ),
     );
     const judged = orders.map((order, index) => ({ order, outcome: outcomes[index] }));
-    await this.keepRefusals(cart.settings.cartId, judged);
-    await this.reopenVerdicts(cart.settings.cartId, judged);
+    await this.keepRefusals(cartId, judged);
+    await this.reopenVerdicts(cartId, judged);
+    for (const { order, outcome } of judged)
+      if (outcome?.kind === 'accepted') this.told.imported(cartId, order, skusOfOrder(order));
     return judged
       .filter(({ outcome }) => outcome?.kind !== 'accepted' || outcome.facts.length > 0)
       .map(({ order }) => order);
@@ -282,11 +305,50 @@ export class OrderImport {
 
   private async feedState(cartId: string): Promise<FeedState | null> {
     const found = await this.database.pool.query<FeedState>(
-      `SELECT mark, recent, before, started_at AS "startedAt", overlapped_at AS "overlappedAt", deep_at AS "deepAt"
+      `SELECT mark, recent, before, started_at AS "startedAt", overlapped_at AS "overlappedAt", deep_at AS "deepAt",
+              day, before_day AS "beforeDay"
          FROM order_polls WHERE cart_id = $1`,
       [cartId],
     );
     return found.rows[0] ?? null;
+  }
+
+  /**
+   * Where the cart is asked from. A cart that is to tell older orders begins there, as if all before were told; any other
+   * one has no state before its first poll, which takes the mark and imports nothing.
+   */
+  private async beginning(cart: ReachableCart): Promise<FeedState | null> {
+    const { settings, connector, capabilities } = cart;
+    const { cartId, ordersFrom = null } = settings;
+    const state = await this.feedState(cartId);
+    if (state !== null) return this.afterSwitch(cart, state);
+    if (ordersFrom === null) return null;
+    const number = 'number' in ordersFrom ? ordersFrom.number : null;
+    if (number !== null && capabilities.ordersBy?.by === 'date' && !isNumber(number))
+      throw new Error(`${connector.label}: this one is asked by date; say from which day on its orders count`);
+    const date = 'date' in ordersFrom ? ordersFrom.date : null;
+    await this.database.pool.query(
+      `INSERT INTO order_polls (cart_id, mark, before, day, before_day) VALUES ($1, $2, $3, $4, $4)
+       ON CONFLICT (cart_id) DO NOTHING`,
+      [cartId, number, JSON.stringify(number === null ? [] : [number]), date],
+    );
+    return this.feedState(cartId);
+  }
+
+  /** A probe may have found that a cart which was asked by number is asked by date, or the other way round. */
+  private async afterSwitch(cart: ReachableCart, state: FeedState): Promise<FeedState | null> {
+    const { dayMark } = feedOf(cart);
+    if (state.mark === null || !cart.connector.markOfDay || isDayMark(state.mark) === (dayMark !== null)) return state;
+    const lastPoll = state.startedAt?.toISOString().slice(0, 10) ?? null;
+    const changed = dayMark
+      ? // All until then is told. Where numbers do not say what is old, the day has to.
+        { mark: dayMark(lastPoll), day: lastPoll, beforeDay: isNumber(state.mark) ? state.beforeDay : lastPoll }
+      : { mark: null, day: state.day, beforeDay: state.beforeDay };
+    await this.database.pool.query(
+      'UPDATE order_polls SET mark = $2, day = $3, before_day = $4 WHERE cart_id = $1 AND mark = $5',
+      [cart.settings.cartId, changed.mark, changed.day, changed.beforeDay, state.mark],
+    );
+    return this.feedState(cart.settings.cartId);
   }
 
   /** Two polls may run side by side: where marks are numbers, neither takes the mark back, or forgets what the other was told. */
@@ -303,13 +365,13 @@ export class OrderImport {
       return;
     }
     await inTransaction(this.database, async (client) => {
-      const found = await client.query<Pick<FeedState, 'mark' | 'recent' | 'before'>>(
-        'SELECT mark, recent, before FROM order_polls WHERE cart_id = $1 FOR UPDATE',
+      const found = await client.query<Pick<FeedState, 'mark' | 'recent' | 'before' | 'beforeDay'>>(
+        'SELECT mark, recent, before, before_day AS "beforeDay" FROM order_polls WHERE cart_id = $1 FOR UPDATE',
         [cartId],
       );
       const state = found.rows[0];
       if (state === undefined) return;
-      const news = namesOf(told).filter((number) => !isFromBefore(state, number));
+      const news = namesOf(told.filter((order) => !isFromBefore(state, order)));
       await client.query(
         'UPDATE order_polls SET mark = $2, orders_seen = orders_seen + $3, recent = $4 WHERE cart_id = $1',
         [cartId, laterMark(state.mark, mark), orders, JSON.stringify(recentAfter(state.recent, news))],
@@ -324,23 +386,38 @@ export class OrderImport {
   private async endPoll(
     cartId: string,
     mark: string | null,
-    ended: { readonly startedAt: Date; readonly overlap: Overlap; readonly before: readonly string[] },
+    ended: {
+      readonly startedAt: Date;
+      readonly overlap: Overlap;
+      readonly numbers: readonly string[];
+      readonly day: string | null;
+      readonly beforeDay: string | null;
+    },
   ): Promise<void> {
     await this.database.pool.query(
       `WITH back AS (
          UPDATE lanes l SET next_probe_at = clock_timestamp()
            FROM order_polls p
           WHERE p.cart_id = $1 AND p.last_error IS NOT NULL AND l.cart_id = p.cart_id AND l.down_since IS NOT NULL)
-       INSERT INTO order_polls AS p (cart_id, mark, started_at, ended_at, before, overlapped_at, deep_at)
-       VALUES ($1, $2, $3, clock_timestamp(), $4, $3, $3)
+       INSERT INTO order_polls AS p (cart_id, mark, started_at, ended_at, before, overlapped_at, deep_at, day, before_day)
+       VALUES ($1, $2, $3, clock_timestamp(), $4, $3, $3, $6, $7)
        ON CONFLICT (cart_id) DO UPDATE
-          SET mark = coalesce(p.mark, excluded.mark), started_at = greatest(p.started_at, excluded.started_at), ended_at = excluded.ended_at, last_error = NULL,
+          SET mark = coalesce(p.mark, excluded.mark), started_at = greatest(p.started_at, excluded.started_at), ended_at = excluded.ended_at, last_error = NULL, day = greatest(p.day, excluded.day),
               overlapped_at = CASE WHEN $5 <> 'none' THEN greatest(p.overlapped_at, excluded.overlapped_at) ELSE p.overlapped_at END,
               deep_at = CASE WHEN $5 = 'deep' THEN greatest(p.deep_at, excluded.deep_at) ELSE p.deep_at END`,
-      [cartId, mark, ended.startedAt, JSON.stringify(ended.before), ended.overlap],
+      [cartId, mark, ended.startedAt, JSON.stringify(ended.numbers), ended.overlap, ended.day, ended.beforeDay],
     );
   }
 }
+
+/** How a cart's feed is followed: by order numbers, by days, or by marks that only the cart understands. */
+function feedOf({ connector, capabilities: { ordersBy } }: ReachableCart) {
+  const { markOfDay } = connector;
+  const dayMark = ordersBy?.by === 'date' && markOfDay ? (day: string | null) => markOfDay(ordersBy, day) : null;
+  return { numbered: connector.marksAreOrderNumbers === true && dayMark === null, dayMark };
+}
+
+const isDayMark = (mark: string) => mark.startsWith('day(');
 
 const namesOf = (orders: readonly CartOrder[]) => orders.map(({ number }) => number);
 

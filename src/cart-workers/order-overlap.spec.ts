@@ -12,7 +12,11 @@ const state: FeedState = {
   startedAt: at(95),
   overlappedAt: at(80),
   deepAt: at(0),
+  day: null,
+  beforeDay: null,
 };
+const order = (number: string, placedAt: string | null = null) => ({ number, placedAt });
+const old = (before: readonly string[], beforeDay: string | null = null) => ({ before, beforeDay });
 
 describe('which orders a poll asks for again', () => {
   it('none in between, the last ten every half minute or when somebody counts with them, a hundred every five minutes', () => {
@@ -30,12 +34,14 @@ describe('which orders a poll asks for again', () => {
   });
 
   it('what was told before the cart was connected is not imported, and what came up late among it is', () => {
-    expect(isFromBefore(state, '115')).toBe(true);
-    expect(isFromBefore(state, '7')).toBe(true);
-    expect(isFromBefore({ before: ['110', '112'] }, '111')).toBe(false);
-    expect(isFromBefore(state, '121')).toBe(false);
-    expect(isFromBefore({ before: [] }, '1')).toBe(false);
-    expect(isFromBefore({ before: ['W-1'] }, 'W-0')).toBe(false);
+    expect(isFromBefore(state, order('115'))).toBe(true);
+    expect(isFromBefore(state, order('7'))).toBe(true);
+    expect(isFromBefore(old(['110', '112']), order('111'))).toBe(false);
+    expect(isFromBefore(state, order('121'))).toBe(false);
+    expect(isFromBefore(old([]), order('1'))).toBe(false);
+    expect(isFromBefore(old(['W-1']), order('W-0'))).toBe(false);
+    expect(isFromBefore(old(['W-1'], '2026-06-10'), order('W-0', '2026-06-09T23:00:00Z'))).toBe(true);
+    expect(isFromBefore(old(['W-1'], '2026-06-10'), order('W-0', '2026-06-10T00:00:00Z'))).toBe(false);
   });
 
   it('an order that was asked for a moment ago was not there then; of an older one nobody knows', () => {

@@ -1,3 +1,5 @@
+import type { CartOrder } from './connectors/connector.js';
+
 /**
  * Which orders a poll asks for again. Orders do not come up in the order of their numbers (a checkout that takes longer
  * than the next one appears behind the mark), and some scripts tell an edit or a cancel by telling the order again. So now
@@ -13,6 +15,9 @@ export interface FeedState {
   readonly startedAt: Date | null;
   readonly overlappedAt: Date | null;
   readonly deepAt: Date | null;
+  /** Where orders are asked for by date: see order-days.ts. */
+  readonly day: string | null;
+  readonly beforeDay: string | null;
 }
 
 export type Overlap = 'none' | 'shallow' | 'deep';
@@ -39,8 +44,12 @@ export function startOf(state: FeedState, overlap: Overlap): string | null {
 }
 
 /** Orders from before the cart was connected: what they took is in what it showed then. */
-export function isFromBefore({ before }: Pick<FeedState, 'before'>, number: string): boolean {
+export function isFromBefore(
+  { before, beforeDay }: Pick<FeedState, 'before' | 'beforeDay'>,
+  { number, placedAt }: Pick<CartOrder, 'number' | 'placedAt'>,
+): boolean {
   if (before.includes(number)) return true;
+  if (beforeDay !== null) return placedAt !== null && placedAt.slice(0, 10) < beforeDay;
   const oldest = before[0];
   // One that is older than all that were told at the end of the first poll; one between them came up late.
   return oldest !== undefined && isNumber(number) && isNumber(oldest) && BigInt(number) < BigInt(oldest);
@@ -73,4 +82,4 @@ export function laterMark(known: string | null, told: string): string {
 /** How many of the first poll's orders are remembered. */
 export const beforeOf = (told: readonly string[]) => recentAfter([], told).slice(-shallowOrders - 1);
 
-const isNumber = (text: string) => /^\d+$/.test(text);
+export const isNumber = (text: string) => /^\d+$/.test(text);

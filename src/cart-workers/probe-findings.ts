@@ -1,10 +1,11 @@
 import type { ProbeFinding, ProbeFound } from '../events/facts.js';
-import type { FunctionReport } from './connectors/connector.js';
+import type { FunctionReport, OrdersReport } from './connectors/connector.js';
 import type { Behaviour } from './probe-explain.js';
 
 /** What a probe saw, step by step; a step that was left out says why. */
 export interface Observations {
   readonly functions: readonly FunctionReport[];
+  readonly orders: OrdersReport;
   readonly listing: { readonly items: number; readonly changed: readonly string[]; readonly cut: boolean };
   readonly unknown: { readonly applied: boolean; readonly response: string; readonly ok: boolean };
   readonly tilde: { readonly understood: boolean; readonly response: string };
@@ -28,11 +29,12 @@ export function foundBy(seen: Observations): ProbeFound {
     unknownAnsweredOk: seen.unknown.applied,
     losesParallelChanges: 'leftOut' in seen.parallel ? null : seen.parallel.kept < seen.parallel.sent,
     functionsMissing: missing,
-    unusable: unusable(change, missing),
+    orders: seen.orders.by === 'unknown' ? null : seen.orders.by,
+    unusable: unusable(seen, missing),
   };
 }
 
-function unusable(change: Observations['change'], missing: readonly string[]): string | null {
+function unusable({ change, orders }: Observations, missing: readonly string[]): string | null {
   if (typeof change === 'object')
     return `The cart refused to change the item (${change.refused}). Let the shop track its stock, or name another one, and probe again.`;
   if (change === 'ignores') return 'The cart answered OK and changed nothing.';
@@ -43,6 +45,8 @@ function unusable(change: Observations['change'], missing: readonly string[]): s
     return 'The script cannot tell what it shows (downloadqoh), so no doubt could ever be settled.';
   if (missing.includes('downloadorders'))
     return 'The script does not tell its orders (downloadorders), so no sale could be told from a fault.';
+  if (orders.by === null && !orders.numbersArePlain)
+    return 'The script tells all its orders whatever it is asked, and their numbers do not say which are new.';
   return null;
 }
 
@@ -50,6 +54,7 @@ function unusable(change: Observations['change'], missing: readonly string[]): s
 export function findingsOf(seen: Observations): readonly ProbeFinding[] {
   return [
     functionsFinding(seen),
+    ordersFinding(seen),
     listingFinding(seen),
     changeFinding(seen),
     zeroFinding(seen),
@@ -89,6 +94,34 @@ function functionsFinding({ functions }: Observations): ProbeFinding {
         ? 'Quantities are read with the products (downloadprods).'
         : 'Everything that Onhand needs for stock and orders is there, or done without.',
   };
+}
+
+/** In the evidence and in the finding alike. */
+export function ordersSaw({ by, numbersArePlain }: OrdersReport): string {
+  const numbers = numbersArePlain ? '' : ' The numbers are not digits only.';
+  if (by === 'unknown') return 'It told no order, so it was not seen how it is asked for new ones.';
+  if (by === null) return `It told all orders whatever it was asked.${numbers}`;
+  return by.by === 'number'
+    ? `Asked for orders above a number, it left out those up to it.${numbers}`
+    : `It does not go by order numbers, and left out orders of before the day that it was asked for.${numbers}`;
+}
+
+function ordersFinding({ orders }: Observations): ProbeFinding {
+  const { by, numbersArePlain } = orders;
+  const follows = () => {
+    if (by === 'unknown') return 'Orders are asked for by number; probe again when there are some.';
+    if (by !== null && by.by === 'date')
+      return 'Orders are asked for by date (lastdate): each poll tells the last days again, and what is told twice counts once.';
+    if (!numbersArePlain) {
+      return by === null
+        ? 'Nobody could tell new orders from old ones, so the cart cannot be switched on.'
+        : 'Orders are asked for by number; late ones, edits and cancels are heard only where the script tells them by itself.';
+    }
+    return by === null
+      ? 'Each poll reads all its orders, and takes those above the last number.'
+      : 'Orders are asked for by number, the last ones again and again.';
+  };
+  return { about: 'new orders', saw: ordersSaw(orders), follows: follows() };
 }
 
 function listingFinding({ listing: { items, changed, cut } }: Observations): ProbeFinding {

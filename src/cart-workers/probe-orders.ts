@@ -1,17 +1,29 @@
 import { callFor, type ReachableCart } from './cart-directory.js';
 import { CartError } from './connectors/cart-error.js';
-import type { CartOrder } from './connectors/connector.js';
+import type { CartOrder, OrdersReport } from './connectors/connector.js';
+import { daysBefore } from './order-days.js';
 
 const pagesMax = 10_000;
 /** Orders are not always told in the order of their numbers: counting begins this many before the last one. */
 const overlap = 20;
+/** Where they are asked for by date, as far back: only its differences count, and the shop's days may be another zone's. */
+const overlapDays = 7;
 
 /**
  * The order from which on the pieces of an item are counted while it is probed.
  * @param known where the cart's orders have been read to already; null: nowhere yet
+ * @param by how this cart is asked, as was found a moment ago
+ * @param now by the database's clock
  * @returns null: from the first one
  */
-export async function countOrdersFrom(cart: ReachableCart, known: string | null): Promise<string | null> {
+export async function countOrdersFrom(
+  cart: ReachableCart,
+  known: string | null,
+  by: OrdersReport['by'],
+  now: Date,
+): Promise<string | null> {
+  if (by !== null && by !== 'unknown' && by.by === 'date')
+    return cart.connector.markOfDay?.(by, daysBefore(now.toISOString().slice(0, 10), overlapDays)) ?? null;
   const last: string[] = [];
   try {
     for await (const page of orderPages(cart, known)) {
@@ -46,10 +58,14 @@ export async function soldSince(cart: ReachableCart, key: string, since: string 
 
 async function* orderPages(cart: ReachableCart, since: string | null): AsyncGenerator<readonly CartOrder[]> {
   let mark = since;
+  const seen = new Set<string>();
   for (let page = 0; page < pagesMax; page += 1) {
     const told = await cart.connector.readOrders(cart.connection, mark, callFor(cart.connection.requestTimeoutMs));
     yield told.orders;
-    if (told.orders.length === 0 || told.mark === mark) return;
+    const known = seen.size;
+    for (const { number } of told.orders) seen.add(number);
+    // Nothing new: the end, or a script that ignores paging.
+    if (seen.size === known || told.mark === mark) return;
     mark = told.mark;
   }
 }

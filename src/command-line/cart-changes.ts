@@ -31,6 +31,7 @@ interface CartOptions extends ChangeOptions {
   readonly cadence?: string;
   readonly timeZone?: string;
   readonly kits?: string;
+  readonly ordersFrom?: string;
 }
 
 interface AddOptions extends CartOptions {
@@ -60,6 +61,7 @@ function settings(command: Command): Command {
       .option('--poll-interval <ms>', 'how often its orders are asked for')
       .option('--quiet-time <ms>', 'how long after a request’s deadline it may still be carried out')
       .option('--request-timeout <ms>', 'the longest time for an answer')
+      .option('--orders-from <start>', 'older orders that count: number:1001, date:2026-06-10, or none (the default)')
       .option('--delivery <way>', 'how changes reach it: `onhand carts types` lists the ways; auto: the strongest')
       .option('--kits <whose>', 'whose quantity it lowers itself when it sells a kit: kit or components')
       .option('--drift-policy <policy>', 'when it differs by itself: report, repair, set-to-target or take-over')
@@ -111,7 +113,7 @@ function addAdd(carts: Command, runtime: Runtime): void {
 
 function fieldsOf(options: CartOptions) {
   const { cartUrl, user, storeCode, location, orderLocation, pollInterval, quietTime, requestTimeout } = options;
-  const { delivery, driftPolicy, guardShare, guardListings, kits } = options;
+  const { delivery, ordersFrom, driftPolicy, guardShare, guardListings, kits } = options;
   if ((guardShare === undefined) !== (guardListings === undefined))
     throw new UsageError('Name both --guard-share and --guard-listings, or neither.');
   return {
@@ -133,6 +135,7 @@ function fieldsOf(options: CartOptions) {
       }),
     ...cadenceOf(options),
     ...(kits !== undefined && { kits }),
+    ...(ordersFrom !== undefined && { ordersFrom: parseOrdersFrom(ordersFrom) }),
     ...(requestTimeout !== undefined && { requestTimeoutMs: parseWhole(requestTimeout, '--request-timeout') }),
   };
 }
@@ -144,6 +147,14 @@ function cadenceOf({ cadence, timeZone }: CartOptions) {
   if (!isCron) return { cadence: { kind: cadence } };
   const zone = timeZone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
   return { cadence: { kind: 'cron', pattern: cadence, timeZone: zone } };
+}
+
+function parseOrdersFrom(text: string) {
+  if (text === 'none') return null;
+  const [kind, start] = [text.slice(0, text.indexOf(':')), text.slice(text.indexOf(':') + 1)];
+  if (kind === 'number' && start !== '') return { number: start };
+  if (kind === 'date' && start !== '') return { date: start };
+  throw new UsageError(`--orders-from must be number:1001, date:2026-06-10 or none, not "${text}"`);
 }
 
 type Draft = ReturnType<typeof fieldsOf> & { readonly secret: string };

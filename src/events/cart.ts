@@ -322,6 +322,7 @@ function settingsOf(command: Of<'AddCart'>): CartSettings {
     pollIntervalMs,
     clampsAtZero,
     delivery = null,
+    ordersFrom = null,
     driftPolicy = 'report',
     guard = usualGuard,
     cadence = realTime,
@@ -345,6 +346,7 @@ function settingsOf(command: Of<'AddCart'>): CartSettings {
     guard,
     cadence,
     kits,
+    ordersFrom,
   };
 }
 

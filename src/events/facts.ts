@@ -225,6 +225,12 @@ export type Cadence =
 export const kitStockAt = ['kit', 'components'] as const;
 export type KitStockAt = (typeof kitStockAt)[number];
 
+/** How a script is asked for new orders: above a number, or from a day on. `ask`: see seti-protocol.ts. */
+export type OrdersBy = { readonly by: 'number' } | { readonly by: 'date'; readonly ask: 'All-' | 'All/' | '-' | '/' };
+
+/** Orders of before that the first poll of a cart imports: those above a number, or placed on a day or later. */
+export type OrdersFrom = { readonly number: string } | { readonly date: string };
+
 /** Everything about a cart but its secret, which never enters the log. */
 export interface CartSettings {
   readonly cartId: string;
@@ -252,6 +258,8 @@ export interface CartSettings {
   readonly cadence?: Cadence | undefined;
   /** Whose quantity the cart itself lowers when it sells a kit: the kit's own, or its components'. */
   readonly kits: KitStockAt;
+  /** null: nothing that was sold before it was connected; a fact older than this field has none. */
+  readonly ordersFrom?: OrdersFrom | null;
 }
 
 export interface CartGuard {
@@ -276,6 +284,8 @@ export interface ProbeFound {
   readonly unknownAnsweredOk: boolean | null;
   readonly losesParallelChanges: boolean | null;
   readonly functionsMissing: readonly string[];
+  /** Left out by probes that did not ask yet. */
+  readonly orders?: OrdersBy | null;
   /** Why the cart must not be switched on; null: nothing speaks against it. */
   readonly unusable: string | null;
 }

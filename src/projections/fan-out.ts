@@ -126,9 +126,10 @@ export function isOlderThanBaseline(
 ): boolean {
   const { baseline_at: at, baseline_mark: mark } = baseline;
   if (!order.firstSight || at === null || mark === null) return false;
-  if (isWholeNumber(mark) && isWholeNumber(order.orderNumber)) return BigInt(order.orderNumber) <= BigInt(mark);
-  // A poll that began after the reading did not show it yet, so it cannot be in what was read, whatever its day says.
+  // A poll that began after the reading did not show it yet, so it cannot be in what was read, whatever its number or its
+  // day says: an order that was slow in the checkout comes up behind the mark.
   if (order.seenAfter !== null && new Date(order.seenAfter) >= at) return false;
+  if (isWholeNumber(mark) && isWholeNumber(order.orderNumber)) return BigInt(order.orderNumber) <= BigInt(mark);
   return new Date(order.placedAt) <= at;
 }
 

@@ -489,6 +489,8 @@ describe('a cart', () => {
       (url): Row => [`tried at ${url}`, tried(url), { status: 422, type: 'cart-call-failed', words: /private address/ }],
     ),
     ['tried where nobody is', tried('http://nobody.invalid/'), { status: 422, type: 'cart-call-failed', words: /unknown host|cannot be looked up|nobody\.invalid/ }],
+    ['whose orders begin at no day', post('/v1/carts', { ...cart, id: 'other', ordersFrom: { date: 'June' } }), invalid('ordersFrom.date', /day such as/)],
+    ['whose orders have no numbers to begin above', post('/v1/carts', { ...cart, id: 'other', ordersFrom: { number: '7' } }), invalid('ordersFrom', /date/)],
     ['switched to maybe', { method: 'PUT', path: '/v1/carts/the-shop/switch', body: { on: 'maybe' } }, invalid('on', /boolean/)],
     ['switched on unprobed without a reason', { method: 'PUT', path: '/v1/carts/the-shop/switch', body: { on: true, unprobed: '' } }, invalid('unprobed', /say why/)],
     ['probed with no item', post('/v1/carts/the-shop/probe', {}), invalid('sku', /name one item/)],

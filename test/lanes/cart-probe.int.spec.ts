@@ -72,6 +72,7 @@ describe('a probe of a script', () => {
       unknownAnsweredOk: false,
       losesParallelChanges: false,
       functionsMissing: [],
+      orders: null,
       unusable: null,
     });
     expect(Object.fromEntries(script.stock)).toEqual({ MUG: 12, CUP: 3 });
@@ -183,6 +184,33 @@ describe('a probe of a script', () => {
     const row = await probe(await cartAt({ MUG: 12 }, { lacks: ['downloadorders'] }));
     expect(row.result?.found.unusable).toMatch(/does not tell its orders/);
     expect(script.stock.get('MUG')).toBe(12);
+  });
+
+  const letters = { ignoresNumbers: true } as const;
+  it.each([
+    ['takes numbers', ['1', '2', '3'], {}, { by: 'number' }],
+    ['takes numbers and a date', ['1', '2', '3'], { byDate: { separator: '-', besideAll: true } }, { by: 'number' }],
+    ['takes a date', ['A', 'B', 'C'], { ...letters, byDate: { separator: '-', besideAll: true } }, { by: 'date', ask: 'All-' }],
+    ['reads a date only where no number is asked', ['A', 'B', 'C'], { ...letters, byDate: { separator: '/', besideAll: false } }, { by: 'date', ask: '/' }],
+    ['means "after that day"', ['1', '2', '3'], { ...letters, byDate: { separator: '/', besideAll: true, after: true } }, { by: 'date', ask: 'All/' }],
+  ] as const)('that %s is asked for its orders so', async (_how, numbers, odd, by) => {
+    const cartId = await cartAt({ MUG: 20 }, odd);
+    for (const number of numbers) script.sell('MUG', 1, number);
+    const row = await probe(cartId, { belowZero: false, parallel: false });
+    expect(row.result?.found).toMatchObject({ orders: by, unusable: null });
+    expect(script.stock.get('MUG')).toBe(17);
+    await hub.projector.caughtUp(10_000);
+    expect((await hub.directory.cart(cartId)).capabilities.ordersBy).toEqual(by);
+  }); // prettier-ignore
+
+  it('that tells all its orders whatever it is asked, and names them by letters, cannot be switched on', async () => {
+    const cartId = await cartAt({ MUG: 20 }, letters);
+    for (const number of ['A', 'B']) script.sell('MUG', 1, number);
+    const row = await probe(cartId, { belowZero: false, parallel: false });
+    expect(row.result?.found).toMatchObject({
+      orders: null,
+      unusable: expect.stringMatching(/do not say which are new/),
+    });
   });
 
   it('that cannot be read at all fails with the reason', async () => {

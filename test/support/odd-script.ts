@@ -6,6 +6,8 @@ export interface OddOrder {
   readonly number: string;
   readonly lines: readonly { readonly key: string; readonly quantity: number }[];
   readonly status?: string;
+  /** As the script writes it; left out: 10-Jun-2026. */
+  readonly date?: string;
 }
 
 /** What a script does otherwise than it should; nothing: it does as the protocol says. */
@@ -24,6 +26,10 @@ export interface Oddities {
   readonly pageMax?: number;
   /** Functions that are not there. */
   readonly lacks?: readonly string[];
+  /** Leaves out orders by their date, asked in this form ("All" may stand beside it, or the field is left out); `after`: it means "after that day". */
+  readonly byDate?: { readonly separator: '-' | '/'; readonly besideAll: boolean; readonly after?: boolean };
+  /** Does not look at `lastorder`. */
+  readonly ignoresNumbers?: boolean;
   /** Tells everything where it does not find the number it was asked to begin after. */
   readonly looksOrderUp?: boolean;
 }
@@ -42,7 +48,7 @@ export interface OddScript {
   /** Awaited before anything is done. */
   beforeCall: (name: string) => Promise<void> | void;
   /** Sells as a checkout does: the pieces go, and the order comes up. */
-  sell(key: string, quantity: number, number: string): void;
+  sell(key: string, quantity: number, number: string, date?: string): void;
   stop(): Promise<void>;
 }
 
@@ -71,9 +77,9 @@ export async function startOddScript(items: Readonly<Record<string, number>>, od
     calls: [],
     afterChange: () => false,
     beforeCall: () => undefined,
-    sell: (key, quantity, number) => {
+    sell: (key, quantity, number, date) => {
       stock.set(key, (stock.get(key) ?? 0) - quantity);
-      script.orders.push({ number, lines: [{ key, quantity }] });
+      script.orders.push({ number, lines: [{ key, quantity }], ...(date !== undefined && { date }) });
     },
     stop: async () => {
       server.closeAllConnections();
@@ -164,8 +170,10 @@ function ordersAfter({ orders, odd }: OddScript, form: URLSearchParams): readonl
   const last = form.get('lastorder') ?? 'All';
   const first = Number(form.get('startnum') ?? 1) - 1;
   const at = orders.findIndex(({ number }) => number === last);
-  const after =
-    last === 'All' || (odd.looksOrderUp && at < 0)
+  const dated = odd.byDate && ordersOfDays(orders, odd.byDate, form);
+  const after = dated
+    ? dated
+    : odd.ignoresNumbers || last === 'All' || (odd.looksOrderUp && at < 0)
       ? orders
       : odd.looksOrderUp
         ? orders.slice(at + 1)
@@ -173,11 +181,21 @@ function ordersAfter({ orders, odd }: OddScript, form: URLSearchParams): readonl
   return after.slice(first, first + Number(form.get('batchsize') ?? 100));
 }
 
+/** null: the form of the question is not its own, so it goes by other fields. */
+function ordersOfDays(orders: readonly OddOrder[], by: NonNullable<Oddities['byDate']>, form: URLSearchParams) {
+  const asked = form.get('lastdate') ?? 'All';
+  const besideAll = form.get('lastorder') === 'All';
+  if (asked === 'All' || besideAll !== by.besideAll || !asked.includes(by.separator)) return null;
+  const day = (date: string) => Date.parse(date.replaceAll(/[-/]/g, ' '));
+  const since = day(asked);
+  return orders.filter(({ date = '10-Jun-2026' }) => (by.after ? day(date) > since : day(date) >= since));
+}
+
 const productOf = ({ odd }: OddScript, key: string, quantity: number) =>
   `<Product><Code>${escaped(key)}</Code><QOH>${odd.untracked?.includes(key) ? 'NA' : quantity}</QOH></Product>`;
 
-const orderOf = ({ number, lines, status = 'pending' }: OddOrder) =>
-  `<Order><OrderNumber>${number}</OrderNumber><OrderDate>10-Jun-2026</OrderDate><OrderStatus>${status}</OrderStatus><Shipping>${lines
+const orderOf = ({ number, lines, status = 'pending', date = '10-Jun-2026' }: OddOrder) =>
+  `<Order><OrderNumber>${number}</OrderNumber><OrderDate>${date}</OrderDate><OrderStatus>${status}</OrderStatus><Shipping>${lines
     .map(({ key, quantity }) => `<Product><SKU>${escaped(key)}</SKU><Quantity>${quantity}</Quantity></Product>`)
     .join('')}</Shipping></Order>`;
 

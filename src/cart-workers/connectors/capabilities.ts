@@ -19,6 +19,7 @@ export function capabilitiesOf(
     ...connector.capabilities,
     listingComplete: found?.listingStable ?? connector.capabilities.listingComplete ?? true,
     tildeInKeys: found?.tildeInKeys ?? connector.capabilities.tildeInKeys ?? true,
+    ...(found?.orders && { ordersBy: found.orders }),
   };
   const delivery = weakest(connector.deliveryWays, [declared.delivery, settings.delivery, found?.delivery ?? null]);
   switch (delivery) {

@@ -1,4 +1,4 @@
-import type { DeliveryWay } from '../../events/facts.js';
+import type { DeliveryWay, OrdersBy } from '../../events/facts.js';
 
 /**
  * What the worker may ask of a cart, whichever protocol the cart speaks.
@@ -67,6 +67,8 @@ export interface Capabilities {
   readonly tildeInKeys?: boolean;
   /** What rules may ask of an item beside its quantity; left out: nothing. */
   readonly flags?: readonly ('hide' | 'backorder')[];
+  /** How this very cart is asked for new orders, as a probe found it. Left out: by its marks. */
+  readonly ordersBy?: OrdersBy;
 }
 
 /** One function of a script, as the probe found it. */
@@ -80,6 +82,15 @@ export interface FunctionReport {
 export interface ProbeCalls {
   /** Calls everything that changes nothing, and says what answered. Never throws for what a cart answers. */
   functions(cart: CartConnection, call: () => CallContext): Promise<readonly FunctionReport[]>;
+  /** Finds out how it is asked for orders from some point on. Never throws for what a cart answers. */
+  orders(cart: CartConnection, call: () => CallContext): Promise<OrdersReport>;
+}
+
+export interface OrdersReport {
+  /** null: it tells everything whatever it is asked; `unknown`: it has no orders yet, or does not tell them. */
+  readonly by: OrdersBy | null | 'unknown';
+  /** Whether all numbers that were told are digits only, so that higher means later. */
+  readonly numbersArePlain: boolean;
 }
 
 /** A field a person fills in when a cart of this type is created. */
@@ -234,6 +245,9 @@ export interface Connector {
     keys: readonly string[] | null,
     call: (page: number) => CallContext,
   ): AsyncIterable<readonly QuantityRow[]>;
+
+  /** The mark that asks for orders placed on `day` (2026-06-10; null: all) or later. Where a cart can be asked so at all. */
+  readonly markOfDay?: (by: OrdersBy & { readonly by: 'date' }, day: string | null) => string;
 
   /** Orders after `since` (null: from the beginning), oldest first, one page a call; an empty page ends it. */
   readOrders(cart: CartConnection, since: string | null, call: CallContext): Promise<OrderPage>;

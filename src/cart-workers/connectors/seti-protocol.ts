@@ -67,6 +67,22 @@ export function replaceUpdate(rows: readonly { readonly key: string; readonly qu
   return { count: String(rows.length), update: rows.map(({ key, quantity }) => `${key}~${quantity}|`).join('') };
 }
 
+/**
+ * How a script takes a date: `10-Jun-2003` or `10/Jun/2003`, beside `lastorder=All` or without that field. Public scripts
+ * differ in both: one reads the date only where `lastorder` is left out, one takes `All` anywhere for everything.
+ */
+export const dateAsks = ['All-', 'All/', '-', '/'] as const;
+export type DateAsk = (typeof dateAsks)[number];
+
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+
+/** The fields that ask for orders of `day` (2003-06-10) and later; null: for all. */
+export function ordersSinceFields(ask: DateAsk, day: string | null): Readonly<Record<string, string>> {
+  const [year = '', month = '', date = ''] = (day ?? '').split('-');
+  const lastdate = day === null ? 'All' : [date, MONTHS[Number(month) - 1], year].join(ask.slice(-1));
+  return { ...((ask.startsWith('All') || day === null) && { lastorder: 'All' }), lastdate };
+}
+
 /** `SETIResponse: name=value`, as `sendversion` and `ordercount` answer. */
 export function parseNamedValue(text: string, name: string): string {
   const match = new RegExp(`^SETIResponse\\s*[:=]\\s*${name}\\s*=\\s*(.+)$`, 'i').exec(

@@ -38,7 +38,7 @@ export function parseQuantities(text: string): SetiPage<QuantityRow> {
   if (/^SETIProducts\s*(?:\r?\n|$)/i.test(trimmed)) return { rows: tabSeparated(trimmed), ended: true };
   const { root, ended } = readRoot(trimmed, 'SETIProducts');
   const rows = children(root['Product']).flatMap((product) => {
-    const key = textOf(product['Code'] ?? product['SKU']);
+    const key = textOf(product['Code'] ?? product['SKU'] ?? product['Sku']);
     return key === '' ? [] : [{ key, quantity: trackedQuantity(textOf(product['QOH']), key) }];
   });
   return { rows, ended };
@@ -62,7 +62,8 @@ function parseOrder(order: Exclude<Xml, string>): CartOrder {
   const named = lineIds.every((id) => id !== '') && new Set(lineIds).size === lineIds.length;
   let unreadable: string | undefined;
   const lines = products.flatMap((product, index) => {
-    const key = textOf(product['SKU'] ?? product['Code']);
+    // One script in public writes "Sku"; read as no SKU, its sales would be taken for fees.
+    const key = textOf(product['SKU'] ?? product['Sku'] ?? product['Code']);
     // A line without SKU is a fee, a coupon or a gift wrap: it holds no stock.
     if (key === '') return [];
     const quantity = wholeNumber(textOf(product['Quantity']));

@@ -3,25 +3,22 @@ import { CartError, CartRejectedError, OutcomeUnknownError } from './cart-error.
 import type {
   CallContext,
   CartConnection,
-  CartOrder,
   ConnectionReport,
   Connector,
   DeltaRequest,
   FunctionReport,
   LineAnswer,
-  OrderPage,
   QuantityRow,
 } from './connector.js';
-import { httpCall } from './http-call.js';
+import { ask } from './seti-call.js';
+import { markOfDay, ordersReport, readOrders } from './seti-orders.js';
 import {
   deltaUpdate,
   parseDeltaAnswer,
   parseNamedValue,
   parseReplaceAnswer,
-  refuseSetiError,
   replaceUpdate,
   setiCannotSay,
-  setiForm,
 } from './seti-protocol.js';
 import { parseOrders, parseQuantities, type SetiPage } from './seti-xml.js';
 
@@ -68,16 +65,16 @@ export const setiConnector: Connector = {
   // Some scripts set on `invupdate`: those can only be told absolute quantities, by `qohreplace`.
   deliveryWays: ['settlement', 'set-only'],
   marksAreOrderNumbers: true,
-  probe: { functions },
+  probe: { functions, orders: ordersReport },
   testConnection,
   sendDeltas,
   setQuantities,
   readQuantities,
+  markOfDay,
   readOrders,
 };
 
 const ITEMS_PER_PAGE = 250;
-const ORDERS_PER_PAGE = 100;
 /** Enough for two and a half million items; a script that ignores paging cannot keep a worker for ever. */
 const PAGES_MAX = 10_000;
 /** Passes over a listing whose pages have no fixed order. */
@@ -252,112 +249,3 @@ const isNoSuchFunction = (response: string) =>
   /^SETIError:/i.test(response) &&
   /downloadqoh/i.test(response) &&
   /not\s+(?:was\s+)?(?:found|support|implement)|unknown|no support/i.test(response);
-
-/**
- * Orders with a number above `since`. Usually one page; further ones are read in the same call where a page holds only
- * orders told before (a script that ignores `lastorder`) or comes newest first, as the mark may only pass orders told.
- */
-async function readOrders(cart: CartConnection, since: string | null, call: CallContext): Promise<OrderPage> {
-  const fresh = new Map<string, CartOrder>();
-  const seen = new Set<string>();
-  let start = 1;
-  for (let number = 0; number < PAGES_MAX; number += 1) {
-    const fields = {
-      lastorder: since ?? 'All',
-      lastdate: 'All',
-      startnum: String(start),
-      batchsize: String(ORDERS_PER_PAGE),
-    };
-    const page = parseOrders(await ask(cart, call, 'downloadorders', fields, 'read'));
-    const seenBefore = seen.size;
-    for (const order of page.rows) {
-      seen.add(order.number);
-      if (since === null || compareOrderNumbers(order.number, since) > 0) fresh.set(order.number, order);
-    }
-    const orders = [...fresh.values()];
-    const rising = orders.every(
-      (order, index) => index === 0 || compareOrderNumbers(order.number, orders[index - 1]?.number ?? '') > 0,
-    );
-    // A page whose orders were all skipped by the script says "data" and holds none; the next one may hold some.
-    const skipped = page.rows.length === 0 && number === 0 && !page.ended;
-    const ended = page.ended || (seen.size === seenBefore && !skipped);
-    if (ended || (orders.length > 0 && rising)) {
-      if (orders.every(({ number: name }) => /^\d+$/.test(name)))
-        orders.sort((left, right) => compareOrderNumbers(left.number, right.number));
-      return { orders, mark: orders.at(-1)?.number ?? since ?? '0' };
-    }
-    start += Math.max(page.rows.length, skipped ? ORDERS_PER_PAGE : 1);
-  }
-  throw new OutcomeUnknownError(`the cart told more than ${PAGES_MAX} pages of orders`);
-}
-
-/** By number where both are numbers. Others keep the cart's order, which is the only one known, and equal ones are the same. */
-function compareOrderNumbers(left: string, right: string): number {
-  if (left === right) return 0;
-  if (!/^\d+$/.test(left) || !/^\d+$/.test(right)) return 1;
-  const difference = BigInt(left) - BigInt(right);
-  return difference === 0n ? 0 : difference > 0n ? 1 : -1;
-}
-
-/**
- * One call of the script.
- * @returns its text, which is no `SETIError`
- * @throws CartRejectedError denied login, or for a read any refusal; OutcomeUnknownError any other failure of a write
- */
-async function ask(
-  cart: CartConnection,
-  call: CallContext,
-  setifunction: string,
-  fields: Readonly<Record<string, string>>,
-  kind: 'read' | 'write',
-): Promise<string> {
-  const login =
-    setifunction === 'sendversion'
-      ? null
-      : { username: cart.username, password: cart.secret, storeCode: cart.storeCode };
-  const answer = await httpCall({
-    method: 'POST',
-    url: cart.url,
-    headers: { 'content-type': 'application/x-www-form-urlencoded', accept: 'text/plain, text/xml, */*' },
-    body: setiForm(setifunction, login, fields),
-    deadlineMs: call.deadlineMs,
-    answerTimeoutMs: cart.requestTimeoutMs,
-    signal: call.signal,
-    onSent: call.onSent,
-    allowPrivateAddress: cart.allowPrivateAddress,
-    // A doubt costs the cart's whole quiet time here, a new connection only a round trip.
-    reuseConnection: kind === 'read',
-  });
-  const text = decodeText(answer.body, answer.headers['content-type'] ?? '');
-  if (answer.status !== 200) {
-    const hint =
-      answer.status >= 300 && answer.status < 400 ? ' (redirects are not followed: enter the final address)' : '';
-    const response = answerText(`HTTP ${answer.status}${hint}: ${text}`, [cart.secret]);
-    // A gateway that lost patience (502, 503, 504) says nothing of the script behind it.
-    const answered = answer.status === 500;
-    throw kind === 'write' ? new OutcomeUnknownError(response, { answered }) : new CartRejectedError(response);
-  }
-  try {
-    refuseSetiError(text, kind === 'write');
-  } catch (error) {
-    throw error instanceof CartError ? withoutSecrets(error, cart) : error;
-  }
-  return text;
-}
-
-function withoutSecrets(error: CartError, cart: CartConnection): CartError {
-  const response = answerText(error.response, [cart.secret]);
-  return error instanceof CartRejectedError
-    ? new CartRejectedError(response, { scope: error.scope })
-    : new OutcomeUnknownError(response, { answered: error instanceof OutcomeUnknownError && error.answered });
-}
-
-/** UTF-8 unless the answer declares the older Western encodings, which scripts of old shops do. */
-function decodeText(body: Buffer, contentType: string): string {
-  const declared =
-    /encoding\s*=\s*["']([\w-]+)["']/i.exec(body.subarray(0, 100).toString('latin1'))?.[1] ??
-    /charset\s*=\s*"?([\w-]+)/i.exec(contentType)?.[1];
-  return new TextDecoder(
-    /^(?:iso-8859-1|windows-1252|latin1)$/i.test(declared ?? '') ? 'windows-1252' : 'utf-8',
-  ).decode(body);
-}

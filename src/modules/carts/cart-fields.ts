@@ -81,6 +81,24 @@ const cadence = z
   ])
   .describe('When the cart is told of changes: at once, at the moments of a pattern, or only by send-now');
 
+const ordersFrom = z
+  .union([
+    z.strictObject({ number: anyText(100).min(1, 'must not be empty') }),
+    z.strictObject({ date: z.iso.date('must be a day such as 2026-06-10') }),
+  ])
+  .nullable()
+  .describe('Older orders that its first poll imports: above a number, or placed on a day or later; null: none');
+
+/** @throws Problem invalid-request where a cart of this type does not understand where its orders are to begin */
+export function checkOrdersFrom(connector: Connector, from: z.infer<typeof ordersFrom> | undefined): void {
+  if (!from || !('number' in from) || connector.marksAreOrderNumbers === true) return;
+  throw new Problem(
+    'invalid-request',
+    `Orders of a cart of the type "${connector.label}" cannot be asked for above a number; name a date.`,
+    [{ field: 'ordersFrom', detail: 'must have a date, or be null' }],
+  );
+}
+
 const stock = {
   locations: z.array(location).min(1).max(100).describe('Whose stock the cart sells'),
   orderLocation: location.describe('Where its orders take their pieces; one of its locations'),
@@ -109,13 +127,26 @@ export const newCart = z.strictObject({
   driftPolicy: driftPolicy.default('report'),
   guard: guard.default(usualGuard),
   cadence: cadence.default({ kind: 'real-time' }),
+  ordersFrom: ordersFrom.default(null),
   clampsAtZero: clampsAtZero.optional().describe('Left out: what is usual for its type'),
   kits: kits.default('kit'),
 });
 
 /** Fields left out stay as they are. The type never changes: another type is another cart. */
 export const cartChange = z
-  .strictObject({ name, ...access, ...timing, ...stock, delivery, clampsAtZero, driftPolicy, guard, cadence, kits })
+  .strictObject({
+    name,
+    ...access,
+    ...timing,
+    ...stock,
+    delivery,
+    clampsAtZero,
+    driftPolicy,
+    guard,
+    ordersFrom,
+    cadence,
+    kits,
+  })
   .partial()
   .refine((body) => Object.keys(body).length > 0, 'name at least one field to change');
 

@@ -166,6 +166,12 @@ export class CartReads {
     return pageOf(rows, query.limit, ({ listing }) => [listing.key], shownListing);
   }
 
+  /** Whether the cart was ever asked for its orders. */
+  async isPolled(cartId: string): Promise<boolean> {
+    const polls = this.database.orm.select({ id: orderPolls.cartId }).from(orderPolls);
+    return (await polls.where(eq(orderPolls.cartId, cartId))).length > 0;
+  }
+
   private async systemIsOn(): Promise<boolean> {
     return (await this.database.orm.select({ on: systemSwitch.on }).from(systemSwitch))[0]?.on ?? true;
   }

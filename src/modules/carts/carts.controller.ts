@@ -15,7 +15,15 @@ import { pageFields } from '../http/paging.js';
 import { Problem } from '../http/problem.js';
 import { Probes } from '../jobs/probes.js';
 import { ENCRYPTION_KEY } from '../tokens.js';
-import { cartChange, checkDelivery, checkFields, connectorOf, idFromName, newCart } from './cart-fields.js';
+import {
+  cartChange,
+  checkDelivery,
+  checkFields,
+  checkOrdersFrom,
+  connectorOf,
+  idFromName,
+  newCart,
+} from './cart-fields.js';
 import { CartReads } from './cart-reads.js';
 
 const onOff = z.strictObject({ on: z.boolean() });
@@ -48,6 +56,7 @@ export class CartsController {
     const connector = connectorOf(body.type);
     checkFields(connector, body);
     checkDelivery(connector, body.delivery);
+    checkOrdersFrom(connector, body.ordersFrom);
     const { id: wished, secret, type, ...settings } = body;
     const id = wished ?? idFromName(body.name);
     const orderLocation = body.orderLocation ?? body.locations[0]!;
@@ -94,6 +103,8 @@ export class CartsController {
     const before = await this.shown(id);
     const { secret, ...settings } = body;
     checkDelivery(connectorOf(before.type), settings.delivery);
+    checkOrdersFrom(connectorOf(before.type), settings.ordersFrom);
+    if (settings.ordersFrom !== undefined && (await this.carts.isPolled(id))) beginsAlready(id);
     checkOrderLocation(settings.locations ?? before.locations, settings.orderLocation ?? before.orderLocation);
     const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
     if (Object.keys(given).length > 0) {
@@ -168,4 +179,10 @@ function checkOrderLocation(locations: readonly string[], orderLocation: string)
   if (locations.includes(orderLocation)) return;
   const detail = `must be one of the cart's locations (${locations.join(', ')})`;
   throw new Problem('invalid-request', `"orderLocation" ${detail}.`, [{ field: 'orderLocation', detail }]);
+}
+
+function beginsAlready(id: string): never {
+  throw new Problem('not-allowed-now', `The orders of ${id} are followed already, so where they begin is past.`, [
+    { field: 'ordersFrom', detail: 'can only be changed before the cart is first compared or switched on' },
+  ]);
 }
