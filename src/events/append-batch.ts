@@ -68,7 +68,7 @@ export async function appendBatch(
   const inOneStep = papers.length === 0 && !kitsFirst;
   const lockedFirst = inOneStep ? stockOf(envelopes, batch) : papers;
   const [, allFree, , kits] = await together(client, () =>
-    Promise.all([client.query(begin), claims.claim(client), lock(lockedFirst), lookUp(client, mayBeKits)]),
+    allOf([client.query(begin), claims.claim(client), lock(lockedFirst), lookUp(client, mayBeKits)]),
   );
   batch.addKits(kits);
   if (!allFree) await claims.readEarlier(client);
@@ -80,9 +80,7 @@ export async function appendBatch(
     }
   } else {
     // Looked up again behind the lock: whoever makes an item a kit locks its stock, too.
-    const [, now] = await together(client, () =>
-      Promise.all([lock(stockOf(decided, batch)), lookUp(client, mayBeKits)]),
-    );
+    const [, now] = await together(client, () => allOf([lock(stockOf(decided, batch)), lookUp(client, mayBeKits)]));
     if (!batch.kitsAreStill(now)) throw new KitsChangedError('A kit was changed while its parts were being locked');
   }
   await readAside(client, batch, decided);
@@ -110,6 +108,19 @@ function together<T>(client: PoolClient, send: () => T): T {
     stream.uncork();
   }
 }
+
+/**
+ * Waits for statements that were sent together. When one fails, those behind it only say that the transaction is aborted,
+ * and may say so sooner; what is thrown is why.
+ */
+async function allOf<T extends readonly unknown[] | []>(sent: T): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  const settled = await Promise.allSettled(sent);
+  const failures = settled.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
+  if (failures.length > 0) throw failures.find((failure) => sqlState(failure) !== transactionAborted) ?? failures[0];
+  return Promise.all(sent);
+}
+
+const transactionAborted = '25P02';
 
 /** An answer that only names the appended facts can be read from them, and is not stored again. */
 function answersToStore(answers: ReadonlyMap<CommandEnvelope, CommandAnswer>): NewAnswer[] {
@@ -152,7 +163,7 @@ async function lockStreams(
   if (distinct.length === 0) return;
   // All or none are created first: locking those that exist before the others are created would break the order.
   const creating = known.unknownOf(distinct).length > 0 ? createHeads(client, distinct) : undefined;
-  const [, { heads, now }] = await Promise.all([creating, lockHeads(client, distinct)]);
+  const [, { heads, now }] = await allOf([creating, lockHeads(client, distinct)]);
   batch.lock(heads, now);
 }
 

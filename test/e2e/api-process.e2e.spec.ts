@@ -98,7 +98,9 @@ it('without any setting it starts its own PostgreSQL, shows a key once, is found
   const second = await startHub({ ONHAND_DATA_DIR: dir });
   expect(second.events.has('owner-key')).toBe(false);
   const kept = await fetch(`${second.url}/v1/locations`, { headers: { 'X-API-Key': key } });
-  expect(((await kept.json()) as { data: unknown[] }).data).toEqual([{ location: 'main', name: 'Main' }]);
+  expect(((await kept.json()) as { data: unknown[] }).data).toEqual([
+    { location: 'main', name: 'Main', otherCodes: [] },
+  ]);
   second.child.kill('SIGINT');
   expect(await second.ended).toMatchObject({ code: 0 });
   await rm(dir, { recursive: true, force: true });

@@ -158,7 +158,8 @@ const competitions: Readonly<Record<string, Competition>> = {
     },
     first: `SELECT FROM listings WHERE cart_id = 'settle' AND key = 'L1' FOR UPDATE`,
     meanwhile: () => letGo(),
-    waits: 'l.baseline_mark, l.generation',
+    // What the server shows of a statement is its first thousand letters.
+    waits: 'l.cart_id, l.key, l.sku, l.expected',
     second: `SELECT FROM listings WHERE cart_id = 'compare' AND key = 'L0' FOR UPDATE`,
   },
   claim: {

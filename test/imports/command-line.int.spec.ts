@@ -69,7 +69,7 @@ describe('onhand import', () => {
     expect(await onhand(latin, '--kind', 'items', '--latin1')).toMatchObject({ code: 0 });
     expect(await onhand('sku\n', '--kind', 'items')).toMatchObject({
       code: 1,
-      err: expect.stringContaining('"title" or "barcode" or "tags" or "active" is missing'),
+      err: expect.stringContaining('"title" or "barcode" or "shopifyProductId" or "tags" or "active" is missing'),
     });
     expect(await onhand(counts, '--kind', 'things')).toMatchObject({ code: 2 });
     const access = { ONHAND_URL: hub.url, ONHAND_API_KEY: ownerKey };
