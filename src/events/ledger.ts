@@ -44,7 +44,7 @@ export async function ledgerPage(
         'sku' in of ? eq(events.sku, of.sku) : isOfReference(of.reference),
         isNotNull(events.delta),
         location === undefined ? undefined : eq(events.location, location),
-        before === undefined ? undefined : isBefore(before),
+        before === undefined ? undefined : isBefore(of, before),
       ),
     )
     .orderBy(desc(events.generation), desc(events.transactionId), desc(events.position))
@@ -67,9 +67,18 @@ export async function ledgerPage(
   }));
 }
 
-const isBefore = ({ generation, transactionId, position }: Checkpoint) =>
-  sql`(${events.generation}, ${events.transactionId}, ${events.position})
-    < (${generation}::int, ${transactionId}::text::xid8, ${position}::bigint)`;
+/**
+ * Compared together with what the page is of, so that only the index of that serves: by the log's own order alone the planner
+ * expects next to nothing before any place, because all of one generation are alike in the first column, and reads the log
+ * backwards from there.
+ */
+function isBefore(of: LedgerQuery['of'], { generation, transactionId, position }: Checkpoint) {
+  const place = sql`${events.generation}, ${events.transactionId}, ${events.position}`;
+  const given = sql`${generation}::int, ${transactionId}::text::xid8, ${position}::bigint`;
+  if ('sku' in of) return sql`(${events.sku}, ${place}) < (${of.sku}, ${given})`;
+  const { kind, number } = of.reference;
+  return sql`(${referenceKind}, ${referenceNumber}, ${place}) < (${kind}::text, ${number}::text, ${given})`;
+}
 
 const referenceLine = sql<string | null>`(data -> 'reference' ->> 'line')`;
 
