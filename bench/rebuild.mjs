@@ -7,7 +7,7 @@ import { createDatabase, migrate } from '../dist/database.js';
 import { ensureLogGeneration } from '../dist/events/log-generation.js';
 import { ProjectionWork } from '../dist/modules/projections/projection-work.js';
 import { prepareProjections } from '../dist/projections/projector.js';
-import { median } from './numbers.mjs';
+import { median, timed } from './numbers.mjs';
 
 const skus = 20_000;
 const eventsOfTransaction = 500;
@@ -47,12 +47,6 @@ export async function run({ databaseUrl, rounds, events, log }) {
   } finally {
     await database.close();
   }
-}
-
-async function timed(work) {
-  const start = performance.now();
-  await work();
-  return performance.now() - start;
 }
 
 const aggregate = (database) =>

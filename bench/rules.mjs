@@ -8,7 +8,7 @@ import { ensureLogGeneration } from '../dist/events/log-generation.js';
 import { dryRun } from '../dist/projections/availability/dry-run.js';
 import { Projector, prepareProjections } from '../dist/projections/projector.js';
 import { Wakeups } from '../dist/wakeups.js';
-import { median } from './numbers.mjs';
+import { median, timed } from './numbers.mjs';
 
 const listings = 100_000;
 const silent = { info: () => undefined, error: () => undefined };
@@ -65,12 +65,6 @@ export async function run({ databaseUrl, rounds, log }) {
   } finally {
     await database.close();
   }
-}
-
-async function timed(work) {
-  const start = performance.now();
-  await work();
-  return performance.now() - start;
 }
 
 const update = (database) =>

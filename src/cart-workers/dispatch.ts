@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { PoolClient } from 'pg';
-import { beginByKeysPlanned, type Database } from '../database.js';
+import { beginByKeysPlanned, inTransaction, type Database } from '../database.js';
 import { waitStatesSql } from '../projections/listings.table.js';
 import { toBeSettledByValueSql } from './clamped-listings.js';
 import { mayBeginSql } from './lane-openings.js';
@@ -44,33 +44,24 @@ export async function dispatchLane(
   cartId: string,
   linesPerDeliveryMax: number,
 ): Promise<Dispatched[]> {
-  const client = await database.pool.connect();
-  try {
-    await client.query(beginByKeysPlanned);
-    const lane = await lockLane(client, cartId);
-    const room = lane === null ? 0 : roomIn(lane);
-    if (lane === null || room <= 0) {
-      await client.query('ROLLBACK');
-      return [];
-    }
-    const free = await findFreeListings(client, cartId, lane);
-    const groups = groupLines(free, lane.down ? { room: 1, linesMax: 1 } : { room, linesMax: linesPerDeliveryMax });
-    const zero = free.filter((listing) => listing.zero).map((listing) => listing.key);
-    const unsettled = await lockListings(client, cartId, [...zero, ...groups.flat()]);
-    const due = await readDue(client, cartId, lane.generation, [...zero, ...groups.flat()]);
-    // What came between choosing and locking may have turned a decrease into an increase.
-    if (lane.clamps) for (const key of unsettled) if ((due.get(key)?.delta ?? 0) > 0) due.delete(key);
-    await netZeroSums(client, due);
-    const made = await makeDeliveries(client, { cartId, generation: lane.generation, probe: lane.down, groups, due });
-    if (lane.down && made.length > 0) await pushProbeBack(client, cartId);
-    await client.query('COMMIT');
-    return made;
-  } catch (error) {
-    await client.query('ROLLBACK').catch(() => undefined);
-    throw error;
-  } finally {
-    client.release();
-  }
+  return inTransaction(database, (client) => dispatchIn(client, cartId, linesPerDeliveryMax), beginByKeysPlanned);
+}
+
+async function dispatchIn(client: PoolClient, cartId: string, linesPerDeliveryMax: number): Promise<Dispatched[]> {
+  const lane = await lockLane(client, cartId);
+  const room = lane === null ? 0 : roomIn(lane);
+  if (lane === null || room <= 0) return [];
+  const free = await findFreeListings(client, cartId, lane);
+  const groups = groupLines(free, lane.down ? { room: 1, linesMax: 1 } : { room, linesMax: linesPerDeliveryMax });
+  const zero = free.filter((listing) => listing.zero).map((listing) => listing.key);
+  const unsettled = await lockListings(client, cartId, [...zero, ...groups.flat()]);
+  const due = await readDue(client, cartId, lane.generation, [...zero, ...groups.flat()]);
+  // What came between choosing and locking may have turned a decrease into an increase.
+  if (lane.clamps) for (const key of unsettled) if ((due.get(key)?.delta ?? 0) > 0) due.delete(key);
+  await netZeroSums(client, due);
+  const made = await makeDeliveries(client, { cartId, generation: lane.generation, probe: lane.down, groups, due });
+  if (lane.down && made.length > 0) await pushProbeBack(client, cartId);
+  return made;
 }
 
 function roomIn(lane: LaneRow): number {

@@ -1,4 +1,4 @@
-/** Work that is done again and again: one round at a time, with a pause before each. */
+/** Work that is done again and again: one round at a time, with a pause between them. */
 export class Rounds {
   private timer: NodeJS.Timeout | undefined;
   private running: Promise<void> = Promise.resolve();
@@ -15,12 +15,13 @@ export class Rounds {
     return this.ended;
   }
 
-  start(): void {
+  /** @param firstMs the pause before the first round; 0: at once */
+  start(firstMs: number = this.pauseMs): void {
     this.timer = setTimeout(() => {
       this.running = this.round().finally(() => {
         if (!this.ended) this.start();
       });
-    }, this.pauseMs);
+    }, firstMs);
   }
 
   /** Resolves when the round under way has ended. */

@@ -1,6 +1,7 @@
 import { Processor, WorkerHost } from '@nestjs/bullmq';
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import type { Job } from 'bullmq';
+import { Rounds } from '../../cart-workers/rounds.js';
 import type { Database } from '../../database.js';
 import { DATABASE } from '../tokens.js';
 import { FinishFiles } from './finish-files.js';
@@ -62,8 +63,7 @@ const WAITING_EVERY_S = 30;
 @Injectable()
 export class ResetSchedule implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly logger = new Logger('Resets');
-  private timer: NodeJS.Timeout | undefined;
-  private running: Promise<unknown> | undefined;
+  private readonly rounds = new Rounds(EVERY_MS, () => this.look());
 
   constructor(
     private readonly jobs: ResetJobs,
@@ -72,19 +72,17 @@ export class ResetSchedule implements OnApplicationBootstrap, OnApplicationShutd
   ) {}
 
   onApplicationBootstrap(): void {
-    this.look();
-    this.timer = setInterval(() => this.look(), EVERY_MS);
+    this.rounds.start(0);
   }
 
   async onApplicationShutdown(): Promise<void> {
-    clearInterval(this.timer);
-    await this.running;
+    await this.rounds.stop();
   }
 
-  private look(): void {
-    this.running ??= this.see()
-      .catch((error: unknown) => this.logger.warn(`Resets were not looked after, and will be: ${String(error)}`))
-      .finally(() => (this.running = undefined));
+  private async look(): Promise<void> {
+    await this.see().catch((error: unknown) =>
+      this.logger.warn(`Resets were not looked after, and will be: ${String(error)}`),
+    );
   }
 
   private async see(): Promise<void> {

@@ -8,6 +8,7 @@ import {
   type OnApplicationShutdown,
 } from '@nestjs/common';
 import type { Job } from 'bullmq';
+import { Rounds } from '../../cart-workers/rounds.js';
 import type { Database } from '../../database.js';
 import { DATABASE } from '../tokens.js';
 import { cleanUpImports, endBrokenUploads } from './clean-up-imports.js';
@@ -52,8 +53,7 @@ const KEPT_DAYS = 30;
 @Injectable()
 export class ImportSchedule implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly logger = new Logger('Imports');
-  private timer: NodeJS.Timeout | undefined;
-  private running: Promise<unknown> | undefined;
+  private readonly rounds = new Rounds(RESUME_EVERY_MS, () => this.look());
 
   constructor(
     private readonly jobs: ImportJobs,
@@ -62,19 +62,17 @@ export class ImportSchedule implements OnApplicationBootstrap, OnApplicationShut
 
   async onApplicationBootstrap(): Promise<void> {
     await this.jobs.schedule();
-    this.look();
-    this.timer = setInterval(() => this.look(), RESUME_EVERY_MS);
+    this.rounds.start(0);
   }
 
   async onApplicationShutdown(): Promise<void> {
-    clearInterval(this.timer);
-    await this.running;
+    await this.rounds.stop();
   }
 
-  private look(): void {
-    this.running ??= resumeImports(this.database, this.jobs)
-      .catch((error: unknown) => this.logger.warn(`Imports were not looked for, and will be: ${String(error)}`))
-      .finally(() => (this.running = undefined));
+  private async look(): Promise<void> {
+    await resumeImports(this.database, this.jobs).catch((error: unknown) =>
+      this.logger.warn(`Imports were not looked for, and will be: ${String(error)}`),
+    );
   }
 }
 

@@ -8,6 +8,7 @@ import {
   type OnApplicationShutdown,
 } from '@nestjs/common';
 import type { Job } from 'bullmq';
+import { Rounds } from '../../cart-workers/rounds.js';
 import type { Database } from '../../database.js';
 import { DATABASE } from '../tokens.js';
 import { PROJECTIONS, projectionJobData, ProjectionJobs } from './projection-jobs.js';
@@ -39,8 +40,7 @@ const KEPT_DAYS = 90;
 @Injectable()
 export class ProjectionRunsSchedule implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly logger = new Logger('Projections');
-  private timer: NodeJS.Timeout | undefined;
-  private running: Promise<unknown> | undefined;
+  private readonly rounds = new Rounds(RESUME_EVERY_MS, () => this.look());
 
   constructor(
     private readonly jobs: ProjectionJobs,
@@ -48,19 +48,17 @@ export class ProjectionRunsSchedule implements OnApplicationBootstrap, OnApplica
   ) {}
 
   onApplicationBootstrap(): void {
-    this.look();
-    this.timer = setInterval(() => this.look(), RESUME_EVERY_MS);
+    this.rounds.start(0);
   }
 
   async onApplicationShutdown(): Promise<void> {
-    clearInterval(this.timer);
-    await this.running;
+    await this.rounds.stop();
   }
 
-  private look(): void {
-    this.running ??= this.resume()
-      .catch((error: unknown) => this.logger.warn(`Runs were not looked for, and will be: ${String(error)}`))
-      .finally(() => (this.running = undefined));
+  private async look(): Promise<void> {
+    await this.resume().catch((error: unknown) =>
+      this.logger.warn(`Runs were not looked for, and will be: ${String(error)}`),
+    );
   }
 
   private async resume(): Promise<void> {

@@ -1,4 +1,5 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { Rounds } from '../../cart-workers/rounds.js';
 import type { Database } from '../../database.js';
 import { CommandBatcher } from '../../events/command-batcher.js';
 import type { CalendarFact } from '../../events/rule.js';
@@ -17,8 +18,7 @@ const recordsMax = 10_000;
 @Injectable()
 export class CloseDays implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly logger = new Logger('Calendar');
-  private timer: NodeJS.Timeout | undefined;
-  private running: Promise<unknown> | undefined;
+  private readonly rounds = new Rounds(lookEveryMs, () => this.look());
 
   constructor(
     @Inject(DATABASE) private readonly database: Database,
@@ -26,19 +26,17 @@ export class CloseDays implements OnApplicationBootstrap, OnApplicationShutdown 
   ) {}
 
   onApplicationBootstrap(): void {
-    this.look();
-    this.timer = setInterval(() => this.look(), lookEveryMs);
+    this.rounds.start(0);
   }
 
   async onApplicationShutdown(): Promise<void> {
-    clearInterval(this.timer);
-    await this.running;
+    await this.rounds.stop();
   }
 
-  private look(): void {
-    this.running ??= this.close()
-      .catch((error: unknown) => this.logger.warn(`The day was not closed, and will be: ${String(error)}`))
-      .finally(() => (this.running = undefined));
+  private async look(): Promise<void> {
+    await this.close().catch((error: unknown) =>
+      this.logger.warn(`The day was not closed, and will be: ${String(error)}`),
+    );
   }
 
   private async close(): Promise<void> {
