@@ -8,10 +8,10 @@ import {
   type QueueOptions,
   type WorkerOptions,
 } from 'bullmq';
-import { Redis } from 'ioredis';
 import type { Config } from '../config.js';
 import { createQueuePool, migrateQueues } from '../database.js';
 import { watchClock } from './clock-set-back.js';
+import { LaneRedis } from './lane-redis.js';
 
 /**
  * The one seam between lanes and what carries their jobs: Redis, or PostgreSQL where there is none. Everything that must
@@ -35,6 +35,11 @@ export interface QueueBackend {
     processor: Processor<Data, Result>,
     options: Omit<WorkerOptions, 'connection' | 'prefix'>,
   ): Worker<Data, Result>;
+  /**
+   * The process is about to end: what waits for a Redis that is away, now or from now on, fails instead. All of it stands
+   * in our own tables, and is put in again by whoever works next.
+   */
+  leave(): void;
   /** Ends the shared connections; close queues and workers first. */
   close(): Promise<void>;
 }
@@ -64,7 +69,7 @@ export async function createQueueBackend(options: {
 
 async function redisBackend(url: string, prefix: string, onError: (error: Error) => void): Promise<QueueBackend> {
   // Workers block on their connection and must wait for Redis however long it is gone: no limit on retries.
-  const connection = new Redis(url, {
+  const connection = new LaneRedis(url, {
     maxRetriesPerRequest: null,
     enableReadyCheck: true,
     lazyConnect: true,
@@ -94,14 +99,16 @@ async function redisBackend(url: string, prefix: string, onError: (error: Error)
     lanesMax: Number.POSITIVE_INFINITY,
     available: () => connection.status === 'ready',
     maxmemoryPolicy: () => configOf(connection, 'maxmemory-policy'),
+    leave: () => connection.waitNoMore(),
     close: async () => {
-      await connection.quit().catch(() => connection.disconnect());
+      if (connection.status === 'ready') await connection.quit().catch(() => undefined);
+      connection.disconnect();
     },
   });
 }
 
 /** A Redis that evicts keys under pressure drops jobs at random; one without AOF forgets them at a restart. */
-async function refuseForgetfulRedis(connection: Redis, onError: (error: Error) => void): Promise<void> {
+async function refuseForgetfulRedis(connection: LaneRedis, onError: (error: Error) => void): Promise<void> {
   const policy = await configOf(connection, 'maxmemory-policy');
   if (policy !== null && policy !== 'noeviction') {
     throw new Error(
@@ -119,7 +126,7 @@ async function refuseForgetfulRedis(connection: Redis, onError: (error: Error) =
 }
 
 /** @returns null where the server does not allow CONFIG (managed services); their documentation has to be trusted then */
-async function configOf(connection: Redis, name: string): Promise<string | null> {
+async function configOf(connection: LaneRedis, name: string): Promise<string | null> {
   try {
     const answer = await connection.config('GET', name);
     return answer[1] ?? null;
@@ -149,6 +156,7 @@ async function postgresBackend(options: {
     lanesMax: options.config.lanesMax,
     available: () => true,
     maxmemoryPolicy: () => Promise.resolve(null),
+    leave: () => undefined,
     close: async () => {
       await unwatch();
       await pool.end();

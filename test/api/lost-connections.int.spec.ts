@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Projector } from '../../src/projections/projector.js';
 import { assertInvariants } from '../projections/assert-invariants.js';
 import { cutLineTo, type CutLine } from '../support/cut-line.js';
@@ -210,5 +210,33 @@ describeWithRedis('while Redis is away', () => {
     await expect.poll(async () => (await shop.stock()).get('MUG'), settled).toBe(sales);
     await caughtUp(hub);
     await assertInvariants(hub.database);
+  });
+});
+
+describeWithRedis('a hub that is stopped while Redis is away', () => {
+  let redis: NonNullable<Awaited<ReturnType<typeof startPrivateRedis>>>;
+  let line: CutLine;
+  let hub: HubUnderTest;
+
+  beforeEach(async () => {
+    redis = (await startPrivateRedis())!;
+    line = await cutLineTo(redis.url);
+    hub = await startHubUnderTest({ REDIS_URL: line.url, ONHAND_LOG_LEVEL: 'fatal' });
+  });
+  afterEach(async () => {
+    await line.close();
+    await redis.stop();
+  });
+
+  it.each([0, 300, 3_000])('%i ms before the signal comes, ends all the same', async (ms) => {
+    line.away();
+    await sleep(ms);
+    await hub.close();
+  });
+
+  it('after the signal came, ends all the same', async () => {
+    const closing = hub.close();
+    line.away();
+    await closing;
   });
 });

@@ -47,6 +47,7 @@ export async function startHub(config: Config, moduleFor: ModuleFor, onLost: (er
     const { app, url, ownerKey } = config.roles.includes('api')
       ? await startApi(surroundings, moduleFor, logger, undo)
       : await startWithoutApi(surroundings, moduleFor, logger, undo);
+    undo.push(async () => surroundings.backend.leave());
     return { app, url, ownerKey, stop: () => (stopping ??= unwind()) };
   } catch (error) {
     await unwind().catch(() => undefined);
