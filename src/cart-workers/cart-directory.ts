@@ -67,6 +67,7 @@ export class CartDirectory {
         requestTimeoutMs: settings.requestTimeoutMs,
         allowPrivateAddress: this.config.allowPrivateCartUrls,
         tildeInKeys: capabilities.tildeInKeys ?? true,
+        updates: capabilities.updates,
       },
     };
   }

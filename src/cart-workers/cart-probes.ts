@@ -104,24 +104,32 @@ export class CartProbes {
     }
   }
 
-  private async probe(cart: ReachableCart, row: ProbeRow): Promise<CartProbe> {
+  private async probe(asSet: ReachableCart, row: ProbeRow): Promise<CartProbe> {
     const evidence: { step: string; asked: string; answered: string }[] = [];
     const saw = async (step: string, asked: string, answered: string) => {
       evidence.push({ step, asked, answered });
       await this.step(row.id, `${step}: ${answered}`);
     };
-    const { connection, connector, settings } = cart;
-    const call = () => callFor(connection.requestTimeoutMs);
-    const { version, findings } = await connector.testConnection(connection, call());
+    const { connector, settings } = asSet;
+    const call = () => callFor(asSet.connection.requestTimeoutMs);
+    const { version, findings } = await connector.testConnection(asSet.connection, call());
     await saw('version and login', 'the version, a count, a page', findings.join(' '));
+    const nowhere = `ONHAND-PROBE-${randomBytes(4).toString('hex')}`;
+    const updates = (await connector.probe?.updates(asSet.connection, call, nowhere)) ?? { form: 'plain', saw: '' };
+    await saw('how changes are written', `+1 of ${nowhere}`, updates.saw);
+    const connection = { ...asSet.connection, updates: updates.form };
+    const cart = { ...asSet, connection };
     const functions = (await connector.probe?.functions(connection, call)) ?? [];
     for (const one of functions) await saw(`function ${one.name}`, one.name, one.response);
     const orders = (await connector.probe?.orders(connection, call)) ?? { by: 'unknown', numbersArePlain: true };
     await saw('orders from some point on', 'above the last number, from a day on', ordersSaw(orders));
     const listing = await readTwice(cart);
-    await saw('listing', 'everything, twice', `${listing.items} items, ${listing.changed.length} different`);
+    await saw(
+      'listing',
+      'everything, twice',
+      `${listing.items} items, ${listing.changed.length} different${listing.moved ? ', in another order' : ''}`,
+    );
 
-    const nowhere = `ONHAND-PROBE-${randomBytes(4).toString('hex')}`;
     const tell = async (step: string, key: string, tildeInKeys = connection.tildeInKeys === true) => {
       const answer = await ask({ ...cart, connection: { ...connection, tildeInKeys } }, key);
       await saw(step, `+1 of ${key}`, answer.response);
@@ -132,6 +140,7 @@ export class CartProbes {
     const tilde = await tell('a tilde', `${nowhere}~7`, true);
     const stock = await this.changed(cart, row, orders.by, saw);
     const seen: Observations = {
+      updates,
       functions,
       orders,
       listing,
@@ -298,7 +307,13 @@ async function readTwice(cart: ReachableCart): Promise<Observations['listing']> 
   const [first, second] = [await readKeys(cart), await readKeys(cart)];
   const changed = [...first.keys].filter((key) => !second.keys.has(key));
   changed.push(...[...second.keys].filter((key) => !first.keys.has(key)));
-  return { items: first.keys.size, changed, cut: first.cut || second.cut };
+  // What is in both of them stands in the same order where pages have one, whatever came or went meanwhile.
+  const [one, other] = [
+    [...first.keys].filter((key) => second.keys.has(key)),
+    [...second.keys].filter((key) => first.keys.has(key)),
+  ];
+  const moved = one.some((key, at) => key !== other[at]);
+  return { items: first.keys.size, changed, moved, cut: first.cut || second.cut };
 }
 
 async function readKeys({ connector, connection }: ReachableCart): Promise<{ keys: Set<string>; cut: boolean }> {

@@ -255,7 +255,9 @@ export class DeadLetters {
     const cart = await this.dependencies.directory.cart(cartId);
     try {
       const call = callFor(cart.connection.requestTimeoutMs);
-      const read = await readQuantities(cart, [key], call.deadlineMs, new AbortController().signal);
+      const read = await readQuantities(cart, [key], call.deadlineMs, new AbortController().signal, {
+        toTheEnd: true,
+      });
       return read.get(key) ?? null;
     } catch (error) {
       if (error instanceof CartError) return null;

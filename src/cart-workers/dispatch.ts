@@ -122,7 +122,7 @@ interface FreeListing {
 }
 
 /**
- * Listings that are free (nothing in flight, in doubt or quarantined) and due, in the order in which they are to leave:
+ * Listings that are free (nothing in flight, in doubt or quarantined; not of several products of the cart) and due, in the order in which they are to leave:
  * decreases before increases, the scarcest first, since what is late there is sold twice.
  *
  * $1 cart, $2 its generation, $3 whether it clamps at zero (then a zero that was not settled by value holds increases back,
@@ -138,6 +138,8 @@ async function findFreeListings(client: PoolClient, cartId: string, lane: LaneRo
              SELECT key FROM delivery_lines WHERE cart_id = $1 AND state IN ('in-flight', 'in-doubt', 'quarantined')
              UNION
              SELECT key FROM web_stack WHERE cart_id = $1 AND state = 'waiting' AND not_before IS NOT NULL AND not_before > clock_timestamp()
+             UNION
+             SELECT key FROM doubled_keys WHERE cart_id = $1
              UNION
              SELECT key FROM web_stack WHERE $4 AND cart_id = $1 AND state = 'dead-lettered'),
            ahead AS MATERIALIZED (

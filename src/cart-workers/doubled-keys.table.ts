@@ -1,7 +1,7 @@
 import { jsonb, pgTable, primaryKey } from 'drizzle-orm/pg-core';
 import { code, time } from '../columns.js';
 
-/** Keys that a cart gave to several of its products when it was last compared. Written by doubled-keys.ts only. */
+/** Keys that a cart gave to several of its products when it was last read. Nothing is sent for them. Written by doubled-keys.ts only. */
 export const doubledKeys = pgTable(
   'doubled_keys',
   {

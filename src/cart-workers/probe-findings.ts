@@ -1,12 +1,18 @@
 import type { ProbeFinding, ProbeFound } from '../events/facts.js';
-import type { FunctionReport, OrdersReport } from './connectors/connector.js';
+import type { FunctionReport, OrdersReport, UpdatesReport } from './connectors/connector.js';
 import type { Behaviour } from './probe-explain.js';
 
 /** What a probe saw, step by step; a step that was left out says why. */
 export interface Observations {
+  readonly updates: UpdatesReport;
   readonly functions: readonly FunctionReport[];
   readonly orders: OrdersReport;
-  readonly listing: { readonly items: number; readonly changed: readonly string[]; readonly cut: boolean };
+  readonly listing: {
+    readonly items: number;
+    readonly changed: readonly string[];
+    readonly moved: boolean;
+    readonly cut: boolean;
+  };
   readonly unknown: { readonly applied: boolean; readonly response: string; readonly ok: boolean };
   readonly tilde: { readonly understood: boolean; readonly response: string };
   readonly odd: { readonly understood: boolean; readonly response: string };
@@ -25,11 +31,12 @@ export function foundBy(seen: Observations): ProbeFound {
     delivery: change === 'adds' ? 'settlement' : change === 'sets' ? 'set-only' : null,
     clampsAtZero: typeof seen.belowZero === 'object' ? null : seen.belowZero === 'clamps',
     tildeInKeys: seen.tilde.understood,
-    listingStable: seen.listing.cut ? null : seen.listing.changed.length === 0,
+    listingStable: seen.listing.cut ? null : seen.listing.changed.length === 0 && !seen.listing.moved,
     unknownAnsweredOk: seen.unknown.applied,
     losesParallelChanges: 'leftOut' in seen.parallel ? null : seen.parallel.kept < seen.parallel.sent,
     functionsMissing: missing,
     orders: seen.orders.by === 'unknown' ? null : seen.orders.by,
+    updates: seen.updates.form,
     unusable: unusable(seen, missing),
   };
 }
@@ -56,6 +63,7 @@ export function findingsOf(seen: Observations): readonly ProbeFinding[] {
     functionsFinding(seen),
     ordersFinding(seen),
     listingFinding(seen),
+    updatesFinding(seen),
     changeFinding(seen),
     zeroFinding(seen),
     parallelFinding(seen),
@@ -124,7 +132,7 @@ function ordersFinding({ orders }: Observations): ProbeFinding {
   return { about: 'new orders', saw: ordersSaw(orders), follows: follows() };
 }
 
-function listingFinding({ listing: { items, changed, cut } }: Observations): ProbeFinding {
+function listingFinding({ listing: { items, changed, moved, cut } }: Observations): ProbeFinding {
   const some = changed.slice(0, 5).join(', ');
   if (cut)
     return {
@@ -133,7 +141,7 @@ function listingFinding({ listing: { items, changed, cut } }: Observations): Pro
       follows:
         'Whether its pages are stable is not known; comparisons read everything twice before they believe that an item is missing.',
     };
-  return changed.length === 0
+  return changed.length === 0 && !moved
     ? {
         about: 'listing',
         saw: `Two readings named the same ${items} items.`,
@@ -141,9 +149,23 @@ function listingFinding({ listing: { items, changed, cut } }: Observations): Pro
       }
     : {
         about: 'listing',
-        saw: `Two readings named different items (${changed.length}: ${some}): the pages have no fixed order.`,
+        saw:
+          changed.length === 0
+            ? `Two readings named the same ${items} items in another order: the pages have no fixed one.`
+            : `Two readings named different items (${changed.length}: ${some}): the pages have no fixed order.`,
         follows:
           'An item that is not in the listing may be there all the same: it is asked for by name before it counts as missing.',
+      };
+}
+
+function updatesFinding({ updates: { form, saw } }: Observations): ProbeFinding {
+  const about = 'how changes are written';
+  return form === 'plain'
+    ? { about, saw: `Pairs of SKU and number were answered: ${saw}`, follows: 'Changes are sent as pairs.' }
+    : {
+        about,
+        saw: `Pairs of SKU and number were not understood, a document was: ${saw}`,
+        follows: 'Changes are sent as XML documents, one change or many.',
       };
 }
 

@@ -6,7 +6,7 @@ import type { LineAnswer } from './connectors/connector.js';
 import { behavioursThatFit, settleDoubt, type Behaviour } from './probe-explain.js';
 import { soldSince } from './probe-orders.js';
 import type { TouchedItem } from './probes.table.js';
-import { readQuantities } from './read-cart.js';
+import { readQuantities, type DoubledKeys } from './read-cart.js';
 import { randomUUID } from 'node:crypto';
 
 /** A reading that keeps moving belongs to an item that sells right now. */
@@ -48,7 +48,8 @@ export class ProbedStock {
 
   /** @throws CartError; Error where the item cannot be probed, with the reason */
   static async begin(database: Database, cart: ReachableCart, probeId: string, key: string, since: string | null) {
-    const touched = { key, before: 0, sold: null, since, net: 0, adds: false, sets: false, doubt: null };
+    const { updates } = cart.connection;
+    const touched = { key, before: 0, sold: null, since, updates, net: 0, adds: false, sets: false, doubt: null };
     const stock = new ProbedStock(database, cart, probeId, touched);
     const { quantity, sold } = await stock.look();
     stock.touched = { ...touched, before: quantity, sold };
@@ -56,7 +57,9 @@ export class ProbedStock {
   }
 
   static resume(database: Database, cart: ReachableCart, probeId: string, touched: TouchedItem): ProbedStock {
-    return new ProbedStock(database, cart, probeId, touched);
+    // What was found then is in no fact yet.
+    const connection = { ...cart.connection, updates: touched.updates };
+    return new ProbedStock(database, { ...cart, connection }, probeId, touched);
   }
 
   get before(): number {
@@ -225,8 +228,22 @@ export class ProbedStock {
 
   private async read(): Promise<number | null> {
     const { key } = this.touched;
-    const read = await readQuantities(this.cart, [key], Number.POSITIVE_INFINITY, new AbortController().signal);
+    const doubled: DoubledKeys = new Map();
+    const { signal } = new AbortController();
+    // Before the first change it is made sure that there is one item of that name.
+    const options = { doubled, toTheEnd: this.isUntouched };
+    const read = await readQuantities(this.cart, [key], Number.POSITIVE_INFINITY, signal, options);
+    const shown = doubled.get(key);
+    if (shown !== undefined)
+      throw new LeftOverError(
+        `${shown.length} products of the cart share ${key} (they show ${shown.map((quantity) => quantity ?? 'no quantity').join(', ')}); name an item that is one.`,
+      );
     return read.get(key) ?? null;
+  }
+
+  private get isUntouched(): boolean {
+    const { net, sets, doubt } = this.touched;
+    return net === 0 && !sets && doubt === null;
   }
 
   private quietMs(): number {

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { check, index, jsonb, pgTable, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
 import { code, time } from '../columns.js';
-import type { CartProbe } from '../events/facts.js';
+import type { CartProbe, UpdateForm } from '../events/facts.js';
 
 /**
  * An item that a probe has changed at a cart, written before each change. What is here has to be put back, whoever has
@@ -14,6 +14,8 @@ export interface TouchedItem {
   /** Pieces in the cart's orders after `since` at that moment; null: its orders cannot be read. */
   readonly sold: number | null;
   readonly since: string | null;
+  /** How changes are written for this script; left out: plain. */
+  readonly updates?: UpdateForm | undefined;
   /** Sum of the changes that are known to have taken effect. */
   readonly net: number;
   /** A change was seen to be added, so that no later one is suspected to set. */

@@ -13,7 +13,7 @@ import { keepDoubledKeys } from './doubled-keys.js';
 import { holdLane } from './lane-hold.js';
 import { NewKeys } from './new-keys.js';
 import { checkoutPauseMs, type OrderImport } from './order-import.js';
-import { readQuantities } from './read-cart.js';
+import { readQuantities, type DoubledKeys } from './read-cart.js';
 import { resolveOrders } from './resolve-orders.js';
 import { untilQuiet } from './until-quiet.js';
 
@@ -182,11 +182,11 @@ export class QohTransfer {
       unsettled: [],
     };
     let left: readonly string[] | null = keys;
-    const doubled = new Map<string, readonly (number | null)[]>();
+    const doubled: DoubledKeys = new Map();
     for (let pass = 0; pass < passesMax; pass += 1) {
       const before = await orderImport.poll(cartId, { wanted: true });
       const at = (await databaseNow(this.dependencies.database)).toISOString();
-      const read = await readQuantities(cart, left, Number.POSITIVE_INFINITY, signal, doubled);
+      const read = await readQuantities(cart, left, Number.POSITIVE_INFINITY, signal, { doubled, toTheEnd: true });
       if (left === null) await keepDoubledKeys(this.dependencies.database, cartId, doubled);
       const absent = await this.absentKeys(cart, { keys: left, read, signal });
       const after = await orderImport.poll(cartId, { wanted: true });

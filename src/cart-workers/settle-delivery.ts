@@ -53,8 +53,9 @@ export async function settleDelivery(
     const keys = claimed.lines.map((line) => line.key);
     const before = await dependencies.ordersUpToDate(claimed.cartId, keys);
     const from = await databaseNow(dependencies.database);
-    const first = await readQuantities(cart, keys, claimed.deadlineMs, signal);
-    const second = await readQuantities(cart, keys, claimed.deadlineMs, signal);
+    const toTheEnd = { toTheEnd: true };
+    const first = await readQuantities(cart, keys, claimed.deadlineMs, signal, toTheEnd);
+    const second = await readQuantities(cart, keys, claimed.deadlineMs, signal, toTheEnd);
     const to = await databaseNow(dependencies.database);
     const after = await dependencies.ordersUpToDate(claimed.cartId, keys);
     const reading = { from, to };
@@ -174,7 +175,10 @@ function judgeLine(line: ClaimedLine, findings: Findings): Verdict {
     end: 'quarantined',
     evidence: { ...evidence, why: response },
   });
-  if (first === null || second === null) return quarantine('The cart does not show this item any more');
+  if (first === null || second === null)
+    return quarantine(
+      'The cart shows no quantity of this item: it does not list it, does not track it, or several of its products share the SKU',
+    );
   const lookAgain = (response: string): LineEnd => ({
     key,
     response,

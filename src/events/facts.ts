@@ -271,6 +271,9 @@ export interface CartGuard {
 /** Of carts that state none. */
 export const usualGuard: CartGuard = { listingsMax: 1_000, sharePercent: 30 };
 
+/** How changes are written in SETI: pairs of SKU and number, or a document of `Product` with `SKU` and `QOH`. */
+export type UpdateForm = 'plain' | 'xml';
+
 /** What a conformance probe saw a cart do. null: it could not be told, so what the cart's type declares stands. */
 export interface ProbeFound {
   /** The strongest way in which deltas may be delivered; null where no change came through at all. */
@@ -286,6 +289,8 @@ export interface ProbeFound {
   readonly functionsMissing: readonly string[];
   /** Left out by probes that did not ask yet. */
   readonly orders?: OrdersBy | null;
+  /** How changes have to be written for this script; left out by probes that did not ask yet: plain. */
+  readonly updates?: UpdateForm;
   /** Why the cart must not be switched on; null: nothing speaks against it. */
   readonly unusable: string | null;
 }

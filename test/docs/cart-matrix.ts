@@ -106,6 +106,17 @@ export const facts: readonly Fact[] = [
     proof: { file: contract, test: 'reaches the item' },
   },
   {
+    what: 'How changes are written',
+    value: ({ type }) =>
+      type === 'seti' ? 'pairs, or XML documents where a probe saw only those understood' : 'JSON, signed',
+    proof: { file: 'test/lanes/cart-probe.int.spec.ts', test: 'that takes documents only is sent documents' },
+  },
+  {
+    what: 'Two items of one key',
+    value: () => 'told by comparison; nothing is sent for them',
+    proof: { file: 'test/lanes/doubled-skus.int.spec.ts', test: 'a SKU of two products on different pages' },
+  },
+  {
     what: 'Orders',
     value: of('orders', (way) => ({ poll: 'asked for', webhook: 'sent by the cart, and asked for', none: 'no' })[way]),
     proof: { file: contract, test: 'come oldest first, page by page, each once, and then no more' },

@@ -19,11 +19,17 @@ export interface Oddities {
   /** Answers an unknown SKU `OK`, as if it had changed it; or with a note, as the official script for Magento does. */
   readonly unknownSku?: 'OK' | 'note';
   readonly untracked?: readonly string[];
+  /** Takes changes as documents, and gives no answer to pairs; or takes either. Left out: pairs only. */
+  readonly updates?: 'xml' | 'either';
   /** Splits an update at the first tilde. */
   readonly firstTilde?: boolean;
   /** Pages without a fixed order: each page is drawn anew. */
   readonly unstable?: boolean;
   readonly pageMax?: number;
+  /** Each page begins with the last row of the one before, as where a script counts from 0. */
+  readonly overlaps?: boolean;
+  /** Tells the number of each product (WebID). */
+  readonly productIds?: boolean;
   /** Functions that are not there. */
   readonly lacks?: readonly string[];
   /** Leaves out orders by their date, asked in this form ("All" may stand beside it, or the field is left out); `after`: it means "after that day". */
@@ -104,24 +110,50 @@ async function answerOf(script: OddScript, form: URLSearchParams): Promise<strin
     case 'downloadqoh':
       return document(
         'SETIProducts',
-        pageOf(script, form).map(([key, quantity]) => productOf(script, key, quantity)),
+        pageOf(script, form).map((row) => productOf(script, row)),
       );
     case 'downloadorders':
       return document('SETIOrders', ordersAfter(script, form).map(orderOf));
     case 'qohreplace':
-      return replace(script, form.get('update') ?? '');
+      return replace(script, readUpdate(script, form.get('update') ?? ''));
     case 'invupdate':
-      return update(script, form.get('update') ?? '');
+      return update(script, readUpdate(script, form.get('update') ?? '')[0]);
     default:
       return `SETIError: Function "${name}" was not found.`;
   }
 }
 
-async function update(script: OddScript, text: string): Promise<string | null> {
+interface Row {
+  readonly key: string;
+  readonly number: number;
+  readonly text: string;
+}
+
+/** What is asked for, in the forms that this script takes; nothing where it is in another one. */
+function readUpdate({ odd }: OddScript, text: string): Row[] {
+  if (odd.updates !== undefined && text.startsWith('<')) {
+    const products = text.matchAll(/<Product><SKU>(.*?)<\/SKU><QOH>(-?\d+)<\/QOH><\/Product>/g);
+    return [...products].map(([product, sku = '', number]) => ({
+      key: unescaped(sku),
+      number: Number(number),
+      text: product,
+    }));
+  }
+  if (odd.updates === 'xml') return [];
+  return text
+    .split('|')
+    .filter((part) => part !== '')
+    .map((part) => {
+      const at = odd.firstTilde ? part.indexOf('~') : part.lastIndexOf('~');
+      return { key: part.slice(0, at), number: Number.parseInt(part.slice(at + 1), 10), text: part };
+    });
+}
+
+async function update(script: OddScript, row: Row | undefined): Promise<string | null> {
   const { odd, stock } = script;
-  const at = odd.firstTilde ? text.indexOf('~') : text.lastIndexOf('~');
-  const key = text.slice(0, at);
-  const number = Number.parseInt(text.slice(at + 1), 10);
+  // As a program ends that was handed something else than it knows: no answer, and nothing changed.
+  if (row === undefined) return '';
+  const { key, number, text } = row;
   const before = stock.get(key);
   if (before === undefined) {
     if (odd.unknownSku === 'OK') return `SETIResponse=OK;SKU=${key};QOH=${number};NOTE=`;
@@ -137,34 +169,41 @@ async function update(script: OddScript, text: string): Promise<string | null> {
   return `SETIResponse=OK;SKU=${key};QOH=${stock.get(key)};NOTE=`;
 }
 
-function replace({ stock }: OddScript, text: string): string {
-  const lines = text
-    .split('|')
-    .filter((part) => part !== '')
-    .map((part) => {
-      const at = part.lastIndexOf('~');
-      const key = part.slice(0, at);
-      if (!stock.has(key)) return `${key}=NF`;
-      stock.set(key, Number(part.slice(at + 1)));
-      return `${key}=OK`;
-    });
+function replace({ stock }: OddScript, rows: readonly Row[]): string {
+  if (rows.length === 0) return '';
+  const lines = rows.map(({ key, number }) => {
+    if (!stock.has(key)) return `${key}=NF`;
+    stock.set(key, number);
+    return `${key}=OK`;
+  });
   return ['SETIResponse', ...lines, 'SETIEndOfData', ''].join('\r\n');
 }
 
+interface ListedRow {
+  readonly key: string;
+  readonly quantity: number;
+  readonly productId: number;
+}
+
 let draws = 0;
-function pageOf({ odd, stock, doubles }: OddScript, form: URLSearchParams): [string, number][] {
-  const rows: [string, number][] = [...stock, ...doubles.map(({ key, quantity }): [string, number] => [key, quantity])];
-  const first = Number(form.get('startnum') ?? 1) - 1;
+function pageOf({ odd, stock, doubles }: OddScript, form: URLSearchParams): ListedRow[] {
+  const rows = [...stock, ...doubles.map(({ key, quantity }) => [key, quantity] as const)].map(
+    ([key, quantity], at): ListedRow => ({ key, quantity, productId: at + 1 }),
+  );
+  const first = Math.max(0, Number(form.get('startnum') ?? 1) - (odd.overlaps ? 2 : 1));
   const size = Math.min(Number(form.get('batchsize') ?? 100), odd.pageMax ?? Number.POSITIVE_INFINITY);
   if (odd.unstable) {
     // Another order with every call, always the same in every run.
     draws += 1;
-    rows.sort(([left], [right]) => mixed(left) - mixed(right));
+    rows.sort((left, right) => mixed(left) - mixed(right));
   }
   return rows.slice(first, first + size);
 }
-const mixed = (key: string) =>
-  Array.from(key, (sign) => sign.charCodeAt(0)).reduce((sum, sign) => (sum * 31 + sign * draws) % 1_009, draws);
+const mixed = ({ key, productId }: ListedRow) =>
+  Array.from(`${key}${productId}`, (sign) => sign.charCodeAt(0)).reduce(
+    (sum, sign) => Math.imul(sum ^ (sum >>> 15) ^ sign, 0x2c1b3c6d) >>> 0,
+    Math.imul(draws, 0x9e3779b1),
+  );
 
 function ordersAfter({ orders, odd }: OddScript, form: URLSearchParams): readonly OddOrder[] {
   const last = form.get('lastorder') ?? 'All';
@@ -191,8 +230,8 @@ function ordersOfDays(orders: readonly OddOrder[], by: NonNullable<Oddities['byD
   return orders.filter(({ date = '10-Jun-2026' }) => (by.after ? day(date) > since : day(date) >= since));
 }
 
-const productOf = ({ odd }: OddScript, key: string, quantity: number) =>
-  `<Product><Code>${escaped(key)}</Code><QOH>${odd.untracked?.includes(key) ? 'NA' : quantity}</QOH></Product>`;
+const productOf = ({ odd }: OddScript, { key, quantity, productId }: ListedRow) =>
+  `<Product><Code>${escaped(key)}</Code>${odd.productIds ? `<WebID>${productId}</WebID>` : ''}<QOH>${odd.untracked?.includes(key) ? 'NA' : quantity}</QOH></Product>`;
 
 const orderOf = ({ number, lines, status = 'pending', date = '10-Jun-2026' }: OddOrder) =>
   `<Order><OrderNumber>${number}</OrderNumber><OrderDate>${date}</OrderDate><OrderStatus>${status}</OrderStatus><Shipping>${lines
@@ -202,4 +241,5 @@ const orderOf = ({ number, lines, status = 'pending', date = '10-Jun-2026' }: Od
 function document(root: string, rows: readonly string[]): string {
   return `<?xml version="1.0"?><${root}><Response><ResponseCode>${rows.length > 0 ? 1 : 2}</ResponseCode></Response>${rows.join('')}</${root}>`;
 }
+const unescaped = (text: string) => text.replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&amp;', '&');
 const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');

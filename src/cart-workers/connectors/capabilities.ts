@@ -20,6 +20,7 @@ export function capabilitiesOf(
     listingComplete: found?.listingStable ?? connector.capabilities.listingComplete ?? true,
     tildeInKeys: found?.tildeInKeys ?? connector.capabilities.tildeInKeys ?? true,
     ...(found?.orders && { ordersBy: found.orders }),
+    ...(found?.updates && { updates: found.updates }),
   };
   const delivery = weakest(connector.deliveryWays, [declared.delivery, settings.delivery, found?.delivery ?? null]);
   switch (delivery) {

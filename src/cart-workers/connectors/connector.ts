@@ -1,4 +1,4 @@
-import type { DeliveryWay, OrdersBy } from '../../events/facts.js';
+import type { DeliveryWay, OrdersBy, UpdateForm } from '../../events/facts.js';
 
 /**
  * What the worker may ask of a cart, whichever protocol the cart speaks.
@@ -24,6 +24,8 @@ export interface CartConnection {
   readonly allowPrivateAddress: boolean;
   /** Whether the cart was seen to understand a key with a tilde; a type that has no trouble with it does not ask. */
   readonly tildeInKeys?: boolean;
+  /** How changes are written, where a script was seen to take one form only. Left out: plain. */
+  readonly updates?: UpdateForm | undefined;
 }
 
 /** One call's surroundings, handed in by whoever decided to make the call. */
@@ -69,6 +71,8 @@ export interface Capabilities {
   readonly flags?: readonly ('hide' | 'backorder')[];
   /** How this very cart is asked for new orders, as a probe found it. Left out: by its marks. */
   readonly ordersBy?: OrdersBy;
+  /** How changes are written for this very cart, as a probe found it. Left out: plain. */
+  readonly updates?: UpdateForm;
 }
 
 /** One function of a script, as the probe found it. */
@@ -80,10 +84,18 @@ export interface FunctionReport {
 
 /** What the conformance probe asks of carts that differ from one another within their type. */
 export interface ProbeCalls {
+  /** Finds out how changes have to be written, on an item that no shop has. Never throws for what a cart answers. */
+  updates(cart: CartConnection, call: () => CallContext, noSuchKey: string): Promise<UpdatesReport>;
   /** Calls everything that changes nothing, and says what answered. Never throws for what a cart answers. */
   functions(cart: CartConnection, call: () => CallContext): Promise<readonly FunctionReport[]>;
   /** Finds out how it is asked for orders from some point on. Never throws for what a cart answers. */
   orders(cart: CartConnection, call: () => CallContext): Promise<OrdersReport>;
+}
+
+export interface UpdatesReport {
+  readonly form: UpdateForm;
+  /** What the cart answered to each form that was tried. */
+  readonly saw: string;
 }
 
 export interface OrdersReport {
@@ -145,6 +157,8 @@ export interface QuantityRow {
   readonly key: string;
   /** null where the cart lists the item but does not track its stock. */
   readonly quantity: number | null;
+  /** The cart's own number of the product, where it tells one: two of them under one key are two products. */
+  readonly productId?: string;
 }
 
 /** A whole order as the cart tells it, translated into the words of `orders` in the API. */
@@ -237,13 +251,17 @@ export interface Connector {
   ) => Promise<readonly LineAnswer[]>;
 
   /**
-   * What the cart shows now. With `keys`, at least those that exist; without, everything, page by page.
-   * A key may come twice where a cart's pages overlap; the later one counts.
+   * What the cart shows now. With `keys`, at least those that exist; without, everything, page by page. A cart that can
+   * only be read as a whole is read until all `keys` came; `toTheEnd`: until its end, as a second product of the same key
+   * may stand there.
+   * A key may come again on a later page where a cart's pages overlap: the later one counts. Where several products of a
+   * cart share a key, it comes several times in *one* page, with what each of them shows: nobody may choose among them.
    */
   readQuantities(
     cart: CartConnection,
     keys: readonly string[] | null,
     call: (page: number) => CallContext,
+    toTheEnd?: boolean,
   ): AsyncIterable<readonly QuantityRow[]>;
 
   /** The mark that asks for orders placed on `day` (2026-06-10; null: all) or later. Where a cart can be asked so at all. */

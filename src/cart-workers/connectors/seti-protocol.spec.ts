@@ -21,26 +21,43 @@ import { parseOrders, parseQuantities, parseSetiDate } from './seti-xml.js';
 const golden = (name: string): string =>
   readFileSync(new URL(`../../../test/contract/golden/${name}`, import.meta.url), 'utf8');
 const login = { username: 'stoneedge', password: 'p&ss', storeCode: 'main' };
+const told = { tildeInKeys: true };
 const oddSku = 'AB 1/2+~3';
 
 const sku = fc
   .string({ minLength: 1, maxLength: 60, unit: 'grapheme' })
   .map((text) => text.trim())
-  .filter((text) => setiCannotSay(text, true) === null);
+  .filter((text) => setiCannotSay(text, told) === null);
 
 describe('SETI requests', () => {
   it('write a delta with the SKU before the last tilde', () => {
-    expect(setiForm('invupdate', login, { update: deltaUpdate(oddSku, -3) })).toBe(
+    expect(setiForm('invupdate', login, { update: deltaUpdate('plain', oddSku, -3) })).toBe(
       golden('seti-invupdate.request.txt'),
     );
   });
 
   it('write absolute quantities with their count', () => {
-    const update = replaceUpdate([
+    const update = replaceUpdate('plain', [
       { key: '0012', quantity: 7 },
       { key: 'MUG RED', quantity: -2 },
     ]);
     expect(setiForm('qohreplace', login, { ...update })).toBe(golden('seti-qohreplace.request.txt'));
+  });
+
+  it('write documents for scripts that take nothing else, and can then say what separates lines elsewhere', () => {
+    const rows = [
+      { key: 'A|B & <C>', quantity: -2 },
+      { key: '0012', quantity: 7 },
+    ];
+    expect(replaceUpdate('xml', rows)).toEqual({
+      count: '2',
+      update:
+        '<SETIProducts><Product><SKU>A|B &amp; &lt;C&gt;</SKU><QOH>-2</QOH></Product><Product><SKU>0012</SKU><QOH>7</QOH></Product></SETIProducts>',
+    });
+    expect(deltaUpdate('xml', 'MUG', 3)).toBe(
+      '<SETIProducts><Product><SKU>MUG</SKU><QOH>3</QOH></Product></SETIProducts>',
+    );
+    expect(setiCannotSay('A|B', { updates: 'xml' })).toBeNull();
   });
 
   it('ask for orders since a day in each form that scripts read', () => {
@@ -54,11 +71,11 @@ describe('SETI requests', () => {
   });
 
   it('cannot say a SKU that holds the line separator or a control character', () => {
-    expect(setiCannotSay('A|B', true)).toMatch(/"\|"/);
-    expect(setiCannotSay('A\nB', true)).toMatch(/control character/);
-    expect(setiCannotSay(' ', true)).toMatch(/empty/);
-    expect(setiCannotSay(oddSku, true)).toBeNull();
-    expect(setiCannotSay('TENT~2', false)).toMatch(/might change another item/);
+    expect(setiCannotSay('A|B', told)).toMatch(/"\|"/);
+    expect(setiCannotSay('A\nB', told)).toMatch(/control character/);
+    expect(setiCannotSay(' ', told)).toMatch(/empty/);
+    expect(setiCannotSay(oddSku, told)).toBeNull();
+    expect(setiCannotSay('TENT~2', {})).toMatch(/might change another item/);
   });
 });
 

@@ -1,3 +1,4 @@
+import type { UpdateForm } from '../../events/facts.js';
 import { CartRejectedError, OutcomeUnknownError } from './cart-error.js';
 
 /**
@@ -39,14 +40,20 @@ export function setiForm(
 }
 
 /**
- * Why a SKU cannot be sent, or null where it can. `|` separates the lines of an update and cannot be escaped; a line
- * break would split an answer. A `~` divides the SKU from the number: careful scripts split at the last one, the official
+ * Why a SKU cannot be sent, or null where it can. A line break would split an answer. In a document everything else can
+ * be said; in pairs `|` separates the lines of an update and cannot be escaped. A `~` divides the SKU from the number: careful scripts split at the last one, the official
  * script for Magento at the first, and so takes `TENT~2~-3` for "two more of TENT". It is sent only where a probe saw the
  * script understand it.
  */
-export function setiCannotSay(key: string, tildeInKeys: boolean): string | null {
+export function setiCannotSay(
+  key: string,
+  {
+    tildeInKeys = false,
+    updates = 'plain',
+  }: { readonly tildeInKeys?: boolean; readonly updates?: UpdateForm | undefined },
+): string | null {
   if (key.trim() === '') return 'an empty SKU cannot be sent';
-  if (key.includes('|'))
+  if (key.includes('|') && updates === 'plain')
     return 'the SKU contains "|", which separates the lines of an update and cannot be sent to this cart';
   if (key.includes('~') && !tildeInKeys)
     return 'the SKU contains "~", and this script was not seen to tell it from the one before the number: it might change another item';
@@ -56,16 +63,34 @@ export function setiCannotSay(key: string, tildeInKeys: boolean): string | null 
   return null;
 }
 
-export function deltaUpdate(key: string, delta: number): string {
-  return `${key}~${delta}`;
+/**
+ * Public scripts read `update` as pairs of SKU and number. Two take a document in the same field, one of them nothing else;
+ * both look at the `Product`s below the root, whatever that is called.
+ */
+export function deltaUpdate(form: UpdateForm, key: string, delta: number): string {
+  return form === 'xml' ? updateDocument([{ key, quantity: delta }]) : `${key}~${delta}`;
 }
 
-export function replaceUpdate(rows: readonly { readonly key: string; readonly quantity: number }[]): {
+export function replaceUpdate(
+  form: UpdateForm,
+  rows: readonly { readonly key: string; readonly quantity: number }[],
+): {
   count: string;
   update: string;
 } {
-  return { count: String(rows.length), update: rows.map(({ key, quantity }) => `${key}~${quantity}|`).join('') };
+  const update =
+    form === 'xml' ? updateDocument(rows) : rows.map(({ key, quantity }) => `${key}~${quantity}|`).join('');
+  return { count: String(rows.length), update };
 }
+
+function updateDocument(rows: readonly { readonly key: string; readonly quantity: number }[]): string {
+  const products = rows.map(
+    ({ key, quantity }) => `<Product><SKU>${escaped(key)}</SKU><QOH>${quantity}</QOH></Product>`,
+  );
+  return `<SETIProducts>${products.join('')}</SETIProducts>`;
+}
+
+const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 
 /**
  * How a script takes a date: `10-Jun-2003` or `10/Jun/2003`, beside `lastorder=All` or without that field. Public scripts

@@ -39,7 +39,9 @@ export function parseQuantities(text: string): SetiPage<QuantityRow> {
   const { root, ended } = readRoot(trimmed, 'SETIProducts');
   const rows = children(root['Product']).flatMap((product) => {
     const key = textOf(product['Code'] ?? product['SKU'] ?? product['Sku']);
-    return key === '' ? [] : [{ key, quantity: trackedQuantity(textOf(product['QOH']), key) }];
+    const productId = textOf(product['WebID']);
+    const quantity = key === '' ? null : trackedQuantity(textOf(product['QOH']), key);
+    return key === '' ? [] : [{ key, quantity, ...(productId !== '' && { productId }) }];
   });
   return { rows, ended };
 }
@@ -165,7 +167,9 @@ function tabSeparated(text: string): QuantityRow[] {
   return lines.slice(1, end).flatMap((line) => {
     const fields = line.split('\t').map((field) => field.trim());
     const key = fields.at(-2) ?? '';
-    return key === '' ? [] : [{ key, quantity: trackedQuantity(fields.at(-1) ?? '', key) }];
+    const productId = fields.length > 2 ? (fields[0] ?? '') : '';
+    const quantity = key === '' ? null : trackedQuantity(fields.at(-1) ?? '', key);
+    return key === '' ? [] : [{ key, quantity, ...(productId !== '' && { productId }) }];
   });
 }
 

@@ -1,5 +1,6 @@
+import type { UpdateForm } from '../../events/facts.js';
 import { answerText } from './answer-text.js';
-import { CartError, CartRejectedError, OutcomeUnknownError } from './cart-error.js';
+import { CartError } from './cart-error.js';
 import type {
   CallContext,
   CartConnection,
@@ -8,7 +9,7 @@ import type {
   DeltaRequest,
   FunctionReport,
   LineAnswer,
-  QuantityRow,
+  UpdatesReport,
 } from './connector.js';
 import { ask } from './seti-call.js';
 import { markOfDay, ordersReport, readOrders } from './seti-orders.js';
@@ -20,7 +21,8 @@ import {
   replaceUpdate,
   setiCannotSay,
 } from './seti-protocol.js';
-import { parseOrders, parseQuantities, type SetiPage } from './seti-xml.js';
+import { readPage, readQuantities } from './seti-listing.js';
+import { parseOrders, parseQuantities } from './seti-xml.js';
 
 /**
  * A cart with a Stone Edge (SETI) script inside. It takes one relative change a call, has no idempotency key and loses
@@ -65,7 +67,7 @@ export const setiConnector: Connector = {
   // Some scripts set on `invupdate`: those can only be told absolute quantities, by `qohreplace`.
   deliveryWays: ['settlement', 'set-only'],
   marksAreOrderNumbers: true,
-  probe: { functions, orders: ordersReport },
+  probe: { updates: updatesReport, functions, orders: ordersReport },
   testConnection,
   sendDeltas,
   setQuantities,
@@ -74,17 +76,11 @@ export const setiConnector: Connector = {
   readOrders,
 };
 
-const ITEMS_PER_PAGE = 250;
-/** Enough for two and a half million items; a script that ignores paging cannot keep a worker for ever. */
-const PAGES_MAX = 10_000;
-/** Passes over a listing whose pages have no fixed order. */
-const PASSES_MAX = 6;
-
 async function testConnection(cart: CartConnection, call: CallContext): Promise<ConnectionReport> {
   const version = parseNamedValue(await ask(cart, call, 'sendversion', {}, 'read'), 'version');
   const text = await ask(cart, call, 'ordercount', { lastorder: 'All', lastdate: 'All' }, 'read');
   const count = parseNamedValue(text, 'ordercount');
-  const page = await readPage(cart, call, 1);
+  const page = await readPage(cart, call, { start: 1 });
   const sample = page.rows[0];
   return {
     version: answerText(version, [cart.secret]),
@@ -105,12 +101,13 @@ const FUNCTIONS: readonly { readonly name: string; readonly fields: Readonly<Rec
   { name: 'getproductscount', fields: {} },
   { name: 'downloadprods', fields: { startnum: '1', batchsize: '1' } },
   { name: 'downloadqoh', fields: { startnum: '1', batchsize: '1' } },
-  { name: 'qohreplace', fields: { count: '1', update: 'ONHAND-PROBE-NO-SUCH-ITEM~0|' } },
 ];
+const noSuchRow = { key: 'ONHAND-PROBE-NO-SUCH-ITEM', quantity: 0 };
 
 async function functions(cart: CartConnection, call: () => CallContext): Promise<readonly FunctionReport[]> {
   const reports: FunctionReport[] = [];
-  for (const { name, fields } of FUNCTIONS) {
+  const replace = { name: 'qohreplace', fields: replaceUpdate(formOf(cart), [noSuchRow]) };
+  for (const { name, fields } of [...FUNCTIONS, replace]) {
     try {
       const text = await ask(cart, call(), name, fields, 'read');
       reports.push({ name, answered: isAnswerOf(name, text), response: answerText(text, [cart.secret]) });
@@ -136,6 +133,29 @@ function isAnswerOf(name: string, text: string): boolean {
   }
 }
 
+const formOf = ({ updates = 'plain' }: CartConnection) => updates;
+
+/**
+ * A script that takes documents only cannot read a pair, and gives no answer to it; most take pairs, and some take both.
+ * So a document is tried only where a pair was not understood, and believed only where it was.
+ */
+async function updatesReport(cart: CartConnection, call: () => CallContext, noSuchKey: string): Promise<UpdatesReport> {
+  const tried = async (updates: UpdateForm) => {
+    const request = { idempotencyKey: '', createdAtMs: 0, lines: [{ key: noSuchKey, delta: 1 }] };
+    try {
+      const [answer] = await sendDeltas({ ...cart, updates }, request, call());
+      return { understood: answer?.outcome !== 'unknown', response: answer?.response ?? '' };
+    } catch (error) {
+      if (error instanceof CartError) return { understood: false, response: error.response };
+      throw error;
+    }
+  };
+  const plain = await tried('plain');
+  if (plain.understood) return { form: 'plain', saw: plain.response };
+  const document = await tried('xml');
+  return { form: document.understood ? 'xml' : 'plain', saw: `${plain.response}; as XML: ${document.response}` };
+}
+
 /** One `invupdate`. Whatever is not a clear yes or no is `unknown`: an error of the script has been seen on applied changes. */
 async function sendDeltas(
   cart: CartConnection,
@@ -145,9 +165,9 @@ async function sendDeltas(
   const [line, ...more] = request.lines;
   if (!line) return [];
   if (more.length > 0) throw new RangeError('SETI takes one line a delivery');
-  const reason = setiCannotSay(line.key, cart.tildeInKeys === true);
+  const reason = setiCannotSay(line.key, cart);
   if (reason !== null) return [{ key: line.key, outcome: 'rejected', response: reason }];
-  const text = await ask(cart, call, 'invupdate', { update: deltaUpdate(line.key, line.delta) }, 'write');
+  const text = await ask(cart, call, 'invupdate', { update: deltaUpdate(formOf(cart), line.key, line.delta) }, 'write');
   return [{ key: line.key, response: answerText(text, [cart.secret]), ...parseDeltaAnswer(text, line.key) }];
 }
 
@@ -156,12 +176,12 @@ async function setQuantities(
   request: Parameters<Connector['setQuantities']>[1],
   call: CallContext,
 ): Promise<readonly LineAnswer[]> {
-  const cannotSay = (key: string) => setiCannotSay(key, cart.tildeInKeys === true);
+  const cannotSay = (key: string) => setiCannotSay(key, cart);
   const sayable = request.rows.filter(({ key }) => cannotSay(key) === null);
   const outcomes =
     sayable.length === 0
       ? new Map<string, never>()
-      : parseReplaceAnswer(await ask(cart, call, 'qohreplace', replaceUpdate(sayable), 'write'));
+      : parseReplaceAnswer(await ask(cart, call, 'qohreplace', replaceUpdate(formOf(cart), sayable), 'write'));
   return request.rows.map(({ key, quantity }): LineAnswer => {
     const reason = cannotSay(key);
     if (reason !== null) return { key, outcome: 'rejected', response: reason };
@@ -172,80 +192,3 @@ async function setQuantities(
     return { key, outcome: answer.outcome, response: answer.outcome };
   });
 }
-
-/**
- * `downloadqoh`, page by page, as often as it takes. Scripts page without a stable order: a page may repeat rows of the
- * one before, and then others came nowhere. So where rows were repeated, or a key that is wanted did not come, everything
- * is read again, until a whole pass brings nothing new.
- */
-async function* readQuantities(
-  cart: CartConnection,
-  keys: readonly string[] | null,
-  call: (page: number) => CallContext,
-): AsyncGenerator<readonly QuantityRow[]> {
-  const wanted = keys === null ? null : new Set(keys);
-  const seen = new Set<string>();
-  const found = () => wanted !== null && [...wanted].every((key) => seen.has(key));
-  let pages = 0;
-  for (let pass = 0; pass < PASSES_MAX; pass += 1) {
-    const seenBefore = seen.size;
-    let repeated = false;
-    for await (const page of onePass(cart, () => call((pages += 1) - 1))) {
-      for (const { key } of page.rows) seen.add(key);
-      repeated ||= page.repeated;
-      const told = wanted === null ? page.rows : page.rows.filter(({ key }) => wanted.has(key));
-      if (told.length > 0) yield told;
-      if (found()) return;
-    }
-    if (seen.size === seenBefore || !(repeated || wanted !== null)) return;
-  }
-}
-
-interface ReadPage {
-  readonly rows: readonly QuantityRow[];
-  /** Rows of an earlier page came again, so some may have come nowhere. */
-  readonly repeated: boolean;
-}
-
-/**
- * Everything once. Some scripts cap the page below what was asked, so the next page starts behind the rows that really
- * came; the end is a page that brings nothing new, since some ignore paging and tell everything each time.
- */
-async function* onePass(cart: CartConnection, call: () => CallContext): AsyncGenerator<ReadPage> {
-  const seen = new Set<string>();
-  let first: string | undefined;
-  let start = 1;
-  for (let number = 0; number < PAGES_MAX; number += 1) {
-    const { rows, ended } = await readPage(cart, call(), start);
-    const ignoresPaging = number === 1 && rows[0] !== undefined && rows[0].key === first && rows.length === seen.size;
-    first ??= rows[0]?.key;
-    const repeated = !ignoresPaging && rows.some(({ key }) => seen.has(key));
-    const seenBefore = seen.size;
-    for (const { key } of rows) seen.add(key);
-    yield { rows, repeated };
-    if (ended || seen.size === seenBefore) return;
-    start += rows.length;
-  }
-  throw new OutcomeUnknownError(`the cart told more than ${PAGES_MAX} pages of items`);
-}
-
-/** A script without `downloadqoh` often tells the quantities with its products, in the same fields of XML. */
-async function readPage(cart: CartConnection, call: CallContext, start: number): Promise<SetiPage<QuantityRow>> {
-  const paging = { startnum: String(start), batchsize: String(ITEMS_PER_PAGE) };
-  try {
-    return parseQuantities(await ask(cart, call, 'downloadqoh', paging, 'read'));
-  } catch (error) {
-    if (!(error instanceof CartRejectedError && isNoSuchFunction(error.response))) throw error;
-  }
-  const text = await ask(cart, call, 'downloadprods', paging, 'read');
-  // The older list with tabs has other columns there, and no script says which.
-  if (!/^\uFEFF?\s*</.test(text))
-    throw new CartRejectedError('the script has no downloadqoh, and its downloadprods is no XML');
-  return parseQuantities(text);
-}
-
-/** In the words of the scripts that were read: a function they do not have is an error with its name in it. */
-const isNoSuchFunction = (response: string) =>
-  /^SETIError:/i.test(response) &&
-  /downloadqoh/i.test(response) &&
-  /not\s+(?:was\s+)?(?:found|support|implement)|unknown|no support/i.test(response);

@@ -2,7 +2,9 @@ import type { Database } from '../../database.js';
 import { steadyNow } from '../../steady-clock.js';
 import { CartError } from '../connectors/cart-error.js';
 import { databaseNow } from '../database-clock.js';
-import { judge, lookAt, type LookDependencies } from './drift-looks.js';
+import { keepDoubledKeys } from '../doubled-keys.js';
+import { addDoubled, type DoubledKeys } from '../read-cart.js';
+import { endDoubled, judge, lookAt, type LookDependencies } from './drift-looks.js';
 import { isEqual, type Shown } from './quiet-listings.js';
 
 export interface ComparisonReport {
@@ -44,6 +46,7 @@ export async function compareCart(
     await dependencies.ordersUpToDate(cartId, []);
     const total = await countListings(database, cartId);
     const seen = new Set<string>();
+    const doubled: DoubledKeys = new Map();
     const count = (listings: readonly Parameters<typeof isEqual>[0][]) => {
       counts.looked += listings.length;
       counts.busy += listings.filter((listing) => listing.busy).length;
@@ -66,13 +69,18 @@ export async function compareCart(
       from = await databaseNow(database);
     };
     for await (const page of pages) {
+      addDoubled(page, doubled);
       // Pages of a cart may overlap: what was laid beside once is not counted twice.
       for (const row of page)
-        if (!seen.has(row.key)) group.push({ key: row.key, listed: true, quantity: row.quantity });
+        if (!seen.has(row.key) && !doubled.has(row.key))
+          group.push({ key: row.key, listed: true, quantity: row.quantity });
       for (const row of page) seen.add(row.key);
       if (group.length >= rowsMax) await lookAtGroup();
     }
     if (group.length > 0) await lookAtGroup();
+    await keepDoubledKeys(database, cartId, doubled);
+    // A second product may have come long after the first was laid beside.
+    await endDoubled(database, cartId, doubled);
     for await (const keys of notSeen(database, cartId, seen)) {
       signal.throwIfAborted();
       await lookAt(dependencies, cart, keys, signal, count);

@@ -4,7 +4,8 @@ import type { CartDirectory, ReachableCart } from '../cart-directory.js';
 import { CartError } from '../connectors/cart-error.js';
 import { databaseNow } from '../database-clock.js';
 import type { QohTransfer } from '../qoh-transfer.js';
-import { readQuantities } from '../read-cart.js';
+import { addDoubledKeys } from '../doubled-keys.js';
+import { readQuantities, type DoubledKeys } from '../read-cart.js';
 import type { OrdersUpToDate } from '../settle-delivery.js';
 import { Rounds } from '../rounds.js';
 import { repairDrifts } from './drift-repair.js';
@@ -114,7 +115,10 @@ export async function lookAt(
 ): Promise<OpenDrift[]> {
   const { database } = dependencies;
   const from = await databaseNow(database);
-  const read = await readQuantities(cart, keys, Number.POSITIVE_INFINITY, signal);
+  const doubled: DoubledKeys = new Map();
+  const read = await readQuantities(cart, keys, Number.POSITIVE_INFINITY, signal, { doubled, toTheEnd: true });
+  await addDoubledKeys(database, cart.settings.cartId, doubled);
+  await endDoubled(database, cart.settings.cartId, doubled);
   const shown = keys.map((key): Shown => ({ key, listed: read.has(key), quantity: read.get(key) ?? null }));
   return judge(dependencies, cart, { from, shown }, onLook);
 }
@@ -152,6 +156,16 @@ export async function judge(
   });
   await repairDrifts(dependencies, { cartId, policy: driftPolicy }, reading.from, differing);
   return differing;
+}
+
+/** Where several products share a key, nobody can say which of them was meant, and nothing is to be looked at again. */
+export async function endDoubled(database: Database, cartId: string, doubled: DoubledKeys): Promise<void> {
+  if (doubled.size === 0) return;
+  await database.pool.query(
+    `UPDATE drifts SET state = 'cleared', ended_at = clock_timestamp(), look_at = NULL, resolution = 'Several products of the cart share this SKU'
+      WHERE cart_id = $1 AND key = ANY ($2::text[]) AND ended_at IS NULL`,
+    [cartId, [...doubled.keys()]],
+  );
 }
 
 /** A reply that an order explains to the piece, now that it is imported: the cart had sold it when it answered. */

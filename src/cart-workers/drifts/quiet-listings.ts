@@ -24,7 +24,7 @@ export interface LookedAt extends Shown {
  * alike, and one that was sent or an order that was heard since the reading began makes the listing busy. The projector must
  * have heard all orders that were imported.
  *
- * Left out: what is not synchronised, and what is known to be unlisted already.
+ * Left out: what is not synchronised, what is known to be unlisted already, and keys that several products share.
  * @param from by the database's clock, before the first byte of the reading was asked for
  */
 export async function layBeside(
@@ -61,6 +61,7 @@ export async function layBeside(
                WHERE o.cart_id = l.cart_id AND o.key = l.key AND o.state = 'accepted' AND o.ended_at > l.baseline_at
                ORDER BY o.ended_at DESC LIMIT 1) AS a ON true
             WHERE l.expected IS NOT NULL AND (t.listed OR l.unlisted IS NULL)
+              AND NOT EXISTS (SELECT FROM doubled_keys k WHERE k.cart_id = l.cart_id AND k.key = l.key)
             ORDER BY l.key`,
     values: [cartId, shown.map((row) => row.key), from, shown.map((row) => row.listed)],
   });

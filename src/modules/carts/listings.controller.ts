@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiHeader, ApiOperation, ApiTags } from '@nestjs/swagger
 import { and, eq, gt } from 'drizzle-orm';
 import { z } from 'zod';
 import { CartDirectory } from '../../cart-workers/cart-directory.js';
-import { readQuantities } from '../../cart-workers/read-cart.js';
+import { readQuantities, type DoubledKeys } from '../../cart-workers/read-cart.js';
 import type { Database } from '../../database.js';
 import { items } from '../../projections/items.table.js';
 import { steadyNow } from '../../steady-clock.js';
@@ -75,13 +75,17 @@ export class ListingsController {
     const cart = await this.directory.cart(id);
     const askedAt = new Date();
     const deadlineMs = steadyNow() + cart.connection.requestTimeoutMs;
-    const read = await readQuantities(cart, [key], deadlineMs, AbortSignal.timeout(cart.connection.requestTimeoutMs));
+    const doubled: DoubledKeys = new Map();
+    const signal = AbortSignal.timeout(cart.connection.requestTimeoutMs);
+    const read = await readQuantities(cart, [key], deadlineMs, signal, { doubled, toTheEnd: true });
     return {
       cartId: id,
       key,
       /** False: the cart does not know the key. Known and without a quantity: it does not track its stock. */
       listed: read.has(key),
       quantity: read.get(key) ?? null,
+      /** What each of the products shows that share the key; then there is no one quantity. */
+      doubled: doubled.get(key) ?? null,
       askedAt: askedAt.toISOString(),
       readAt: new Date().toISOString(),
     };
