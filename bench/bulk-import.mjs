@@ -4,10 +4,10 @@
  * to how far the projector is behind. The baseline is the same single commands before the import, and for the rate the
  * goal itself: 10,000 rows applied a second.
  */
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import pg from 'pg';
 import { startHub } from './hub.mjs';
+import { residentMb } from './memory.mjs';
 import { quantile } from './numbers.mjs';
 
 const rowsPerSecondGoal = 10_000;
@@ -133,9 +133,6 @@ function watchHub(hub, client) {
   };
   return { stop };
 }
-
-const residentMb = (pid) =>
-  Math.round(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024);
 
 async function download(hub, route) {
   const start = performance.now();

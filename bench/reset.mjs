@@ -7,10 +7,12 @@ import pg from 'pg';
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import { startHub } from './hub.mjs';
+import { watchMemory } from './memory.mjs';
 import { quantile } from './numbers.mjs';
+import { processorTime, serverProcessorTime } from './processor-time.mjs';
 
 const rowCount = Number(process.env.BENCH_ROWS ?? 200_000);
-const perSecond = 100;
+const perSecond = Number(process.env.BENCH_MOVEMENTS ?? 100);
 const sku = (i) => `RESET-${String(i).padStart(6, '0')}`;
 const quantityOf = (i) => (i * 7919) % 500;
 
@@ -22,12 +24,16 @@ export async function run({ databaseUrl, dataDir, log }) {
     await prepare(hub);
     const copied = await copyRate(client);
     const asOf = new Date().toISOString();
+    const spent = await processorTimes(hub, client);
+    const held = watchMemory(hub.pid);
     const moving = keepMoving(hub);
     const started = performance.now();
     const sent = await hub.send(`/v1/reset-sources/bench/files?asOf=${asOf}`, file);
     const taken = await ended(hub, `/v1/reset-files/${sent.id}`, (found) => found.state === 'applied');
     const seconds = (performance.now() - started) / 1000;
     const { moved, times } = await moving.stop();
+    const used = spent();
+    const memory = held();
     const { applyStartedAt, endedAt } = taken.import;
     const applied = rowCount / ((Date.parse(endedAt) - Date.parse(applyStartedAt)) / 1000);
     await caughtUp(client);
@@ -37,17 +43,31 @@ export async function run({ databaseUrl, dataDir, log }) {
       [
         `reset: ${rowCount} rows from the first byte to the last row applied in ${seconds.toFixed(0)} s, ${(rowCount / seconds).toFixed(0)} rows/s; applied at ${applied.toFixed(0)} rows/s; COPY alone ${copied.toFixed(0)} rows/s`,
         `  beside it ${movements} movements, ${(movements / seconds).toFixed(0)}/s: p50 ${quantile(times, 0.5).toFixed(0)} ms, p99 ${quantile(times, 0.99).toFixed(0)} ms; ${wrong} of ${rowCount} items are not what they must be`,
+        `  processor time: hub ${used.hub.toFixed(1)} s, PostgreSQL ${used.server.toFixed(1)} s, movements beside it included: ${(rowCount / (used.hub + used.server)).toFixed(0)} rows per second of one processor; hub ${memory.startMb} MB before, ${memory.maxMb} MB at most`,
       ].join('\n'),
     );
     if (wrong > 0) throw new Error(`${wrong} items are wrong`);
     return {
       ratios: { copy: Number((rowCount / seconds / copied).toFixed(4)) },
       rowsPerSecond: Math.round(rowCount / seconds),
+      hubMb: memory,
+      rowsPerProcessorSecond: Math.round(rowCount / (used.hub + used.server)),
     };
   } finally {
     await client.end();
     await hub.stop();
   }
+}
+
+/** What hub and server use from now on; both are this machine's. @returns asked later: seconds of processor since */
+async function processorTimes(hub, client) {
+  const { rows } = await client.query(`SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::integer AS pid`);
+  const now = () => ({ hub: processorTime(hub.pid), server: serverProcessorTime(rows[0].pid) });
+  const before = now();
+  return () => {
+    const after = now();
+    return { hub: after.hub - before.hub, server: after.server - before.server };
+  };
 }
 
 async function prepare(hub) {
@@ -116,9 +136,12 @@ function keepMoving(hub) {
       if (due > performance.now()) await new Promise((resolve) => setTimeout(resolve, due - performance.now()));
     }
   })();
+  // What fails while a file is sent fails here as well; what is told is why the file failed.
+  const done = loop.catch((error) => ({ error }));
   const stop = async () => {
     stopped = true;
-    await loop;
+    const failed = await done;
+    if (failed !== undefined) throw failed.error;
     return { moved, times };
   };
   return { stop };

@@ -34,6 +34,16 @@ export class KitsChangedError extends Error {
   override readonly name = 'KitsChangedError';
 }
 
+/**
+ * Somebody's account of how far it has come, kept in the transaction that goes further: so what is recorded in it is
+ * appended exactly once, without a key for each command.
+ */
+export interface Account {
+  /** Locks the account where it still stands as it was read; no row: somebody was faster, and nothing is appended. */
+  readonly claim: QueryConfig;
+  readonly note: (outcomes: readonly CommandOutcome[]) => QueryConfig;
+}
+
 interface AppendedBatch {
   readonly outcomes: CommandOutcome[];
   readonly appended: boolean;
@@ -49,14 +59,16 @@ const begin =
 
 /**
  * @param kitsFirst kits are looked up before stock is locked, because a movement of one moves what it is made of
+ * @returns null where the account has moved meanwhile: nothing was done
  * @throws what the database threw; the transaction is then to be rolled back, unless it is a CommitUnknownError
  */
 export async function appendBatch(
   client: PoolClient,
   known: KnownHeads,
   submitted: readonly CommandEnvelope[],
+  account?: Account,
   kitsFirst = false,
-): Promise<AppendedBatch> {
+): Promise<AppendedBatch | null> {
   // Envelopes are told apart by identity below, and a caller may well send the same object twice.
   const envelopes = submitted.map((envelope) => ({ ...envelope }));
   const claims = new Claims(envelopes);
@@ -67,16 +79,26 @@ export async function appendBatch(
   // Without papers nothing has to be known before the stock can be locked, unless a kit is moved, which is seldom.
   const inOneStep = papers.length === 0 && !kitsFirst;
   const lockedFirst = inOneStep ? stockOf(envelopes, batch) : papers;
-  const [, allFree, , kits] = await together(client, () =>
-    allOf([client.query(begin), claims.claim(client), lock(lockedFirst), lookUp(client, mayBeKits)]),
+  const [, stands, allFree, , kits] = await together(client, () =>
+    allOf([
+      client.query(begin),
+      account === undefined ? true : client.query(account.claim).then(({ rowCount }) => rowCount === 1),
+      claims.claim(client),
+      lock(lockedFirst),
+      lookUp(client, mayBeKits),
+    ]),
   );
+  if (!stands) {
+    await client.query('ROLLBACK');
+    return null;
+  }
   batch.addKits(kits);
   if (!allFree) await claims.readEarlier(client);
   const decided = claims.decided();
   if (inOneStep) {
     if (stockOf(decided, batch).some((stream) => !batch.isLocked(stream))) {
       await client.query('ROLLBACK');
-      return appendBatch(client, known, submitted, true);
+      return appendBatch(client, known, submitted, account, true);
     }
   } else {
     // Looked up again behind the lock: whoever makes an item a kit locks its stock, too.
@@ -90,12 +112,14 @@ export async function appendBatch(
   const { heads, events } = batch.written();
   const stored = answersToStore(answers);
   const empty = batch.stillEmpty();
+  const outcomes = claims.outcomes(answers);
   await writeAndCommit(client, [
     ...(events.length > 0 || stored.length > 0 ? [writeBatch(heads, events, stored)] : []),
+    ...(account === undefined ? [] : [account.note(outcomes)]),
     ...(empty.length > 0 ? [deleteEmptyHeads(empty)] : []),
   ]);
   known.add(batch.begun());
-  return { outcomes: claims.outcomes(answers), appended: events.length > 0 };
+  return { outcomes, appended: events.length > 0 };
 }
 
 /** Sends the queries that `send` makes in one packet, not one packet each: both sides are woken up once. */
@@ -199,4 +223,5 @@ async function readAside(
   if (reads.length > 0) batch.addMovedAfter(reads, await sumMovedAfter(client, reads));
 }
 
-const causationIdOf = ({ client, idempotencyKey }: CommandEnvelope) => `${client}/${idempotencyKey ?? randomUUID()}`;
+const causationIdOf = ({ client, idempotencyKey, cause }: CommandEnvelope) =>
+  `${client}/${idempotencyKey ?? cause ?? randomUUID()}`;

@@ -5,7 +5,7 @@ import { isoTime, refuse } from './decision.js';
 import type { AsOfRead, DecidedFact, DecisionContext, MovedAfter, StockAt } from './decision.js';
 import { isMovement, isOrderMovement } from './facts.js';
 import type { KitState } from './kit.js';
-import type { Fact } from './facts.js';
+import type { Fact, MovementFact } from './facts.js';
 import type { LockedHead } from './lock-heads.js';
 import type { StockState } from './stock-item.js';
 import type { StreamName } from './streams.js';
@@ -33,6 +33,8 @@ export class BatchDecision {
   readonly #kits = new Map<string, { readonly version: bigint; readonly state: unknown }>();
   readonly #movedAfter = new Map<string, MovedAfter>();
   readonly #events: NewEvent[] = [];
+  /** What the batch itself has moved, by stream: a thousand counts must not each look through a thousand facts. */
+  readonly #moved = new Map<string, (NewEvent & { readonly fact: MovementFact })[]>();
   /** Never before any of the locks was granted. */
   #now = new Date(0).toISOString();
 
@@ -168,8 +170,8 @@ export class BatchDecision {
     const stored = this.#movedAfter.get(asOfKey(stream, asOf));
     if (stored === undefined) throw new StreamNotLockedError(`${stream} as of ${asOf}`);
     let { delta, openDelta, orderDelta } = stored;
-    for (const event of this.#events) {
-      if (event.stream !== stream || event.occurredAt <= asOf || !isMovement(event.fact)) continue;
+    for (const event of this.#moved.get(stream) ?? []) {
+      if (event.occurredAt <= asOf) continue;
       delta += event.fact.data.delta;
       openDelta += event.fact.data.openDelta;
       if (isOrderMovement(event.fact)) orderDelta += event.fact.data.delta;
@@ -195,6 +197,11 @@ export class BatchDecision {
       causationId,
     };
     this.#events.push(event);
+    if (isMovement(fact)) {
+      const moved = this.#moved.get(stream) ?? [];
+      if (moved.length === 0) this.#moved.set(stream, moved);
+      moved.push({ ...event, fact });
+    }
     return appendedFact(event);
   }
 }

@@ -227,6 +227,8 @@ export interface CommandEnvelope {
   /** SHA-256 of the canonical request; compared when the key comes again. Null without a key. */
   readonly bodyHash: Buffer | null;
   readonly command: Command;
+  /** What its facts name as their cause where it has no key; a random name where left out. */
+  readonly cause?: string | undefined;
   /** Honoured where given: the version of the (first) stream the command decides on. '0' means: does not exist yet. */
   readonly expectedVersion?: string | undefined;
 }

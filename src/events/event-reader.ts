@@ -47,7 +47,7 @@ export async function readAfter(client: PoolClient, after: Checkpoint, limit: nu
   if (beyond === undefined) return rows.map(recordedFact);
   const whole = rows.filter((row) => !isSameTransaction(row, beyond));
   if (whole.length > 0) return whole.map(recordedFact);
-  return (await readTransaction(client, beyond, after)).map(recordedFact);
+  return [...rows, ...(await readTransaction(client, beyond))].map(recordedFact);
 }
 
 /** Whether {@link readAfter} would find anything. */
@@ -105,16 +105,17 @@ async function readSettled(client: PoolClient, after: Checkpoint, limit: number)
   return rows;
 }
 
-async function readTransaction(client: PoolClient, of: EventRow, after: Checkpoint): Promise<EventRow[]> {
+/** What is left of the transaction of an event, behind that event. */
+async function readTransaction(client: PoolClient, of: EventRow): Promise<EventRow[]> {
   const { rows } = await client.query<EventRow>({
     name: 'read-transaction-events',
     text: `
       SELECT ${columns}
       FROM events
       WHERE events.generation = $1::int AND events.transaction_id = $2::text::xid8
-        AND (events.generation, events.transaction_id, events.position) > ($3::int, $4::text::xid8, $5::bigint)
+        AND events.position > $3::bigint
       ORDER BY events.position`,
-    values: [of.generation, of.transaction_id, after.generation, after.transactionId, after.position],
+    values: [of.generation, of.transaction_id, of.position],
   });
   return rows;
 }

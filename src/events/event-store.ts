@@ -13,7 +13,7 @@
  */
 import type { Pool, PoolClient } from 'pg';
 import { reached } from '../moments.js';
-import { appendBatch, CommitUnknownError, KitsChangedError } from './append-batch.js';
+import { appendBatch, CommitUnknownError, KitsChangedError, type Account } from './append-batch.js';
 import type { CommandEnvelope, CommandOutcome } from './commands.js';
 import { KnownHeads } from './known-heads.js';
 import { HeadsMissingError } from './lock-heads.js';
@@ -57,12 +57,22 @@ export class EventStore {
   async appendSettled(envelopes: readonly CommandEnvelope[]): Promise<PromiseSettledResult<CommandOutcome>[]> {
     if (envelopes.length === 0) return [];
     try {
-      const outcomes = await this.#appendWithRetries(envelopes);
+      const outcomes = (await this.#appendWithRetries(envelopes)) ?? [];
       return outcomes.map((value) => ({ status: 'fulfilled', value }));
     } catch (reason) {
       if (envelopes.length === 1) return [{ status: 'rejected', reason }];
       return this.#appendSingly(envelopes, reason);
     }
+  }
+
+  /**
+   * All of it together with the account that it is entered in, or nothing. For bulk, whose place is its key: whatever dies
+   * in between finds the account where the log is.
+   * @returns null where the account stands elsewhere by now
+   * @throws what the database threw; where that is a CommitUnknownError, the account tells whether it was committed
+   */
+  appendOnAccount(envelopes: readonly CommandEnvelope[], account: Account): Promise<CommandOutcome[] | null> {
+    return this.#appendWithRetries(envelopes, account);
   }
 
   async #appendSingly(
@@ -78,13 +88,13 @@ export class EventStore {
     return settled;
   }
 
-  async #appendWithRetries(envelopes: readonly CommandEnvelope[]): Promise<CommandOutcome[]> {
+  async #appendWithRetries(envelopes: readonly CommandEnvelope[], account?: Account): Promise<CommandOutcome[] | null> {
     for (let attempt = 1; ; attempt++) {
       try {
         reached('append:begin');
-        const { outcomes, appended } = await this.#inTransaction((client) =>
-          appendBatch(client, this.#known, envelopes),
-        );
+        const batch = await this.#inTransaction((client) => appendBatch(client, this.#known, envelopes, account));
+        if (batch === null) return null;
+        const { outcomes, appended } = batch;
         if (appended) {
           reached('append:committed');
           this.#onAppended();

@@ -11,6 +11,7 @@ import { EventStore } from '../../src/events/event-store.js';
 import { cleanUpImports, endBrokenUploads } from '../../src/modules/imports/clean-up-imports.js';
 import { IMPORTS } from '../../src/modules/imports/import-jobs.js';
 import { ImportWork } from '../../src/modules/imports/import-work.js';
+import type { PoolClient } from 'pg';
 import type { Database } from '../../src/database.js';
 import { startHub, type Hub } from '../../src/modules/start/hub.js';
 import { startHubUnderTest, type HubUnderTest } from '../api/hub-under-test.js';
@@ -32,34 +33,67 @@ afterEach(() => hub.close());
 
 const sent = async (query = 'kind=movements', content = file) => (await send(hub, query, content)).body.id as string;
 const status = async (id: string) => (await hub.call('GET', `/v1/imports/${id}`)).body;
-const workOn = (database: Database) => new ImportWork(database, new EventStore(hub.database.pool));
+const workOn = (database: Database) => new ImportWork(database, new EventStore(database.pool));
 
-/** Fails at the n-th statement that notes outcomes: the chunk is in the log then, and nobody has written it down. */
-function dyingAt(chunk: number): Database {
+/** An event store whose n-th statement of that name or text never reaches the server, or reaches it and gets no answer. */
+function failingStore(at: string, nth: number, how: 'not-sent' | 'answer-lost'): EventStore {
   let seen = 0;
+  const failing = (client: PoolClient) =>
+    new Proxy(client, {
+      get(target, name) {
+        const value: unknown = Reflect.get(target, name);
+        if (name !== 'query') return typeof value === 'function' ? value.bind(target) : value;
+        return (query: string | { name?: string }, ...rest: unknown[]) => {
+          const send = () => Reflect.apply(value as () => unknown, target, [query, ...rest]) as Promise<unknown>;
+          const meant = (typeof query === 'string' ? query : query.name) === at && (seen += 1) === nth;
+          if (!meant) return send();
+          if (how === 'not-sent') return Promise.reject(new Error('The process died here'));
+          return send().then(() => Promise.reject(new Error('Connection terminated unexpectedly')));
+        };
+      },
+    });
   const pool = new Proxy(hub.database.pool, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name);
-      if (name !== 'query') return typeof value === 'function' ? value.bind(target) : value;
-      return (query: { name?: string }, ...rest: unknown[]) => {
-        if (query.name === 'note-import-chunk' && (seen += 1) === chunk)
-          return Promise.reject(new Error('The process died here'));
-        return Reflect.apply(value as () => unknown, target, [query, ...rest]) as unknown;
-      };
+      if (name === 'connect') return async () => failing(await target.connect());
+      return typeof value === 'function' ? value.bind(target) : value;
     },
   });
-  return { ...hub.database, pool };
+  return new EventStore(pool);
 }
 
 describe('an import that was cut off', () => {
-  it('between appending a chunk and noting it applies nothing twice', async () => {
+  it.each(['not-sent', 'answer-lost'] as const)(
+    'where nobody knows what became of a commit (%s) learns it from itself, and goes on',
+    async (how) => {
+      const id = await sent();
+      const work = new ImportWork(hub.database, failingStore('COMMIT', 2, how));
+      expect(await work.run(id, never)).toBe('done');
+      expect(await status(id)).toMatchObject({ state: 'done', fault: null, rows: { applied: ROWS, refused: 0 } });
+      expect(await onHand(hub, 'MUG')).toBe(ROWS);
+    },
+  );
+
+  it('at a row that nobody can append has all rows before it, and names none that is not in', async () => {
     const id = await sent();
-    for (const chunk of [1, 2, 3]) {
-      await expect(workOn(dyingAt(chunk)).run(id, never)).rejects.toThrow('died here');
-      expect(await status(id)).toMatchObject({ state: 'applying', fault: 'The process died here' });
-    }
+    const { pool } = hub.database;
+    // What a fault of a single command looks like.
+    await pool.query(
+      `CREATE FUNCTION refuse_reason() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN
+         IF NEW.causation_id = 'import/import:${id}:1501' THEN RAISE EXCEPTION 'nobody can append this'; END IF; RETURN NEW; END $f$`,
+    );
+    await pool.query(
+      'CREATE TRIGGER refuse_reason BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION refuse_reason()',
+    );
+    await expect(workOn(hub.database).run(id, never)).rejects.toThrow('nobody can append this');
+    expect(await status(id)).toMatchObject({
+      state: 'applying',
+      fault: 'nobody can append this',
+      rows: { applied: 1_499 },
+    });
+    expect(await onHand(hub, 'MUG')).toBe(1_499);
+    await pool.query('DROP TRIGGER refuse_reason ON events');
     expect(await workOn(hub.database).run(id, never)).toBe('done');
-    expect(await status(id)).toMatchObject({ state: 'done', fault: null, rows: { applied: ROWS, refused: 0 } });
     expect(await onHand(hub, 'MUG')).toBe(ROWS);
   });
 

@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from '../../database.js';
+import { isOfTheSurroundings } from '../../database-fault.js';
+import { CommitUnknownError } from '../../events/append-batch.js';
 import type { CommandOutcome } from '../../events/commands.js';
 
 /** A chunk's transaction: readers of the log wait behind it, and so do single commands on the same stock. */
@@ -27,21 +29,33 @@ export class ApplyPace {
   }
 
   /** Measures the append of a chunk and sizes the next ones by it. */
-  async timed<T extends readonly unknown[]>(appending: Promise<T>): Promise<T> {
+  async timed<T>(commands: number, appending: Promise<T>): Promise<T> {
     const start = performance.now();
     const result = await appending;
-    const perCommandMs = (performance.now() - start) / Math.max(1, result.length);
+    const perCommandMs = (performance.now() - start) / Math.max(1, commands);
     // A short chunk, such as the last one, says little about long ones.
-    if (result.length < this.#chunkCommands / 2) return result;
+    if (commands < this.#chunkCommands / 2) return result;
     const fitting = Math.round(chunkMsGoal / perCommandMs);
     const next = Math.min(fitting, this.#chunkCommands * 2, chunkCommandsMax);
     this.#chunkCommands = Math.max(chunkCommandsMin, next);
     return result;
   }
 
+  /**
+   * After a chunk that failed: whatever one of its commands fails on by itself, all before it is to be applied.
+   * @returns null: begin again where the import stands
+   * @throws the fault, where smaller chunks would meet it as well
+   */
+  smaller(commands: number, fault: unknown): null {
+    if (fault instanceof CommitUnknownError) return null;
+    if (commands <= 1 || isOfTheSurroundings(fault)) throw fault;
+    this.#chunkCommands = Math.ceil(commands / 2);
+    return null;
+  }
+
   /** Waits while the projector is more than a second behind what was just appended. */
-  async wait(settled: readonly PromiseSettledResult<CommandOutcome>[], stopped: () => boolean): Promise<void> {
-    const recordedAt = newestFact(settled);
+  async wait(outcomes: readonly CommandOutcome[], stopped: () => boolean): Promise<void> {
+    const recordedAt = newestFact(outcomes);
     const end = performance.now() + waitMsMax;
     while (performance.now() < end && !stopped()) {
       const { rows } = await this.database.pool.query<{ lag_ms: string | null }>({
@@ -56,10 +70,7 @@ export class ApplyPace {
   }
 }
 
-function newestFact(settled: readonly PromiseSettledResult<CommandOutcome>[]): string | null {
-  for (const result of settled.toReversed()) {
-    if (result.status === 'fulfilled' && result.value.kind === 'accepted' && !result.value.replayed)
-      return result.value.facts.at(-1)?.recordedAt ?? null;
-  }
-  return null;
+function newestFact(outcomes: readonly CommandOutcome[]): string | null {
+  const last = outcomes.findLast((outcome) => outcome.kind === 'accepted' && !outcome.replayed);
+  return last?.kind === 'accepted' ? (last.facts.at(-1)?.recordedAt ?? null) : null;
 }

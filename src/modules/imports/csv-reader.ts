@@ -142,3 +142,6 @@ function headerSeparators(head: string): { complete: boolean; separator: string 
   const [separator] = [...counts].reduce((best, next) => (next[1] > best[1] ? next : best));
   return { complete, separator };
 }
+
+/** PostgreSQL keeps every character but this one. */
+export const storable = (text: string) => (text.includes('\u0000') ? text.replaceAll('\u0000', '\ufffd') : text);

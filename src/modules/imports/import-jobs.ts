@@ -37,6 +37,13 @@ export class ImportJobs {
     );
   }
 
+  /** For whoever finds an import that should be worked on: the job that checks one goes on to apply it, and is not doubled. */
+  async resume(importId: string, state: 'validating' | 'applying'): Promise<void> {
+    if (!this.backend.available()) return;
+    if (state === 'applying' && (await this.queue.getDeduplicationJobId(`${importId}-validating`)) !== null) return;
+    await this.work(importId, state);
+  }
+
   /** Old imports are removed once a day, at night. */
   async schedule(): Promise<void> {
     const opts = { removeOnComplete: { count: 10 }, removeOnFail: { count: 10 } };

@@ -83,5 +83,5 @@ async function resumeImports(database: Database, jobs: ImportJobs): Promise<void
   const { rows } = await database.pool.query<{ id: string; state: 'validating' | 'applying' }>(
     `SELECT id, state FROM imports WHERE state IN ('validating', 'applying') ORDER BY created_at LIMIT 100`,
   );
-  for (const { id, state } of rows) await jobs.work(id, state);
+  for (const { id, state } of rows) await jobs.resume(id, state);
 }

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { Database } from '../../database.js';
 import { requestHash } from '../http/hashing.js';
-import { readCsv, type CsvRecord } from './csv-reader.js';
+import { readCsv, storable, type CsvRecord } from './csv-reader.js';
 import { readHeader } from './header.js';
 import { ImportProblem } from './import-problem.js';
 import type { ImportKind, RowsKind } from './imports.table.js';
@@ -163,9 +163,6 @@ const refusal = ({ column, detail }: FieldProblem) => ({
   problem_column: column,
   detail: storable(detail),
 });
-
-/** PostgreSQL keeps every character but this one. */
-const storable = (text: string) => text.replaceAll('\u0000', '\ufffd');
 
 /**
  * In: rows of one import in the order of the file. Effects: they are staged and counted, unless the import is no longer

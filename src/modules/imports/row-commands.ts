@@ -1,6 +1,6 @@
 /**
  * Staged rows → the commands they ask for. The same rows make the same commands, whenever and however often they are
- * made: that is what lets an import go on after a crash under the same idempotency keys.
+ * made.
  */
 import type { Command, CommandEnvelope } from '../../events/commands.js';
 import { requestHash } from '../http/hashing.js';
@@ -52,11 +52,13 @@ function envelopeOf(file: ImportedFile, group: readonly StagedRow[]): CommandEnv
   const key = file.kind === 'movements' ? (group[0]!.fields as MovementRow).key : undefined;
   if (key !== undefined)
     return { client: file.client, idempotencyKey: key, bodyHash: keyedHash(group[0]!.fields as MovementRow), command };
+  // Its place in the import is its key: how far that has come is noted in the transaction that appends it.
   return {
     client: 'import',
-    idempotencyKey: `import:${file.id}:${group[0]!.row}`,
-    bodyHash: requestHash('IMPORT', file.kind, command),
+    idempotencyKey: null,
+    bodyHash: null,
     command,
+    cause: `import:${file.id}:${group[0]!.row}`,
   };
 }
 

@@ -8,9 +8,11 @@ import type { ImportKind } from './imports.table.js';
 /** Rows of one statement; each of them costs a few look-ups in indexes. */
 const rangeRows = 2_000;
 
-interface Check {
+export interface Check {
   readonly kinds: readonly ImportKind[];
   readonly outcome?: 'unchanged';
+  /** Looks at rows of the same identity only. */
+  readonly about?: 'doubled';
   readonly column: string;
   /** SQL of the sentence and of the condition, about `r`, a row of the import `f`. */
   readonly detail: string;
@@ -46,6 +48,7 @@ const checks: readonly Check[] = [
   },
   {
     kinds: ['reset'],
+    about: 'doubled',
     outcome: 'unchanged',
     column: '',
     detail: `format('Repeats row %s', ${sameBefore})`,
@@ -53,12 +56,14 @@ const checks: readonly Check[] = [
   },
   {
     kinds: ['reset'],
+    about: 'doubled',
     column: 'availableQty',
     detail: `format('Row %s says something else of the same item and place; neither is believed', ${contradicting})`,
     where: `${contradicting} IS NOT NULL`,
   },
   {
     kinds: ['reset'],
+    about: 'doubled',
     column: 'availableQty',
     detail: `format('Row %s of the same item and place is wrong, and they are added up', ${wrongBeside})`,
     where: `${wrongBeside} IS NOT NULL`,
@@ -143,13 +148,17 @@ export async function validateImport(
   return countOutcomes(database, id);
 }
 
-/** @returns false where it was stopped or cancelled in between */
+/**
+ * @param wanted checks that can find something in this file
+ * @returns false where it was stopped or cancelled in between
+ */
 export async function runChecks(
   database: Database,
   { id, kind, lastRow }: { readonly id: string; readonly kind: ImportKind; readonly lastRow: number },
   stopped: () => boolean,
+  wanted: (check: Check) => boolean = () => true,
 ): Promise<boolean> {
-  const own = checks.filter((check) => check.kinds.includes(kind));
+  const own = checks.filter((check) => check.kinds.includes(kind) && wanted(check));
   // One check after the other over the whole file: what an order's other rows are told depends on all checks before.
   for (const [at, check] of own.entries()) {
     for (let from = 1; from <= lastRow; from += rangeRows) {

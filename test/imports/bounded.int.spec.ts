@@ -1,0 +1,114 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Database } from '../../src/database.js';
+import { EventStore } from '../../src/events/event-store.js';
+import { imports } from '../../src/modules/imports/imports.table.js';
+import { ImportWork } from '../../src/modules/imports/import-work.js';
+import { receiveImport } from '../../src/modules/imports/receive-import.js';
+import type { ResetPlan } from '../../src/modules/imports/reset-plan.js';
+import { startHubUnderTest, type HubUnderTest } from '../api/hub-under-test.js';
+import { onHand, run } from './send.js';
+
+/** What holds for 12,000 rows, whatever their number is, holds for a million. */
+const ROWS = 12_000;
+const sku = (i: number) => `FLAT-${i}`;
+
+let hub: HubUnderTest;
+beforeAll(async () => {
+  hub = await startHubUnderTest({ ONHAND_ROLES: 'api,projector,worker' });
+  await hub.call('POST', '/v1/locations', { location: 'main', name: 'Main' });
+  const items = Array.from({ length: ROWS }, (_, i) => `${sku(i)},Item ${i}\n`).join('');
+  await run(hub, 'kind=items', `sku,title\n${items}`);
+});
+afterAll(() => hub.close());
+
+const plan: ResetPlan = {
+  sourceId: 'flat',
+  complete: false,
+  absent: 'leave',
+  zeroInactive: false,
+  includesOrders: 'all',
+  ordersSince: '2026-01-01T00:00:00.000Z',
+  idType: 'SKU',
+  lastLine: 'must-end',
+  holdAbovePercent: 100,
+  timeZone: 'UTC',
+  fileName: 'flat.csv',
+  asOf: new Date(Date.now() - 1_000).toISOString(),
+  momentColumn: null,
+  knows: ['direct'],
+  places: { main: 'main' },
+  rowsBefore: null,
+  notBefore: null,
+  preview: false,
+};
+
+describe('a file of any length is never held whole', () => {
+  const id = randomUUID();
+
+  it('received: no more than a few thousand rows are read ahead of what is stored', async () => {
+    await hub.database.orm.insert(imports).values({
+      id,
+      kind: 'reset',
+      onError: 'skip',
+      preview: false,
+      cartId: null,
+      client: 'flat',
+      by: 'test',
+      idempotencyKey: null,
+      reset: plan,
+    });
+    let read = 0;
+    let stored = 0;
+    let aheadMax = 0;
+    async function* bytes() {
+      yield Buffer.from('facilityId,idValue,availableQty\n');
+      for (let at = 0; at < ROWS; at += 100) {
+        const lines = Array.from({ length: 100 }, (_, i) => `main,${sku(at + i)},${(at + i) % 50}\n`).join('');
+        read += 100;
+        aheadMax = Math.max(aheadMax, read - stored);
+        yield Buffer.from(lines);
+      }
+    }
+    const database = watched((name, values) => {
+      if (name === 'stage-import-rows') stored += values[2] as number;
+    });
+    await receiveImport(database, { id, kind: 'reset', reset: plan }, bytes(), undefined);
+    expect([read, stored]).toEqual([ROWS, ROWS]);
+    // A batch of a thousand, a second one in the making, and what the parser's buffers take.
+    expect(aheadMax).toBeLessThan(6_000);
+  });
+
+  it('checked and applied: no statement gives back more than a thousand rows', async () => {
+    await hub.database.pool.query(`UPDATE imports SET state = 'validating' WHERE id = $1`, [id]);
+    let rowsMax = 0;
+    const database = watched((_name, _values, rows) => {
+      rowsMax = Math.max(rowsMax, rows);
+    });
+    const work = new ImportWork(database, new EventStore(database.pool));
+    expect(await work.run(id, () => false)).toBe('done');
+    expect(rowsMax).toBeGreaterThan(0);
+    expect(rowsMax).toBeLessThanOrEqual(1_000);
+    expect((await hub.call('GET', `/v1/imports/${id}`)).body.rows).toMatchObject({ applied: ROWS, refused: 0 });
+    for (const i of [0, 7_654, ROWS - 1]) expect(await onHand(hub, sku(i))).toBe(i % 50);
+  });
+});
+
+/** The hub's database, and a look at each statement that has been answered. */
+function watched(seen: (name: string | undefined, values: readonly unknown[], rows: number) => void): Database {
+  const looking = <T extends object>(of: T): T =>
+    new Proxy(of, {
+      get(target, name) {
+        const value: unknown = Reflect.get(target, name);
+        if (typeof value !== 'function') return value;
+        if (name === 'connect') return async () => looking((await (value.call(target) as Promise<object>)) as T);
+        if (name !== 'query') return value.bind(target) as unknown;
+        return async (query: { name?: string; values?: unknown[] }, values?: unknown[]) => {
+          const answer = (await value.call(target, query, values)) as { rows?: unknown[] };
+          seen(query.name, query.values ?? values ?? [], answer.rows?.length ?? 0);
+          return answer;
+        };
+      },
+    });
+  return { ...hub.database, pool: looking(hub.database.pool) };
+}
