@@ -3,7 +3,8 @@
  * shop can do that checks signatures and remembers idempotency keys, so that what is measured is the hub.
  *
  *   POST /shops/N      the shop's webhook (ping, stock.read, stock.adjust, stock.set, orders.list)
- *   POST /load         {"shops": 10, "keys": ["A", …], "journal": false}: every shop with every key at zero
+ *   POST /load         {"shops": 10, "keys": ["A", …], "journal": false}: every shop with every key at zero;
+ *                      with "start": 5 every shop knows any key it is asked about, at five until it is told otherwise
  *   GET  /totals       per shop: the sum of its quantities, calls and lines it took
  *   GET  /stock?shop=N its quantities by key
  *   GET  /journal      per shop: every line it took since the last time it was asked, [key, delta, when it came]
@@ -14,6 +15,8 @@ import { createServer } from 'node:http';
 const secret = Buffer.from(process.env.SHOP_SECRET.replace(/^whsec_/, ''), 'base64');
 let shops = [];
 let journaling = false;
+/** What a shop shows of a key that it has not met: null where it knows only those it was given. */
+let startOfAny = null;
 
 const server = createServer((request, response) => {
   const chunks = [];
@@ -35,8 +38,9 @@ function answer(request, body) {
   if (url.pathname === '/stock') return ok(Object.fromEntries(shops[Number(url.searchParams.get('shop'))].stock));
   if (url.pathname === '/journal') return ok(shops.map((shop) => shop.journal.splice(0)));
   if (url.pathname === '/load') {
-    const { shops: count, keys, journal = false } = JSON.parse(body);
+    const { shops: count, keys = [], journal = false, start = null } = JSON.parse(body);
     journaling = journal;
+    startOfAny = start;
     shops = Array.from({ length: count }, () => ({
       stock: new Map(keys.map((key) => [key, 0])),
       answers: new Map(),
@@ -68,15 +72,15 @@ function serve(shop, id, body) {
   if (type === 'stock.read') {
     const keys = data.keys ?? [...shop.stock.keys()].slice(Number(data.cursor ?? 0), Number(data.cursor ?? 0) + 1_000);
     const next = data.keys === null && keys.length === 1_000 ? String(Number(data.cursor ?? 0) + 1_000) : null;
-    return ok({ rows: keys.map((key) => ({ key, quantity: shop.stock.get(key) ?? null })), nextCursor: next });
+    return ok({ rows: keys.map((key) => ({ key, quantity: shop.stock.get(key) ?? startOfAny })), nextCursor: next });
   }
   const now = Date.now();
   const hash = createHash('sha256').update(body).digest('base64');
   const known = shop.answers.get(id);
   if (known !== undefined) return known.hash === hash ? known.answer : { status: 409, body: '{}' };
   const lines = data.lines.map(({ key, delta, quantity }) => {
-    const before = shop.stock.get(key);
-    if (before === undefined) return { key, status: 'not-found', quantity: null };
+    const before = shop.stock.get(key) ?? startOfAny;
+    if (before === null) return { key, status: 'not-found', quantity: null };
     shop.stock.set(key, type === 'stock.set' ? quantity : before + delta);
     if (journaling) shop.journal.push([key, shop.stock.get(key) - before, now]);
     return { key, status: 'applied', quantity: shop.stock.get(key) };

@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { createQueueBackend } from '../dist/cart-workers/queue-backend.js';
 import { startRedis } from '../samples/redis.mjs';
 import { connectCart } from './connect-cart.mjs';
+import { fanOutOnce, shopStock } from './fan-out-once.mjs';
 import { startHub, startProcess } from './hub.mjs';
 import { median } from './numbers.mjs';
 import { ownDatabase } from './own-database.mjs';
@@ -20,8 +21,6 @@ import { processorTime } from './processor-time.mjs';
 const movements = Number(process.env.BENCH_MOVEMENTS ?? 100_000);
 const skuCount = Number(process.env.BENCH_SKUS ?? 10_000);
 const cartCount = Number(process.env.BENCH_CARTS ?? 10);
-const perCall = 1_000;
-const callsAtOnce = 4;
 const noOps = { redis: 50_000, postgres: 10_000 };
 const bars = { redis: 1.5, postgres: 8 };
 
@@ -54,11 +53,12 @@ async function compare({ kind, databaseUrl, redisUrl, folder, rounds, log }) {
     await open(hub, shops, secret);
     const ours = [];
     const bare = [];
-    const state = { sum: 0, stock: new Map(skus.map((sku) => [sku, 0])) };
+    // All shops sell everything, so what one of them has to show all have to.
+    const stock = shopStock(cartCount);
     for (let round = 0; round < rounds; round += 1) {
       bare.push(await drainNoOps(kind, idle, redisUrl));
       const before = processorTime(hub.pid);
-      const found = await fanOutOnce(hub, shops, state);
+      const found = await fanOutOnce(hub, shops, stock, { movements, skus });
       const cpu = processorTime(hub.pid) - before;
       ours.push(found.perSecond);
       log(
@@ -81,61 +81,6 @@ async function open(hub, shops, secret) {
     await hub.ask('POST', '/v1/items/batch', { items: skus.slice(at, at + 1_000).map((sku) => ({ sku, title: sku })) });
   for (let n = 0; n < cartCount; n += 1)
     await connectCart(hub, { id: `shop-${n}`, url: `${shops.url}/shops/${n}`, secret });
-}
-
-/** One round: the same number of movements again; `state` is what every shop has to show. */
-async function fanOutOnce(hub, shops, state) {
-  const before = await totals(shops);
-  const batches = [];
-  for (let at = 0; at < movements; at += perCall) {
-    batches.push(
-      Array.from({ length: Math.min(perCall, movements - at) }, () => {
-        const sku = skus[Math.floor(Math.random() * skuCount)];
-        const quantity = 1 + Math.floor(Math.random() * 3);
-        state.stock.set(sku, state.stock.get(sku) + quantity);
-        state.sum += quantity;
-        return { kind: 'received', sku, location: 'MAIN', quantity };
-      }),
-    );
-  }
-  const began = performance.now();
-  const send = async () => {
-    for (let batch = batches.pop(); batch !== undefined; batch = batches.pop()) {
-      const { refused } = await hub.ask('POST', '/v1/movements/batch', { movements: batch });
-      if (refused > 0) throw new Error(`${refused} movements were refused`);
-    }
-  };
-  await Promise.all(Array.from({ length: callsAtOnce }, send));
-  const appendedS = (performance.now() - began) / 1_000;
-  const after = await equal(shops, state);
-  const equalS = (performance.now() - began) / 1_000;
-  return {
-    perSecond: (movements * cartCount) / equalS,
-    appendedS,
-    equalS,
-    calls: sumOf(after, 'calls') - sumOf(before, 'calls'),
-    lines: sumOf(after, 'lines') - sumOf(before, 'lines'),
-  };
-}
-
-const totals = async (shops) => (await fetch(`${shops.url}/totals`)).json();
-const sumOf = (rows, key) => rows.reduce((total, row) => total + row[key], 0);
-
-/** Sums first, because they are cheap to ask for; then every quantity of every shop. */
-async function equal(shops, state) {
-  const end = Date.now() + 600_000;
-  let seen = await totals(shops);
-  while (!seen.every(({ sum }) => sum === state.sum)) {
-    if (Date.now() > end) throw new Error(`The shops do not agree: ${JSON.stringify(seen)}, expected ${state.sum}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    seen = await totals(shops);
-  }
-  for (let n = 0; n < cartCount; n += 1) {
-    const stock = await (await fetch(`${shops.url}/stock?shop=${n}`)).json();
-    for (const [sku, quantity] of state.stock)
-      if (stock[sku] !== quantity) throw new Error(`shop-${n} shows ${stock[sku]} of ${sku}, not ${quantity}`);
-  }
-  return seen;
 }
 
 async function drainNoOps(kind, databaseUrl, redisUrl) {

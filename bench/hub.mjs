@@ -7,12 +7,13 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-export async function startHub({ databaseUrl, redisUrl, dataDir }) {
+/** @param options `encryptionKey`: to be given where a hub is started again on a database that holds secrets of carts */
+export async function startHub({ databaseUrl, redisUrl, dataDir, encryptionKey = randomBytes(32).toString('base64') }) {
   const key = `ohk_${randomBytes(24).toString('base64url')}`;
   const { url, stop, pid } = await startProcess([path.join(root, 'dist/main.js')], {
     DATABASE_URL: databaseUrl,
     ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }),
-    ONHAND_ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+    ONHAND_ENCRYPTION_KEY: encryptionKey,
     ONHAND_DATA_DIR: dataDir,
     ONHAND_PORT: '0',
     ONHAND_OWNER_KEY: key,

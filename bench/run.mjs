@@ -1,6 +1,5 @@
 /**
- * npm run bench -- [append|rebuild|rules|search|latency …] [--rounds N] [--events N] [--redis] [--json]
- * npm run bench -- [append|rebuild|search|explain|latency …] [--rounds N] [--events N] [--redis] [--json]
+ * npm run bench -- [append|fan-out|growth|latency …] [--rounds N] [--events N] [--redis] [--statements N] [--json]
  *
  * Runs one measurement, or all, each beside a baseline in the same run: the machine's speed drifts, so only the ratio
  * means anything. Starts a PostgreSQL of its own and stops it again; nothing of yours is touched.
@@ -29,6 +28,7 @@ const benches = {
     'why each cart shows what it shows, over 1,000,000 events, now and at any moment; at most 30 ms at the 99th percentile',
   'fan-out': 'movements until ten shops show them, against BullMQ jobs that do nothing',
   reads: 'on hand, ledger, as-of and Web Stack pages over HTTP at 5,000,000 events, against 20 ms',
+  growth: 'append and fan-out at 1,000,000 SKUs, 5,000,000 events and 100 lanes, against the smallest of each',
   latency: 'accepted by the API until ten shops have it, against a job, a call and four commits alone',
   bridge: "changes through the bridges on PHP and MariaDB, against a sale at the shop's own till",
 };

@@ -23,8 +23,8 @@ export async function openShop(databaseUrl) {
 }
 
 /** One movement under a key of its own, as the API makes it of a request. */
-export function movement(sku) {
-  const command = { type: 'AdjustStock', sku, location: 'shop', delta: 1 };
+export function movement(sku, location = 'shop') {
+  const command = { type: 'AdjustStock', sku, location, delta: 1 };
   const bodyHash = createHash('sha256').update(JSON.stringify(command)).digest();
   return { client: 'bench', idempotencyKey: randomUUID(), bodyHash, command };
 }
