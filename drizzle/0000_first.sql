@@ -552,7 +552,9 @@ CREATE TABLE "carts" (
 	"switched_at" timestamp (3) with time zone,
 	"switch_version" bigint DEFAULT 0 NOT NULL,
 	"probe" jsonb,
-	"probe_version" bigint DEFAULT 0 NOT NULL
+	"probe_version" bigint DEFAULT 0 NOT NULL,
+	"script_version" text,
+	"script_version_version" bigint DEFAULT 0 NOT NULL
 );
 --> statement-breakpoint
 CREATE TABLE "locations" (
@@ -714,6 +716,7 @@ CREATE INDEX "projection_runs_created_at" ON "projection_runs" USING btree ("cre
 CREATE INDEX "recompute_runs_running" ON "recompute_runs" USING btree ("created_at","id") WHERE state = 'running';--> statement-breakpoint
 CREATE INDEX "recompute_runs_created_at" ON "recompute_runs" USING btree ("created_at","id");--> statement-breakpoint
 CREATE INDEX "items_folded_sku" ON "items" USING btree ("folded_sku","sku");--> statement-breakpoint
+CREATE INDEX "items_alike" ON "items" USING btree (lower(regexp_replace(btrim(sku), '\s+', ' ', 'g')),"sku");--> statement-breakpoint
 CREATE INDEX "items_barcode" ON "items" USING btree (lower("barcode"),"sku") WHERE barcode is not null;--> statement-breakpoint
 CREATE INDEX "items_shopify_product_id" ON "items" USING btree ("shopify_product_id","sku") WHERE shopify_product_id is not null;--> statement-breakpoint
 CREATE INDEX "items_active" ON "items" USING btree ("sku") WHERE active;--> statement-breakpoint
@@ -721,7 +724,8 @@ CREATE INDEX "items_inactive" ON "items" USING btree ("sku") WHERE not active;--
 CREATE INDEX "kit_components_component" ON "kit_components" USING btree ("component","kit");--> statement-breakpoint
 CREATE INDEX "kit_parts_sku" ON "kit_parts" USING btree ("sku","kit");--> statement-breakpoint
 CREATE INDEX "echoes_listing" ON "echoes" USING btree ("cart_id","key","seen_by");--> statement-breakpoint
-CREATE INDEX "listings_sku" ON "listings" USING btree ("sku");--> statement-breakpoint
+CREATE INDEX "listings_sku" ON "listings" USING btree ("sku","cart_id");--> statement-breakpoint
+CREATE INDEX "listings_alike" ON "listings" USING btree ("cart_id",lower(regexp_replace(btrim(key), '\s+', ' ', 'g')),"key");--> statement-breakpoint
 CREATE INDEX "listings_flags" ON "listings" USING btree ("cart_id","key") WHERE shown is distinct from shown_told;--> statement-breakpoint
 CREATE INDEX "web_stack_waiting" ON "web_stack" USING btree ("cart_id","key","id") WHERE state in ('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held');--> statement-breakpoint
 CREATE INDEX "web_stack_backing_off" ON "web_stack" USING btree ("cart_id","not_before") WHERE state = 'waiting' and not_before is not null;--> statement-breakpoint

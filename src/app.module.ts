@@ -21,6 +21,7 @@ import { LaneControl } from './cart-workers/lane-control.js';
 import { OrderImport } from './cart-workers/order-import.js';
 import { QohTransfer } from './cart-workers/qoh-transfer.js';
 import type { QueueBackend } from './cart-workers/queue-backend.js';
+import { ScriptVersions } from './cart-workers/script-versions.js';
 import { WorkerRuntime } from './cart-workers/worker-runtime.js';
 import type { Config } from './config.js';
 import { CommandBatcher } from './events/command-batcher.js';
@@ -166,6 +167,11 @@ function coreModule({ config, database, backend, encryptionKeys }: Surroundings)
       CartProbes,
       [CommandBatcher, CartDirectory],
       (batcher: CommandBatcher, directory: CartDirectory) => new CartProbes({ database, batcher, directory }),
+    ),
+    made(
+      ScriptVersions,
+      [CommandBatcher, CartDirectory],
+      (batcher: CommandBatcher, directory: CartDirectory) => new ScriptVersions({ batcher, directory }),
     ),
     made(LaneControl, [Wakeups], (wakeups: Wakeups) => new LaneControl(database, wakeups)),
     made(

@@ -15,6 +15,7 @@ import type { OrderImport } from './order-import.js';
 import type { QohTransfer } from './qoh-transfer.js';
 import type { QueueBackend } from './queue-backend.js';
 import { ResolveOrders } from './resolve-orders.js';
+import { ScriptVersions } from './script-versions.js';
 import { SecondLooks } from './second-looks.js';
 import { StackController } from './stack-controller.js';
 
@@ -46,6 +47,7 @@ export class WorkerRuntime {
   private readonly flags: Flags;
   private readonly driftLooks: DriftLooks;
   private readonly comparisons: ComparisonRounds;
+  private readonly versions: ScriptVersions;
   private readonly looks: LookDependencies & { readonly workerName: string };
 
   constructor(private readonly options: WorkerRuntimeOptions) {
@@ -81,6 +83,7 @@ export class WorkerRuntime {
     const { qohTransfer } = options;
     this.secondLooks = new SecondLooks({ database, qohTransfer, log });
     const ordersUpToDate = (id: string, keys: readonly string[]) => this.ordersUpToDate(id, keys);
+    this.versions = new ScriptVersions({ batcher: options.batcher, directory });
     this.looks = { database, directory, qohTransfer, log, workerName, ordersUpToDate };
     this.driftLooks = new DriftLooks(this.looks);
     this.comparisons = new ComparisonRounds({ database, log, compare: (id, signal) => this.compare(id, { signal }) });
@@ -108,7 +111,8 @@ export class WorkerRuntime {
   }
 
   /** Looks at a whole cart now. @returns null where a comparison of it is under way already */
-  compare(cartId: string, options: Parameters<typeof compareCart>[2] = {}) {
+  async compare(cartId: string, options: Parameters<typeof compareCart>[2] = {}) {
+    await this.versions.look(cartId);
     return compareCart(this.looks, cartId, options);
   }
 

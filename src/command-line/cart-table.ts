@@ -59,5 +59,9 @@ function cadenceWords(cadence: Cart['cadence']): string {
 
 function probedSentence({ probe, needsProbe }: Cart): string {
   if (probe === null) return needsProbe ? 'not yet' : 'needs none';
-  return `${formatTime(probe.at)} with ${probe.key}, version ${probe.scriptVersion}${probe.found.unusable === null ? '' : `: ${probe.found.unusable}`}`;
+  const changed =
+    probe.scriptVersionNow === probe.scriptVersion
+      ? ''
+      : `; the script is of version ${probe.scriptVersionNow} now, so probe it again`;
+  return `${formatTime(probe.at)} with ${probe.key}, version ${probe.scriptVersion}${probe.found.unusable === null ? '' : `: ${probe.found.unusable}`}${changed}`;
 }

@@ -54,6 +54,17 @@ export function unknownSkusFinding({ unknown: count, countedTo }: { unknown: num
   return wrong('Unknown SKUs', detail, 'See them and map, create or ignore each: onhand unknown');
 }
 
+/** A probe speaks of the script that it met. */
+export function probeFinding({ id, probe, needsProbe }: Pick<Cart, 'id' | 'probe' | 'needsProbe'>): Finding | null {
+  if (!needsProbe) return null;
+  const check = `Probe of ${id}`;
+  const mend = `onhand carts probe ${id} --sku SKU, with an item that nobody buys just now`;
+  if (probe === null) return unknown(check, `none was made of this script yet: ${mend}`);
+  if (probe.scriptVersionNow === probe.scriptVersion) return well(check, `made of version ${probe.scriptVersion}`);
+  const detail = `made of version ${probe.scriptVersion}; the script is of version ${probe.scriptVersionNow} now, and may do otherwise`;
+  return wrong(check, detail, `${mend}. Until then it cannot be switched on anew.`);
+}
+
 export function versionFinding(own: string, hub: string): Finding {
   if (own === hub) return well('Versions', `${own}, here and at the hub`);
   return wrong('Versions', `${own} here, ${hub} at the hub`, 'Use the command line of the hub’s own version.');

@@ -12,6 +12,7 @@ import {
   addressFinding,
   clockFinding,
   comparedFinding,
+  probeFinding,
   diskFinding,
   isPrivateHost,
   keyFinding,
@@ -166,6 +167,11 @@ async function examineCart(session: Session, id: string, test: boolean, tell: To
     const path = `/v1/carts/${segment(id)}/test`;
     const { body } = await session.hub.send<ConnectionReport>({ method: 'POST', path });
     tell(well(check, `works: ${body.version}`));
+    // Known by now: the hub has heard the version a moment ago.
+    const probed = cart.needsProbe
+      ? probeFinding((await session.hub.get<Cart>(`/v1/carts/${segment(id)}`)).body)
+      : null;
+    if (probed !== null) tell(probed);
   } catch (error) {
     if (!(error instanceof CommandLineError)) throw error;
     tell(

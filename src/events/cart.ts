@@ -16,6 +16,8 @@ export interface CartState {
   readonly generation: number;
   /** The last probe; null where the cart was never probed, or has moved since. */
   readonly probe?: CartProbe | null;
+  /** What its script called itself last; undefined: as it was probed. */
+  readonly scriptVersion?: string | undefined;
 }
 
 export interface SystemState {
@@ -32,7 +34,9 @@ export function evolveCart(state: CartState | null, fact: Fact): CartState | nul
     case 'CartChanged':
       return { on: false, generation: 0, ...state, settings: fact.data, probe: probeAfter(state, fact.data) };
     case 'CartProbed':
-      return state === null ? null : { ...state, probe: fact.data };
+      return state === null ? null : { ...state, probe: fact.data, scriptVersion: undefined };
+    case 'ScriptVersionSeen':
+      return state === null ? null : { ...state, scriptVersion: fact.data.scriptVersion };
     case 'CartSwitched':
       return state === null ? null : { ...state, on: fact.data.on, generation: fact.data.generation };
     default:
@@ -96,7 +100,7 @@ export const switchCartHandler: Handler<Of<'SwitchCart'>> = {
 };
 
 /** What a cart does with a change can be tried; what it did with a thousand cannot be taken back. */
-function refuseUnprobed({ settings, probe }: CartState): Refused | undefined {
+function refuseUnprobed({ settings, probe, scriptVersion = probe?.scriptVersion }: CartState): Refused | undefined {
   const { cartId, type } = settings;
   if (!probe) {
     return refuse(
@@ -107,10 +111,31 @@ function refuseUnprobed({ settings, probe }: CartState): Refused | undefined {
       'on',
     );
   }
+  if (scriptVersion !== probe.scriptVersion) {
+    return refuse(
+      'not-allowed-now',
+      `The script of this cart is of version ${scriptVersion} now, and was probed at version ${probe.scriptVersion}: what it does may ` +
+        `have changed. Probe it again: POST /v1/carts/${cartId}/probe, or onhand carts probe ${cartId} --sku SKU. ` +
+        'To do without, say why in "unprobed".',
+      'on',
+    );
+  }
   const { unusable } = probe.found;
   if (unusable === null) return undefined;
   return refuse('not-allowed-now', `The last probe says why this cart cannot be switched on: ${unusable}`, 'on');
 }
+
+/** Only of a cart that was probed: of another one there is nothing that a version could outdate. */
+export const seeScriptVersionHandler: Handler<Of<'SeeScriptVersion'>> = {
+  streams: ({ cartId }) => [cartStream(cartId)],
+  decide: ({ cartId, scriptVersion }, context) => {
+    const cart = cartState(cartId, context);
+    if (cart === null) return unknownCart(cartId);
+    const known = cart.probe && (cart.scriptVersion ?? cart.probe.scriptVersion);
+    if (!known || known === scriptVersion) return accept([], 'Nothing to do: the version is known.');
+    return acceptOne(cartStream(cartId), { type: 'ScriptVersionSeen', data: { cartId, scriptVersion } });
+  },
+};
 
 /** The findings, and the one setting that follows from them. Which way deltas take is worked out wherever it is asked. */
 export const recordProbeHandler: Handler<Of<'RecordProbe'>> = {

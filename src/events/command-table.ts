@@ -17,6 +17,7 @@ import {
   mapListingsHandler,
   meetUnknownSkusHandler,
   recordProbeHandler,
+  seeScriptVersionHandler,
   switchCartHandler,
   switchSystemHandler,
 } from './cart.js';
@@ -79,6 +80,7 @@ export const commandTable: CommandTable = {
   ChangeCart: changeCartHandler,
   SwitchCart: switchCartHandler,
   RecordProbe: recordProbeHandler,
+  SeeScriptVersion: seeScriptVersionHandler,
   MapListings: mapListingsHandler,
   BaselineListings: baselineListingsHandler,
   DiscardRecords: discardRecordsHandler,

@@ -150,6 +150,8 @@ export type Command =
       readonly unprobed?: string | undefined;
     }
   | { readonly type: 'RecordProbe'; readonly probe: CartProbe }
+  /** The cart told its script's version; a fact only where it is another one than before. */
+  | { readonly type: 'SeeScriptVersion'; readonly cartId: string; readonly scriptVersion: string }
   | {
       readonly type: 'MapListings';
       readonly cartId: string;

@@ -356,6 +356,8 @@ export interface BaselineReset {
 export type CartFact =
   | { readonly type: 'CartAdded' | 'CartChanged'; readonly data: CartSettings }
   | { readonly type: 'CartProbed'; readonly data: CartProbe }
+  /** The script is of another version than the one that was probed, or seen last. */
+  | { readonly type: 'ScriptVersionSeen'; readonly data: { readonly cartId: string; readonly scriptVersion: string } }
   /** `generation` is one more each time the cart is switched on. */
   | {
       readonly type: 'CartSwitched';

@@ -47,6 +47,7 @@ const settingTypes: ReadonlySet<string> = new Set<Fact['type']>([
   'CartAdded',
   'CartChanged',
   'CartProbed',
+  'ScriptVersionSeen',
   'CartSwitched',
   'SystemSwitched',
   'ListingsMapped',
@@ -95,6 +96,7 @@ async function applySetting(client: PoolClient, recorded: RecordedFact): Promise
   switch (fact.type) {
     case 'CartAdded':
     case 'CartProbed':
+    case 'ScriptVersionSeen':
       await applyCartSetting(client, recorded);
       return 0;
     case 'CartChanged':

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { bigint, boolean, index, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
 import { code } from '../columns.js';
+import { alike } from './alike.js';
 
 /** Items as the projector has reached them. This and the tables below are written by items.ts only. */
 export const items = pgTable(
@@ -19,6 +20,7 @@ export const items = pgTable(
   },
   (t) => [
     index('items_folded_sku').on(t.foldedSku, t.sku),
+    index('items_alike').on(sql.raw(alike('sku')), t.sku),
     index('items_barcode')
       .on(sql`lower(${t.barcode})`, t.sku)
       .where(sql`barcode is not null`),

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { bigint, boolean, check, index, integer, jsonb, pgTable, primaryKey, text, uuid } from 'drizzle-orm/pg-core';
 import { code, time } from '../columns.js';
+import { alike } from './alike.js';
 
 /**
  * One item of one cart. `expected` is what the cart shows once all that is owed has been applied; it has one writer, the
@@ -47,7 +48,8 @@ export const listings = pgTable(
   },
   (t) => [
     primaryKey({ columns: [t.cartId, t.key] }),
-    index('listings_sku').on(t.sku),
+    index('listings_sku').on(t.sku, t.cartId),
+    index('listings_alike').on(t.cartId, sql.raw(alike('key')), t.key),
     index('listings_flags')
       .on(t.cartId, t.key)
       .where(sql`shown is distinct from shown_told`),

@@ -111,6 +111,11 @@ export const carts = pgTable('carts', {
   probeVersion: bigint('probe_version', { mode: 'bigint' })
     .notNull()
     .default(sql`0`),
+  /** What its script called itself after that probe, where it is another version; null: as it was probed. */
+  scriptVersion: text('script_version'),
+  scriptVersionVersion: bigint('script_version_version', { mode: 'bigint' })
+    .notNull()
+    .default(sql`0`),
 });
 
 /** Which locations' stock a cart sells; out of its settings, so that fan-out can join. */

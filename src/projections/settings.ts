@@ -42,9 +42,18 @@ export async function applyCartSetting(client: PoolClient, recorded: RecordedFac
       return keepLocations(client, fact.data.cartId);
     case 'CartProbed':
       await client.query(
-        `UPDATE carts SET probe = $2, probe_version = $3 WHERE cart_id = $1 AND probe_version < $3
+        `UPDATE carts SET probe = $2, probe_version = $3,
+                script_version = CASE WHEN script_version_version > $3 THEN script_version END
+          WHERE cart_id = $1 AND probe_version < $3
             AND settings->>'url' = $4 AND settings->>'storeCode' = $5`,
         [fact.data.cartId, fact.data, version, fact.data.url, fact.data.storeCode],
+      );
+      return false;
+    case 'ScriptVersionSeen':
+      await client.query(
+        `UPDATE carts SET script_version = $2, script_version_version = $3
+          WHERE cart_id = $1 AND script_version_version < $3 AND probe_version < $3`,
+        [fact.data.cartId, fact.data.scriptVersion, version],
       );
       return false;
     case 'CartSwitched':

@@ -1,6 +1,8 @@
+import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { clampedListings } from '../../src/cart-workers/clamped-listings.js';
-import type { Database } from '../../src/database.js';
+import { beginByKeys, type Database } from '../../src/database.js';
+import { mappingProblemSql } from '../../src/modules/carts/mapping-problems.js';
 import { ledgerPage } from '../../src/events/ledger.js';
 import { DATABASE } from '../../src/modules/tokens.js';
 import { fillCatalogue } from '../support/fill-catalogue.mjs';
@@ -68,8 +70,11 @@ const statementsOf = (path: string) =>
   statementsWhile(async () => expect((await hub.call('GET', path)).status).toBe(200));
 
 /** What a plan reads: tables from end to end, and the most rows that it took from one, or sorted. */
-async function planOf({ text, values }: { text: string; values: unknown[] }) {
-  const explained = await hub.database.pool.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(
+async function planOf(
+  { text, values }: { text: string; values: unknown[] },
+  on: Pick<PoolClient, 'query'> = hub.database.pool,
+) {
+  const explained = await on.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(
     `EXPLAIN (ANALYZE, FORMAT JSON) ${text}`,
     values,
   );
@@ -79,6 +84,12 @@ async function planOf({ text, values }: { text: string; values: unknown[] }) {
     readThrough: nodes
       .filter((node) => node['Node Type'] === 'Seq Scan' && large.includes(node['Relation Name'] ?? ''))
       .map((node) => node['Relation Name']),
+    sorted: Math.max(
+      0,
+      ...nodes
+        .filter((node) => ['Sort', 'Hash', 'HashAggregate', 'Incremental Sort'].includes(node['Node Type']))
+        .map((node) => node['Actual Rows'] * node['Actual Loops']),
+    ),
     filtered: Math.max(...nodes.map((node) => (node['Rows Removed by Filter'] ?? 0) * node['Actual Loops'])),
     rows: Math.max(
       ...nodes
@@ -133,6 +144,21 @@ for (const path of lists) {
     }
   });
 }
+
+it.each(Object.entries(mappingProblemSql))(
+  'keys that are unclear (%s) are found in the order of an index, and nothing of a million listings is sorted',
+  async (_kind, text) => {
+    const client = await hub.database.pool.connect();
+    try {
+      await client.query(beginByKeys);
+      const { readThrough, sorted } = await planOf({ text, values: ['shop', 200] }, client);
+      expect({ readThrough, few: sorted <= rowsMax ? 'few' : sorted }).toEqual({ readThrough: [], few: 'few' });
+    } finally {
+      await client.query('ROLLBACK');
+      client.release();
+    }
+  },
+);
 
 it('a later page of a ledger is read by the index of what it is of, not backwards through the log', async () => {
   // All movements are of one generation, so the planner expected next to none before any place of the log.

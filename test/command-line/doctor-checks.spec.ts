@@ -4,6 +4,7 @@ import {
   addressFinding,
   clockFinding,
   comparedFinding,
+  probeFinding,
   diskFinding,
   isPrivateHost,
   keyFinding,
@@ -164,5 +165,20 @@ describe('doctor', () => {
     expect([key(null), key('2026-03-05T00:00:00Z'), key('2027-01-01T00:00:00Z')]).toEqual(['well', 'wrong', 'well']);
     expect([versionFinding('1.0.0', '1.0.0').state, versionFinding('1.0.0', '1.1.0').state]).toEqual(['well', 'wrong']);
     expect([diskFinding('/d', 5e9).state, diskFinding('/d', 5e8).state]).toEqual(['well', 'wrong']);
+  });
+
+  it('minds scripts that are of another version than their probe', () => {
+    const probed = (scriptVersionNow: string | null) =>
+      probeFinding({
+        id: 'shop',
+        needsProbe: true,
+        probe: scriptVersionNow === null ? null : { scriptVersion: '5.9', scriptVersionNow },
+      } as Cart);
+    expect([probed('5.9')?.state, probed('6.0')?.state, probed(null)?.state]).toEqual(['well', 'wrong', 'unknown']);
+    expect(probed('6.0')).toMatchObject({
+      detail: expect.stringContaining('version 6.0 now'),
+      mend: expect.stringContaining('onhand carts probe shop'),
+    });
+    expect(probeFinding({ id: 'shop', needsProbe: false, probe: null })).toBeNull();
   });
 });

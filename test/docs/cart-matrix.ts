@@ -11,7 +11,7 @@ interface Fact {
   readonly what: string;
   readonly value: (connector: Connector) => string;
   /** The same for every type; the contract suite counts for a type only where it is run on it. */
-  readonly proof: Proof | null;
+  readonly proof: Proof;
 }
 
 const contract = 'test/contract/connector-contract.ts';
@@ -68,12 +68,12 @@ export const facts: readonly Fact[] = [
   {
     what: 'Remembers an idempotency key',
     value: of('keyLifeMs', (ms) => (ms === null ? 'no' : `${ms / 3_600_000} h`)),
-    proof: null,
+    proof: lanes('refusals', 'never sends a key again that the cart may have forgotten'),
   },
   {
     what: 'Longest execution (quiet time)',
     value: of('quietTimeMs', (ms) => `${ms / 1_000} s, can be set`),
-    proof: null,
+    proof: lanes('settlement', 'looks no sooner than the deadline and the quiet time'),
   },
   {
     what: 'Reply tells the new quantity',
@@ -136,10 +136,7 @@ export const facts: readonly Fact[] = [
 /** @param underContract types that the contract suite is run on */
 export function cartMatrix(connectors: readonly Connector[], underContract: ReadonlySet<string>): string {
   const row = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
-  const tested = ({ proof }: Fact) =>
-    proof === null
-      ? 'declared; a cart’s own settings and replies show it'
-      : `\`${proof.file}\`: ${proof.test.replaceAll('|', '')}`;
+  const tested = ({ proof }: Fact) => `\`${proof.file}\`: ${proof.test.replaceAll('|', '')}`;
   return [
     '# Shopping cart matrix',
     '',

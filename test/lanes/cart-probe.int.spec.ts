@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { CartProbes } from '../../src/cart-workers/cart-probes.js';
 import type { TouchedItem } from '../../src/cart-workers/probes.table.js';
+import { ScriptVersions } from '../../src/cart-workers/script-versions.js';
 import { CommandBatcher } from '../../src/events/command-batcher.js';
 import { EventStore } from '../../src/events/event-store.js';
 import type { CartProbe } from '../../src/events/facts.js';
@@ -182,6 +183,42 @@ describe('a probe of a script', () => {
     const row = await probe(await cartAt({ MUG: 12 }, { updates: 'xml', sets: true }));
     expect(row.result?.found).toMatchObject({ updates: 'xml', delivery: 'set-only', unusable: null });
     expect(script.stock.get('MUG')).toBe(12);
+  });
+
+  it('of another version than the one that was probed is not switched on anew before it is probed again', async () => {
+    const cartId = await cartAt({ MUG: 12 });
+    const { directory } = hub;
+    const versions = new ScriptVersions({ directory, batcher: new CommandBatcher(new EventStore(hub.database.pool)) });
+    const facts = async () =>
+      (await hub.rows(`SELECT FROM events WHERE type = 'ScriptVersionSeen' AND data->>'cartId' = $1`, cartId)).length;
+    await versions.look(cartId);
+    await probe(cartId, { belowZero: false, parallel: false });
+    await hub.ask({ type: 'SwitchCart', cartId, on: true, needsProbe: true });
+    await versions.look(cartId);
+    expect(await facts()).toBe(0);
+    script.odd = { version: '6.0' };
+    await versions.look(cartId);
+    await versions.look(cartId);
+    await hub.projector.caughtUp(10_000);
+    expect(await facts()).toBe(1);
+    expect(await hub.rows('SELECT is_on, script_version FROM carts WHERE cart_id = $1', cartId)).toEqual([
+      { is_on: true, script_version: '6.0' },
+    ]);
+    await hub.ask({ type: 'SwitchCart', cartId, on: false });
+    const on = { type: 'SwitchCart', cartId, on: true, needsProbe: true } as const;
+    await expect(hub.ask(on)).rejects.toThrow(/of version 6\.0 now, and was probed at version 5\.900/);
+    await script.stop();
+    await versions.look(cartId);
+    await expect(hub.ask(on)).rejects.toThrow(/of version 6\.0 now/);
+    script = await startOddScript({ MUG: 12 }, { version: '6.0' });
+    await hub.ask({ type: 'ChangeCart', cartId, url: script.url });
+    await hub.projector.caughtUp(10_000);
+    await probe(cartId, { belowZero: false, parallel: false });
+    await hub.projector.caughtUp(10_000);
+    expect(await hub.rows('SELECT script_version FROM carts WHERE cart_id = $1', cartId)).toEqual([
+      { script_version: null },
+    ]);
+    await hub.ask(on);
   });
 
   it('that splits at the first tilde is never sent a SKU with one, since that might be another item', async () => {

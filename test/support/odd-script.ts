@@ -21,6 +21,8 @@ export interface Oddities {
   readonly untracked?: readonly string[];
   /** Takes changes as documents, and gives no answer to pairs; or takes either. Left out: pairs only. */
   readonly updates?: 'xml' | 'either';
+  /** What it calls itself; left out: 5.900. */
+  readonly version?: string;
   /** Splits an update at the first tilde. */
   readonly firstTilde?: boolean;
   /** Pages without a fixed order: each page is drawn anew. */
@@ -101,7 +103,7 @@ async function answerOf(script: OddScript, form: URLSearchParams): Promise<strin
   if (script.odd.lacks?.includes(name)) return `SETIError: Function "${name}" was not found.`;
   switch (name) {
     case 'sendversion':
-      return 'SETIResponse: version=5.900';
+      return `SETIResponse: version=${script.odd.version ?? '5.900'}`;
     case 'ordercount':
       return `SETIResponse: ordercount=${script.orders.length}`;
     case 'getproductscount':

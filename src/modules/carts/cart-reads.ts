@@ -194,6 +194,7 @@ function switchesOf(cart: boolean, system: boolean): Switches {
 const cartColumns = {
   settings: carts.settings,
   probe: carts.probe,
+  scriptVersion: carts.scriptVersion,
   cartId: carts.cartId,
   on: carts.on,
   generation: carts.generation,
@@ -205,6 +206,7 @@ function shownCart(
   row: {
     settings: CartSettings;
     probe: CartProbe | null;
+    scriptVersion: string | null;
     on: boolean;
     generation: number;
     version: bigint | null;
@@ -225,7 +227,15 @@ function shownCart(
     probe:
       probe === null
         ? null
-        : { id: probe.probeId, at: probe.at, scriptVersion: probe.scriptVersion, key: probe.key, found: probe.found },
+        : {
+            id: probe.probeId,
+            at: probe.at,
+            scriptVersion: probe.scriptVersion,
+            /** What the script called itself last; another one means that the findings may be outdated. */
+            scriptVersionNow: row.scriptVersion ?? probe.scriptVersion,
+            key: probe.key,
+            found: probe.found,
+          },
     /** What it declares, less what was found, less what was chosen to be done without. */
     capabilities: capabilitiesOf(connector, row.settings, probe),
     needsProbe: connector.probe !== undefined,

@@ -4,6 +4,7 @@ import { ApiBearerAuth, ApiHeader, ApiOperation, ApiTags } from '@nestjs/swagger
 import { z } from 'zod';
 import { CartDirectory } from '../../cart-workers/cart-directory.js';
 import { CartSecrets } from '../../cart-workers/cart-secrets.js';
+import { ScriptVersions } from '../../cart-workers/script-versions.js';
 import type { Command } from '../../events/commands.js';
 import { Needs } from '../access/access.guard.js';
 import type { Asking } from '../http/asking.js';
@@ -44,6 +45,7 @@ export class CartsController {
     private readonly carts: CartReads,
     private readonly secrets: CartSecrets,
     private readonly directory: CartDirectory,
+    private readonly versions: ScriptVersions,
     private readonly probes: Probes,
     @Inject(ENCRYPTION_KEY) private readonly encryptionKey: Buffer,
   ) {}
@@ -120,7 +122,10 @@ export class CartsController {
   @ApiOperation({ summary: 'Try a cart with its stored settings: version, login and one read' })
   async test(@Param('id', { schema: cartId }) id: string) {
     await this.shown(id);
-    return this.directory.test(id);
+    const report = await this.directory.test(id);
+    await this.versions.saw(id, report.version);
+    await this.commands.settle();
+    return report;
   }
 
   @Put('carts/:id/switch')
@@ -137,6 +142,7 @@ export class CartsController {
   ) {
     const connector = connectorOf((await this.shown(id)).type);
     if (on) await this.probes.refuseUnfinished(id);
+    if (on && unprobed === undefined) await this.versions.look(id);
     const needsProbe = connector.probe !== undefined;
     await this.commands.run(asking, { type: 'SwitchCart', cartId: id, on, needsProbe, unprobed });
     await this.commands.settle();
