@@ -185,6 +185,50 @@ CREATE TABLE "cart_probes" (
 	CONSTRAINT "cart_probes_state" CHECK (state in ('waiting', 'running', 'done', 'failed'))
 );
 --> statement-breakpoint
+CREATE TABLE "qoh_run_rows" (
+	"run_id" uuid NOT NULL,
+	"key" text COLLATE "C" NOT NULL,
+	"sku" text COLLATE "C" NOT NULL,
+	"shown" bigint NOT NULL,
+	"should" bigint NOT NULL,
+	"direction" text NOT NULL,
+	CONSTRAINT "qoh_run_rows_run_id_key_pk" PRIMARY KEY("run_id","key")
+);
+--> statement-breakpoint
+CREATE TABLE "qoh_runs" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"cart_id" text COLLATE "C" NOT NULL,
+	"direction" text NOT NULL,
+	"scope" jsonb NOT NULL,
+	"preview" boolean NOT NULL,
+	"create_new_products" boolean DEFAULT false NOT NULL,
+	"by" text NOT NULL,
+	"repeat_key" text,
+	"state" text DEFAULT 'running' NOT NULL,
+	"phase" text DEFAULT 'looking' NOT NULL,
+	"total" bigint,
+	"looked" bigint DEFAULT 0 NOT NULL,
+	"differing" bigint DEFAULT 0 NOT NULL,
+	"zeroed" bigint DEFAULT 0 NOT NULL,
+	"inflated" bigint DEFAULT 0 NOT NULL,
+	"equal" bigint DEFAULT 0 NOT NULL,
+	"differences" bigint DEFAULT 0 NOT NULL,
+	"dangerous" bigint DEFAULT 0 NOT NULL,
+	"let_pass" bigint,
+	"created" bigint DEFAULT 0 NOT NULL,
+	"notes" jsonb NOT NULL,
+	"looks" integer DEFAULT 0 NOT NULL,
+	"why" text,
+	"fault" text,
+	"started_at" timestamp (3) with time zone,
+	"phase_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"created_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"updated_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"ended_at" timestamp (3) with time zone,
+	CONSTRAINT "qoh_runs_state" CHECK (state in ('running', 'held', 'done', 'cancelled', 'failed')),
+	CONSTRAINT "qoh_runs_end" CHECK ((state in ('running', 'held')) = (ended_at is null))
+);
+--> statement-breakpoint
 CREATE TABLE "commands" (
 	"client" text COLLATE "C" NOT NULL,
 	"idempotency_key" text COLLATE "C" NOT NULL,
@@ -522,6 +566,7 @@ CREATE TABLE "web_stack" (
 	"state" text DEFAULT 'waiting' NOT NULL,
 	"delivery_id" uuid,
 	"push" text,
+	"behind" boolean DEFAULT false NOT NULL,
 	"attempts" integer DEFAULT 0 NOT NULL,
 	"attempts_counted" integer DEFAULT 0 NOT NULL,
 	"last_response" text,
@@ -694,6 +739,11 @@ CREATE INDEX "delivery_lines_reopened" ON "delivery_lines" USING btree ("cart_id
 CREATE INDEX "delivery_lines_settled" ON "delivery_lines" USING btree ("cart_id","key") WHERE outcome in ('settled as applied', 'settled as not applied') and reopened_at is null;--> statement-breakpoint
 CREATE UNIQUE INDEX "cart_probes_one_per_cart" ON "cart_probes" USING btree ("cart_id") WHERE state in ('waiting', 'running');--> statement-breakpoint
 CREATE INDEX "cart_probes_cart" ON "cart_probes" USING btree ("cart_id","asked_at");--> statement-breakpoint
+CREATE UNIQUE INDEX "qoh_runs_one_of_cart" ON "qoh_runs" USING btree ("cart_id") WHERE state in ('running', 'held') and not preview;--> statement-breakpoint
+CREATE UNIQUE INDEX "qoh_runs_repeat_key" ON "qoh_runs" USING btree ("repeat_key") WHERE repeat_key is not null;--> statement-breakpoint
+CREATE INDEX "qoh_runs_created_at" ON "qoh_runs" USING btree ("created_at","id");--> statement-breakpoint
+CREATE INDEX "qoh_runs_cart" ON "qoh_runs" USING btree ("cart_id","created_at","id");--> statement-breakpoint
+CREATE INDEX "qoh_runs_open" ON "qoh_runs" USING btree ("created_at") WHERE state in ('running', 'held');--> statement-breakpoint
 CREATE UNIQUE INDEX "events_stream_version" ON "events" USING btree ("stream","version");--> statement-breakpoint
 CREATE INDEX "events_stream_occurred_at" ON "events" USING btree ("stream","occurred_at") WHERE delta is not null;--> statement-breakpoint
 CREATE INDEX "events_cart_settings" ON "events" USING btree ("stream","version") WHERE type in ('CartAdded', 'CartChanged', 'CartSwitched');--> statement-breakpoint
@@ -730,6 +780,7 @@ CREATE INDEX "listings_flags" ON "listings" USING btree ("cart_id","key") WHERE 
 CREATE INDEX "web_stack_waiting" ON "web_stack" USING btree ("cart_id","key","id") WHERE state in ('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held');--> statement-breakpoint
 CREATE INDEX "web_stack_backing_off" ON "web_stack" USING btree ("cart_id","not_before") WHERE state = 'waiting' and not_before is not null;--> statement-breakpoint
 CREATE INDEX "web_stack_paced" ON "web_stack" USING btree ("cart_id","paced_at") WHERE state = 'waiting' and paced_at is not null;--> statement-breakpoint
+CREATE INDEX "web_stack_ahead" ON "web_stack" USING btree ("cart_id","behind","id") WHERE state = 'waiting';--> statement-breakpoint
 CREATE INDEX "web_stack_cart_state" ON "web_stack" USING btree ("cart_id","state","id");--> statement-breakpoint
 CREATE INDEX "web_stack_delivery" ON "web_stack" USING btree ("delivery_id");--> statement-breakpoint
 CREATE INDEX "web_stack_held" ON "web_stack" USING btree ("push","cart_id") WHERE state = 'held';--> statement-breakpoint

@@ -19,6 +19,7 @@ import { DeadLetters } from './cart-workers/dead-letters.js';
 import { Drifts } from './cart-workers/drifts/drifts.js';
 import { LaneControl } from './cart-workers/lane-control.js';
 import { OrderImport } from './cart-workers/order-import.js';
+import { QohRunWork } from './cart-workers/qoh-runs/qoh-run-work.js';
 import { QohTransfer } from './cart-workers/qoh-transfer.js';
 import type { QueueBackend } from './cart-workers/queue-backend.js';
 import { ScriptVersions } from './cart-workers/script-versions.js';
@@ -190,6 +191,12 @@ function coreModule({ config, database, backend, encryptionKeys }: Surroundings)
           orderImport,
           caughtUp: (timeoutMs: number) => projector.applied(timeoutMs),
         }),
+    ),
+    made(
+      QohRunWork,
+      [CartDirectory, OrderImport, QohTransfer],
+      (directory: CartDirectory, orderImport: OrderImport, qohTransfer: QohTransfer) =>
+        new QohRunWork({ database, directory, orderImport, qohTransfer }),
     ),
     made(
       DeadLetters,

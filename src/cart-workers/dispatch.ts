@@ -122,8 +122,9 @@ interface FreeListing {
 }
 
 /**
- * Listings that are free (nothing in flight, in doubt or quarantined; not of several products of the cart) and due, in the order in which they are to leave:
- * decreases before increases, the scarcest first, since what is late there is sold twice.
+ * Listings that are free (nothing in flight, in doubt or quarantined; not of several products of the cart) and due, in the
+ * order in which they are to leave: decreases before increases, the scarcest first, since what is late there is sold twice;
+ * and behind all of them, listings that only a Send or Get run makes owed anything.
  *
  * $1 cart, $2 its generation, $3 whether it clamps at zero (then a zero that was not settled by value holds increases back,
  * clamped-listings.ts), $4 whether a dead letter holds its listing back. The look-ahead counts only records that could
@@ -147,19 +148,20 @@ async function findFreeListings(client: PoolClient, cartId: string, lane: LaneRo
                SELECT r.key FROM web_stack r JOIN carts c ON c.cart_id = r.cart_id JOIN lanes n ON n.cart_id = r.cart_id
                 WHERE r.cart_id = $1 AND r.state = 'waiting' AND r.generation = $2 AND r.key NOT IN (SELECT b.key FROM blocked b)
                   AND ${mayBeginSql('r', 'c', 'n')}
-                ORDER BY r.id LIMIT ${lookAheadRecords}) AS oldest)
+                ORDER BY r.behind, r.id LIMIT ${lookAheadRecords}) AS oldest)
            SELECT f.key, f.delta = 0 AS zero, f.alone
              FROM (SELECT a.key, s.*
                      FROM ahead a
                     CROSS JOIN LATERAL (
                       SELECT sum(w.delta) FILTER (${due}) AS delta, min(w.created_at) FILTER (${due}) AS oldest,
+                             bool_and(w.behind) FILTER (${due}) AS behind,
                              (array_agg(w.target ORDER BY w.id DESC) FILTER (${due}))[1] AS target,
                              coalesce(max(w.attempts_counted) FILTER (${due}), 0) > 0 AS alone
                         FROM web_stack w
                        WHERE w.cart_id = $1 AND w.key = a.key
                          AND w.state IN ${waitStatesSql}) AS s) AS f
             WHERE NOT ($3 AND f.delta > 0 AND EXISTS (SELECT FROM listings l WHERE l.cart_id = $1 AND l.key = f.key AND ${toBeSettledByValueSql('l')}))
-            ORDER BY (f.delta < 0 OR f.oldest < clock_timestamp() - interval '${starvationMs} milliseconds') DESC,
+            ORDER BY f.behind, (f.delta < 0 OR f.oldest < clock_timestamp() - interval '${starvationMs} milliseconds') DESC,
                      f.target, f.oldest, f.key`,
     values: [cartId, lane.generation, lane.clamps, lane.dead_letters_hold],
   });

@@ -1,12 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { Database } from '../database.js';
-import { readSettings } from '../projections/availability/availability-settings.js';
-import { plainAvailable } from '../projections/availability/listing-facts.js';
-import { waitStatesSql } from '../projections/listings.table.js';
 import type { CommandBatcher } from '../events/command-batcher.js';
-import type { Command } from '../events/commands.js';
 import type { BaselineRow } from '../events/facts.js';
+import { Baselining, type Direction, type ListingRow } from './baselining.js';
 import type { CartDirectory, ReachableCart } from './cart-directory.js';
 import { databaseNow } from './database-clock.js';
 import { keepDoubledKeys } from './doubled-keys.js';
@@ -14,7 +11,6 @@ import { holdLane } from './lane-hold.js';
 import { NewKeys } from './new-keys.js';
 import { checkoutPauseMs, type OrderImport } from './order-import.js';
 import { readQuantities, type DoubledKeys } from './read-cart.js';
-import { resolveOrders } from './resolve-orders.js';
 import { untilQuiet } from './until-quiet.js';
 
 export interface TransferReport {
@@ -50,13 +46,9 @@ export interface NewKeysPreview {
 
 const previewMax = 1_000;
 const doubledShownMax = 100;
-const rowsPerFact = 500;
+const caughtUpMs = 30_000;
 /** Listings that sold while they were read are read again, this often. */
 const passesMax = 8;
-const caughtUpMs = 30_000;
-/** Two hundred orders each. */
-const resolveRoundsMax = 1_000;
-const notFollowing = 'The projector does not follow; see its state before comparing';
 
 /**
  * Makes both sides equal: Send QOH (the cart follows us) and Get QOH (we follow the cart).
@@ -75,17 +67,19 @@ export class QohTransfer {
       readonly caughtUp: (timeoutMs: number) => Promise<boolean>;
     },
   ) {
-    this.newKeys = new NewKeys(dependencies.database, (command) => this.submit(command));
+    this.baselining = new Baselining(dependencies);
+    this.newKeys = new NewKeys(dependencies.database, (command) => this.baselining.submit(command));
   }
 
-  private readonly newKeys: NewKeys;
+  readonly baselining: Baselining;
+  readonly newKeys: NewKeys;
 
   /**
    * @throws CartError when the cart cannot be read; nothing has changed for the listings not yet baselined
    */
   async run(request: {
     readonly cartId: string;
-    readonly direction: 'send' | 'get';
+    readonly direction: Direction;
     /** With get: items are created for keys of the cart that nobody knows here; their stock is what the cart shows. */
     readonly createNewProducts?: boolean;
     /** Only these; null: all. */
@@ -102,7 +96,7 @@ export class QohTransfer {
     try {
       await untilQuiet(this.dependencies.database, request.cartId, request.keys ?? null);
       await request.whileHeld?.();
-      await this.resolveUnknown(request.cartId);
+      await this.baselining.resolveUnknown(request.cartId);
       return await this.compare(cart, request);
     } finally {
       await hold.release();
@@ -143,7 +137,7 @@ export class QohTransfer {
       [cartId, rows.map((row) => row.key)],
     );
     const skuOf = new Map(found.rows.map((row) => [row.key, row.sku]));
-    await this.submit({
+    await this.baselining.submit({
       type: 'BaselineListings',
       cartId,
       kind: 'write',
@@ -156,7 +150,7 @@ export class QohTransfer {
       }),
     });
     if (!(await this.dependencies.caughtUp(caughtUpMs))) return new Set();
-    return this.baselinedAt(cartId, at);
+    return this.baselining.baselinedAt(cartId, at, [...skuOf.keys()]);
   }
 
   private async compare(
@@ -171,7 +165,8 @@ export class QohTransfer {
       signal = new AbortController().signal,
     }: Parameters<QohTransfer['run']>[0],
   ): Promise<TransferReport> {
-    const { orderImport, caughtUp } = this.dependencies;
+    const { baselining } = this;
+    const { orderImport } = this.dependencies;
     let report: TransferReport = {
       listings: 0,
       differences: 0,
@@ -194,8 +189,8 @@ export class QohTransfer {
         const create = createNewProducts && direction === 'get';
         report = { ...report, ...(await this.newKeys.meet(cartId, [...read.keys()], create)) };
       }
-      if (!(await caughtUp(caughtUpMs))) throw new Error(notFollowing);
-      const mapped = await this.listingsOf(cartId, left);
+      await baselining.caughtUp();
+      const mapped = await baselining.listingsOf(cartId, left);
       const listings = mapped.filter(({ key }) => !doubled.has(key));
       // Sold while it was read, or told already while the cart may still have been taking its pieces.
       const moves = (key: string) => after.keys.has(key) || before.unsettled.has(key) || after.unsettled.has(key);
@@ -203,16 +198,29 @@ export class QohTransfer {
       const isCertain = (listing: ListingRow) =>
         after.complete && !moves(listing.key) && !(direction === 'get' && listing.quarantined);
       const certain = listings.filter(isCertain);
-      const listed = { listings: certain, read, absent };
-      const counts = await this.baseline(cart, { direction, at, mark: after.mark, reason, ...listed });
+      const { mark } = after;
+      const differences = await baselining.baseline({
+        cartId,
+        direction,
+        at,
+        mark,
+        listings: certain,
+        read,
+        absent,
+        reason,
+      });
       // While the lane is held: a delta that left before the baseline is applied would be owed a second time.
-      if (!(await caughtUp(caughtUpMs))) throw new Error(notFollowing);
-      const done = await this.baselinedAt(cartId, at);
+      await baselining.caughtUp();
+      const done = await baselining.baselinedAt(
+        cartId,
+        at,
+        listings.map(({ key }) => key),
+      );
       const made = certain.filter((listing) => done.has(listing.key));
       report = {
         ...report,
         listings: report.listings + made.length,
-        differences: report.differences + counts.differences,
+        differences: report.differences + differences,
         notListed: [...report.notListed, ...made.filter(({ key }) => !read.has(key)).map(({ key }) => key)],
       };
       await onProgress?.(report.listings, keys === null && pass === 0 ? listings.length : null);
@@ -246,133 +254,4 @@ export class QohTransfer {
     for (const [key, quantity] of found) look.read.set(key, quantity);
     return new Set(missing.filter((key) => !found.has(key)));
   }
-
-  /** What the cart sold under keys that are mapped by now is in what it shows: it has to be in our stock before that is read. */
-  private async resolveUnknown(cartId: string): Promise<void> {
-    for (let round = 0; round < resolveRoundsMax; round += 1) {
-      if (!(await this.dependencies.caughtUp(caughtUpMs))) throw new Error(notFollowing);
-      if ((await resolveOrders(this.dependencies, cartId)) === 0) return;
-    }
-    throw new Error('Orders of keys that were mapped a moment ago are still being taken; compare again');
-  }
-
-  private async baselinedAt(cartId: string, at: string): Promise<Set<string>> {
-    const found = await this.dependencies.database.pool.query<{ key: string }>(
-      'SELECT key FROM listings WHERE cart_id = $1 AND baseline_at = $2',
-      [cartId, at],
-    );
-    return new Set(found.rows.map((row) => row.key));
-  }
-
-  private async listingsOf(cartId: string, keys: readonly string[] | null): Promise<ListingRow[]> {
-    const { pool } = this.dependencies.database;
-    const { book } = await readSettings(pool);
-    const found = await pool.query<ListingRow & { tags: readonly string[] | null }>(
-      `SELECT l.key, l.sku, (SELECT i.tags FROM items i WHERE i.sku = l.sku) AS tags, l.expected::float8 AS expected,
-              (SELECT coalesce(sum(w.delta), 0)::float8 FROM web_stack w WHERE w.cart_id = l.cart_id AND w.key = l.key
-                  AND w.state IN ${waitStatesSql}) AS owed,
-              (${plainAvailable})::float8 AS available,
-              coalesce((SELECT q.movements FROM carts c JOIN quantity_on_hand q ON q.location = c.settings->>'orderLocation'
-                         WHERE c.cart_id = l.cart_id AND q.sku = l.sku), 0)::text AS version,
-              EXISTS (SELECT FROM delivery_lines d WHERE d.cart_id = l.cart_id AND d.key = l.key AND d.state = 'quarantined') AS quarantined,
-              EXISTS (SELECT FROM kit_parts p WHERE p.kit = l.sku) AS is_kit
-         FROM listings l
-        WHERE l.cart_id = $1 AND ($2::text[] IS NULL OR l.key = ANY ($2::text[]))
-        ORDER BY l.key`,
-      [cartId, keys],
-    );
-    const isRuled = ({ sku, tags }: { sku: string; tags: readonly string[] | null }) =>
-      Object.keys(book.candidates({ sku, cartId, tags: tags ?? [] })).some((kind) => kind !== 'at-zero');
-    return found.rows.map((row) => ({ ...row, ruled: !book.isEmpty && isRuled(row) }));
-  }
-
-  private async baseline(
-    cart: ReachableCart,
-    plan: {
-      readonly direction: 'send' | 'get';
-      readonly at: string;
-      readonly mark: string | null;
-      readonly listings: readonly ListingRow[];
-      readonly read: ReadonlyMap<string, number | null>;
-      /** What the cart does not have: nothing is sent for it, so that it need not be refused one by one. */
-      readonly absent: ReadonlySet<string>;
-      readonly reason: string | undefined;
-    },
-  ): Promise<{ differences: number }> {
-    let differences = 0;
-    for (const chunk of chunksOf(plan.listings)) {
-      const rows = chunk.map(({ key, sku }): BaselineRow => ({
-        key,
-        sku,
-        quantity: plan.read.get(key) ?? null,
-        ...(plan.absent.has(key) && { listed: false }),
-      }));
-      const differing = chunk.filter(
-        (listing) => (plan.read.get(listing.key) ?? 0) !== wanted(listing, plan.direction),
-      );
-      differences += differing.length;
-      await this.submit({
-        type: 'BaselineListings',
-        cartId: cart.settings.cartId,
-        kind: plan.direction === 'send' ? 'write' : 'get',
-        at: plan.at,
-        mark: plan.mark,
-        rows,
-        ...(plan.reason === undefined ? {} : { reason: plan.reason }),
-        ...(plan.direction === 'get' ? { resets: resetsFor(differing, plan.read) } : {}),
-      });
-    }
-    return { differences };
-  }
-
-  private async submit(command: Command): Promise<void> {
-    const outcome = await this.dependencies.batcher.submit({
-      client: 'qoh-transfer',
-      idempotencyKey: null,
-      bodyHash: null,
-      command,
-    });
-    if (outcome.kind === 'refused') throw new Error(outcome.refusal.detail);
-  }
-}
-
-interface ListingRow {
-  readonly key: string;
-  readonly sku: string;
-  readonly expected: number | null;
-  readonly owed: number;
-  readonly available: number;
-  /** Whether a rule changes the quantity that it is told. */
-  readonly ruled: boolean;
-  readonly is_kit: boolean;
-  /** Of the stock at the cart's order location: each of its facts is one movement. */
-  readonly version: string;
-  readonly quarantined: boolean;
-}
-
-/**
- * Our stock follows the cart by what the cart shows *beyond* what it should show by now: never by its absolute number,
- * except where it was never compared and no rule changes what it shows, and then by what it differs from all its locations
- * together.
- */
-function resetsFor(listings: readonly ListingRow[], read: ReadonlyMap<string, number | null>) {
-  return listings.flatMap((listing) => {
-    const quantity = read.get(listing.key) ?? null;
-    // A kit has no stock that could follow: what it is made of is taken over from listings of its own.
-    if (quantity === null || listing.is_kit) return [];
-    // What a cart shows under a cap or a buffer says nothing about what is on hand.
-    if (listing.expected === null && listing.ruled) return [];
-    const difference = quantity - wanted(listing, 'get');
-    return [{ key: listing.key, sku: listing.sku, difference, version: listing.version }];
-  });
-}
-
-/** What the cart should show: by now, and where it is to follow us once all that is owed was applied. */
-function wanted({ expected, owed, available }: ListingRow, direction: 'send' | 'get'): number {
-  if (expected === null) return available;
-  return direction === 'get' ? expected - owed : expected;
-}
-
-function* chunksOf<T>(rows: readonly T[]): Generator<readonly T[]> {
-  for (let at = 0; at < rows.length; at += rowsPerFact) yield rows.slice(at, at + rowsPerFact);
 }

@@ -224,6 +224,7 @@ function decideBaseline(command: Of<'BaselineListings'>, context: DecisionContex
         return delta === 0 ? row : { ...row, takenOver: delta };
       }),
       ...reasonOf(command),
+      ...(command.run !== undefined && { run: command.run }),
     },
   };
   const notes = new Set(decided.map(({ note }) => note).filter((note) => note !== undefined));

@@ -165,6 +165,8 @@ export type Command =
       readonly mark: string | null;
       readonly rows: readonly BaselineRow[];
       readonly reason?: string | undefined;
+      /** Of which Send or Get run it is a part. */
+      readonly run?: string | undefined;
       /**
        * For `get`: what the stock at the cart's order location takes over, decided in the same transaction. Where that stock
        * has moved since the difference was worked out, the listing is left out: the movement may be a sale that the reading

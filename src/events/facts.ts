@@ -392,6 +392,8 @@ export type CartFact =
         readonly rows: readonly BaselineRow[];
         /** Why, where it corrects what was found; left out where a person asked for Send or Get. */
         readonly reason?: string | undefined;
+        /** The Send or Get run it is a part of: what it makes owed goes behind everything else. */
+        readonly run?: string | undefined;
       };
     }
   /** A person decided on a push that the guard holds. */

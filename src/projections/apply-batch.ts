@@ -127,7 +127,11 @@ async function applySetting(client: PoolClient, recorded: RecordedFact): Promise
     case 'ListingsBaselined': {
       const keys = await baselineListings(client, fact.data);
       const touched = touch(keys.map((key) => ({ cartId: fact.data.cartId, key })));
-      const made = await fanOut(client, { ...touched, echoes: takenOverEchoes(fact.data, new Set(keys)) });
+      const made = await fanOut(client, {
+        ...touched,
+        echoes: takenOverEchoes(fact.data, new Set(keys)),
+        behind: fact.data.run !== undefined,
+      });
       await remember(fact.data.cartId, keys);
       return made;
     }

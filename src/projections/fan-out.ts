@@ -37,6 +37,8 @@ export interface Touched {
   readonly otherwise: Cause;
   /** Set where all of this is (part of) one push: its records are held until it was judged as a whole, see guard.ts. */
   readonly push?: Push | undefined;
+  /** Its records let everything else go first: many at once, which nobody waits for. */
+  readonly behind?: boolean | undefined;
 }
 
 export type Cause = RecordCause & { readonly acceptedAt: string };
@@ -108,7 +110,7 @@ export async function fanOut(client: PoolClient, touched: Touched): Promise<numb
   await writeListings(client, changes);
   await rememberListings(client, remembered);
   await insertEchoes(client, heard);
-  await insertRecords(client, records, touched.push);
+  await insertRecords(client, records, touched);
   return records.length;
 }
 
@@ -271,13 +273,17 @@ async function insertEchoes(client: PoolClient, heard: readonly HeardEcho[]): Pr
  * A listing that its cart does not know (or does not track) cannot be told anything until somebody looks again: its
  * records join the one dead letter it has.
  */
-async function insertRecords(client: PoolClient, records: readonly NewRecord[], push: Push | undefined): Promise<void> {
+async function insertRecords(
+  client: PoolClient,
+  records: readonly NewRecord[],
+  { push, behind = false }: Touched,
+): Promise<void> {
   if (records.length === 0) return;
   await client.query({
     name: 'insert-records',
-    text: `INSERT INTO web_stack (cart_id, key, sku, generation, delta, target, cause, state, push, last_response, paced_at, accepted_at, created_at)
+    text: `INSERT INTO web_stack (cart_id, key, sku, generation, delta, target, cause, state, push, behind, last_response, paced_at, accepted_at, created_at)
            SELECT t.cart_id, t.key, t.sku, t.generation, t.delta, t.target, t.cause,
-                  CASE WHEN t.unlisted IS NOT NULL THEN 'dead-lettered' WHEN $10::text IS NOT NULL THEN 'held' ELSE 'waiting' END, $10::text,
+                  CASE WHEN t.unlisted IS NOT NULL THEN 'dead-lettered' WHEN $10::text IS NOT NULL THEN 'held' ELSE 'waiting' END, $10::text, $12::boolean,
                   CASE WHEN t.unlisted IS NOT NULL THEN 'The cart does not list this item (' || t.unlisted || ')' END,
                   t.paced_at,
                   t.accepted_at, date_trunc('milliseconds', clock_timestamp())
@@ -296,6 +302,7 @@ async function insertRecords(client: PoolClient, records: readonly NewRecord[], 
       records.map((r) => r.cause.acceptedAt),
       push?.id ?? null,
       records.map(pacedAtOf),
+      behind,
     ],
   });
   if (push === undefined) return;

@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg';
-import { usualGuard } from '../events/facts.js';
+import { usualGuard, type CartGuard } from '../events/facts.js';
 import type { PushKind } from './pushes.table.js';
 
 /**
@@ -61,27 +61,68 @@ export const isInflated = (before: number, after: number) => after >= 2 * Math.m
  * rest stays held. Judged once; a push that a person decided on stays decided.
  */
 export async function endPush(client: PoolClient, id: string): Promise<void> {
-  await client.query({ name: 'judge-push', text: judgeSql, values: [id] });
+  const found = await client.query<PushCounts & { cart_id: string; guard: CartGuard | null }>({
+    name: 'read-push',
+    text: `SELECT p.cart_id, p.zeroed, p.inflated, n.listings, c.settings->'guard' AS guard
+             FROM pushes p JOIN carts c USING (cart_id)
+            CROSS JOIN LATERAL (SELECT count(*)::int AS listings FROM listings l
+                                 WHERE l.cart_id = p.cart_id AND l.generation = c.generation AND l.expected IS NOT NULL) AS n
+            WHERE p.push = $1 AND p.state = 'collecting'`,
+    values: [id],
+  });
+  await client.query({
+    name: 'judge-push',
+    text: `UPDATE pushes p
+              SET state = CASE WHEN j.why IS NULL THEN 'passed' ELSE 'held' END, why = j.why, listings = j.listings, judged_at = clock_timestamp()
+             FROM unnest($2::text[], $3::text[], $4::int[]) AS j (cart_id, why, listings)
+            WHERE p.push = $1 AND p.cart_id = j.cart_id AND p.state = 'collecting'`,
+    values: [
+      id,
+      found.rows.map((row) => row.cart_id),
+      found.rows.map((row) => whyHeld(row, row.guard ?? usualGuard)),
+      found.rows.map((row) => row.listings),
+    ],
+  });
   await release(client, id, null, 'passed');
 }
 
-const judgeSql = `
-  WITH carts_of AS (
-    SELECT p.cart_id, p.zeroed + p.inflated AS dangerous, n.listings,
-           coalesce((c.settings->'guard'->>'sharePercent')::int, ${usualGuard.sharePercent}) AS share, coalesce((c.settings->'guard'->>'listingsMax')::int, ${usualGuard.listingsMax}) AS most
-      FROM pushes p JOIN carts c USING (cart_id)
-     CROSS JOIN LATERAL (SELECT count(*)::int AS listings FROM listings l
-                          WHERE l.cart_id = p.cart_id AND l.generation = c.generation AND l.expected IS NOT NULL) AS n
-     WHERE p.push = $1 AND p.state = 'collecting')
-  UPDATE pushes p
-     SET state = CASE WHEN j.why IS NULL THEN 'passed' ELSE 'held' END, why = j.why, listings = j.listings, judged_at = clock_timestamp()
-    FROM (SELECT cart_id, listings,
-                 CASE WHEN dangerous > most THEN dangerous || ' listings would be brought to zero or at least doubled; the guard lets ' || most || ' pass'
-                      WHEN listings >= ${listingsFloor} AND dangerous * 100 > listings * share
-                      THEN dangerous || ' of ' || listings || ' listings would be brought to zero or at least doubled; the guard lets ' || share || ' % pass'
-                 END AS why
-            FROM carts_of) j
-   WHERE p.push = $1 AND p.cart_id = j.cart_id AND p.state = 'collecting'`;
+export interface PushCounts {
+  readonly zeroed: number;
+  readonly inflated: number;
+  /** Of the cart, or of the part of it that the push is about. */
+  readonly listings: number;
+}
+
+/** @returns the sentence for which a push is held; null: it is within the guard. Pure. */
+export function whyHeld(
+  { zeroed, inflated, listings }: PushCounts,
+  { sharePercent, listingsMax }: CartGuard,
+): string | null {
+  const dangerous = zeroed + inflated;
+  const told = 'listings would be brought to zero or at least doubled; the guard lets';
+  if (dangerous > listingsMax) return `${dangerous} ${told} ${listingsMax} pass`;
+  if (listings >= listingsFloor && dangerous * 100 > listings * sharePercent)
+    return `${dangerous} of ${listings} ${told} ${sharePercent} % pass`;
+  return null;
+}
+
+/** How many listings of so many may be brought to zero or doubled before {@link whyHeld} has something against it. */
+export function letsPass(listings: number, { sharePercent, listingsMax }: CartGuard): number {
+  return listings < listingsFloor ? listingsMax : Math.min(listingsMax, Math.floor((listings * sharePercent) / 100));
+}
+
+/** A Send or Get run was looked at and is held before anything of it is a record: decided like every other push. */
+export async function holdRun(
+  client: PoolClient,
+  run: PushCounts & Push & { readonly cartId: string; readonly changed: number; readonly why: string },
+): Promise<void> {
+  await client.query(
+    `INSERT INTO pushes (push, cart_id, kind, title, state, changed, zeroed, inflated, listings, why, opened_at, judged_at)
+     VALUES ($1, $2, $3, $4, 'held', $5, $6, $7, $8, $9, clock_timestamp(), clock_timestamp())
+     ON CONFLICT (push, cart_id) DO NOTHING`,
+    [run.id, run.cartId, run.kind, run.title, run.changed, run.zeroed, run.inflated, run.listings, run.why],
+  );
+}
 
 /**
  * A person decided. Let through, its records go on; rejected, see {@link reject}.

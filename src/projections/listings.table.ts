@@ -110,6 +110,8 @@ export const webStack = pgTable(
     deliveryId: uuid('delivery_id'),
     /** The push it belongs to: see guard.ts. Null: it came by itself. */
     push: text(),
+    /** Made by a Send or Get run: what else the cart is owed goes first. */
+    behind: boolean().notNull().default(false),
     /** Every try, probes too. */
     attempts: integer().notNull().default(0),
     /** The tries that count towards dead-lettering. */
@@ -139,6 +141,10 @@ export const webStack = pgTable(
     index('web_stack_paced')
       .on(t.cartId, t.pacedAt)
       .where(sql`state = 'waiting' and paced_at is not null`),
+    // What leaves next, oldest first, with everything that lets others go first at its end, however much that is.
+    index('web_stack_ahead')
+      .on(t.cartId, t.behind, t.id)
+      .where(sql`state = 'waiting'`),
     index('web_stack_cart_state').on(t.cartId, t.state, t.id),
     index('web_stack_delivery').on(t.deliveryId),
     index('web_stack_held')

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { check, index, integer, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
 import { code, time } from '../columns.js';
 
-export const pushKinds = ['settings', 'system-switch', 'rules', 'reset', 'send', 'rebuild'] as const;
+export const pushKinds = ['settings', 'system-switch', 'rules', 'reset', 'send', 'get', 'rebuild'] as const;
 export type PushKind = (typeof pushKinds)[number];
 export const pushStates = ['collecting', 'passed', 'held', 'let-through', 'rejected'] as const;
 export type PushState = (typeof pushStates)[number];

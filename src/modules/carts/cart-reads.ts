@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, count, eq, gt, inArray, sql } from 'drizzle-orm';
+import { and, count, eq, gt, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { orderPolls, orderRefusals } from '../../cart-workers/lanes.table.js';
 import type { Database } from '../../database.js';
@@ -7,7 +7,7 @@ import { streamHeads } from '../../events/event-log.table.js';
 import { capabilitiesOf } from '../../cart-workers/connectors/capabilities.js';
 import { connectorFor } from '../../cart-workers/connectors/index.js';
 import type { CartProbe, CartSettings } from '../../events/facts.js';
-import { listings, waitStates, webStack } from '../../projections/listings.table.js';
+import { listings, waitStatesSql, webStack } from '../../projections/listings.table.js';
 import { carts, systemSwitch } from '../../projections/projections.table.js';
 import { decodeCursor, pageOf } from '../http/paging.js';
 import { DATABASE } from '../tokens.js';
@@ -112,6 +112,15 @@ export class CartReads {
     return rows.length > 0;
   }
 
+  async switchedOn(): Promise<string[]> {
+    const rows = await this.database.orm
+      .select({ cartId: carts.cartId })
+      .from(carts)
+      .where(eq(carts.on, true))
+      .orderBy(carts.cartId);
+    return rows.map((row) => row.cartId);
+  }
+
   async switches(cartId: string): Promise<Switches & { id: string; generation: number }> {
     const [rows, system] = await Promise.all([
       this.database.orm
@@ -140,15 +149,20 @@ export class CartReads {
 
   async listings(cartId: string, query: { cursor?: string | undefined; limit: number }) {
     const after = decodeCursor(query.cursor, z.tuple([z.string()]));
+    // Looked up for the listings of the page, one by one: what is owed to the others is nobody's question.
     const owed = this.database.orm
       .select({
-        key: webStack.key,
         owed: sql<number>`sum(${webStack.delta})`.as('owed'),
         records: count().as('records'),
       })
       .from(webStack)
-      .where(and(eq(webStack.cartId, cartId), inArray(webStack.state, [...waitStates])))
-      .groupBy(webStack.key)
+      .where(
+        and(
+          eq(webStack.cartId, listings.cartId),
+          eq(webStack.key, listings.key),
+          sql.raw(`web_stack.state IN ${waitStatesSql}`),
+        ),
+      )
       .as('owed');
     const rows = await this.database.orm
       .select({
@@ -159,7 +173,7 @@ export class CartReads {
       })
       .from(listings)
       .innerJoin(carts, eq(carts.cartId, listings.cartId))
-      .leftJoin(owed, eq(owed.key, listings.key))
+      .leftJoinLateral(owed, sql`true`)
       .where(and(eq(listings.cartId, cartId), after === null ? undefined : gt(listings.key, after[0])))
       .orderBy(listings.key)
       .limit(query.limit + 1);

@@ -9,8 +9,10 @@ import { Problem } from '../http/problem.js';
 import type { Asking } from '../http/asking.js';
 import { Asks } from '../http/asking.js';
 import { Comparisons } from '../jobs/comparisons.js';
+import { QohRuns } from '../jobs/qoh-runs.js';
 import { CartReads } from './cart-reads.js';
 import { unknownCart } from './carts.controller.js';
+import { checkRun, runFields, scopeOf } from './qoh-run-fields.js';
 
 const wish = z
   .strictObject({
@@ -19,15 +21,9 @@ const wish = z
       .describe(
         'send: the cart follows us (Send QOH). get: we follow the cart (Get QOH). look: only say what differs, without holding the lane; what follows is the cart’s drift policy',
       ),
-    createNewProducts: z
-      .boolean()
-      .default(false)
-      .describe('With get: create items for what the cart has and nobody knows here, with the stock that it shows'),
+    ...runFields,
   })
-  .refine(({ direction, createNewProducts }) => direction === 'get' || !createNewProducts, {
-    path: ['createNewProducts'],
-    message: 'is only for direction "get": nothing can be taken over from a cart that follows',
-  });
+  .superRefine(checkRun);
 
 @ApiTags('Carts')
 @ApiBearerAuth()
@@ -35,6 +31,7 @@ const wish = z
 export class ComparisonController {
   constructor(
     private readonly comparisons: Comparisons,
+    private readonly runs: QohRuns,
     private readonly transfer: QohTransfer,
     private readonly carts: CartReads,
   ) {}
@@ -53,7 +50,20 @@ export class ComparisonController {
   ) {
     if (!(await this.carts.exists(id))) unknownCart(id);
     const key = asking.idempotencyKey === null ? null : `${asking.client}/${asking.idempotencyKey}`;
-    const started = await this.comparisons.start({ cartId: id, ...body, by: asking.by }, key);
+    const { direction, preview, createNewProducts } = body;
+    const { by } = asking;
+    const started =
+      direction === 'look'
+        ? await this.comparisons.start({ cartId: id, by }, key)
+        : await this.runs.begin({
+            cartId: id,
+            direction,
+            scope: scopeOf(body),
+            preview,
+            createNewProducts,
+            by,
+            repeatKey: key === null ? null : `${id}/${key}`,
+          });
     const statusUrl = `/v1/carts/${id}/comparison/${started.id}`;
     reply.header('Location', statusUrl);
     return { ...started, statusUrl };
@@ -73,7 +83,12 @@ export class ComparisonController {
   @ApiOperation({ summary: 'The last comparisons of a cart, the newest first' })
   async list(@Param('id', { schema: cartId }) id: string) {
     if (!(await this.carts.exists(id))) unknownCart(id);
-    return { data: await this.comparisons.last(id), nextCursor: null };
+    const [looks, { data: runs }] = await Promise.all([
+      this.comparisons.last(id),
+      this.runs.list({ cartId: id, limit: shownMax }),
+    ]);
+    const newestFirst = [...looks, ...runs].toSorted((a, b) => (a.askedAt < b.askedAt ? 1 : -1));
+    return { data: newestFirst.slice(0, shownMax), nextCursor: null };
   }
 
   @Get(':comparison')
@@ -82,7 +97,7 @@ export class ComparisonController {
     @Param('id', { schema: cartId }) id: string,
     @Param('comparison', { schema: anyText(200) }) comparison: string,
   ) {
-    const status = await this.comparisons.status(id, comparison);
+    const status = (await this.runs.ofCart(id, comparison)) ?? (await this.comparisons.status(id, comparison));
     if (status !== null) return status;
     throw new Problem(
       'unknown-comparison',
@@ -93,3 +108,4 @@ export class ComparisonController {
 
 /** A large cart has many pages. */
 const PREVIEW_TIMEOUT_MS = 120_000;
+const shownMax = 20;

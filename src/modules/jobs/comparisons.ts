@@ -8,18 +8,15 @@ import { Problem } from '../http/problem.js';
 import { QUEUE_BACKEND } from '../tokens.js';
 import { COMPARISONS } from './queue-names.js';
 
-export const comparisonData = z.object({
-  cartId: z.string(),
-  /** look: nothing is made equal but by the cart's drift policy. */
-  direction: z.enum(['send', 'get', 'look']),
-  createNewProducts: z.boolean().default(false),
-  by: z.string(),
-});
+export const comparisonData = z.object({ cartId: z.string(), by: z.string() });
 export type ComparisonData = z.infer<typeof comparisonData>;
+
+/** Another kind of job in the same queue: a Send or Get QOH, which stands in a table of its own. */
+export const qohRunData = z.object({ runId: z.uuid() });
 
 export const comparisonProgress = z.object({ done: z.number(), total: z.number().nullable() });
 
-/** Comparisons that somebody asked for, as jobs: started here, worked on by comparisons.processor.ts in whichever process has the role. */
+/** Looks at whole carts that somebody asked for, as jobs: started here, worked on by comparisons.processor.ts in whichever process has the role. */
 @Injectable()
 export class Comparisons {
   constructor(
@@ -81,14 +78,13 @@ const KEPT_COUNT = 500;
 const SHOWN_MAX = 20;
 
 function shown(job: Job, jobState: string) {
-  const { cartId, direction, createNewProducts, by } = comparisonData.parse(job.data);
+  const { cartId, by } = comparisonData.parse(job.data);
   const state = stateOf(jobState);
   const progress = comparisonProgress.safeParse(job.progress);
   return {
     id: job.id!,
     cartId,
-    direction,
-    createNewProducts,
+    direction: 'look' as const,
     by,
     state,
     progress: progress.success ? progress.data : { done: 0, total: null },

@@ -1,5 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, lt, or, sql } from 'drizzle-orm';
+import { and, desc, eq, gt, lt, or, sql } from 'drizzle-orm';
+import { qohRunRows } from '../../cart-workers/qoh-runs/qoh-runs.table.js';
+import { runOfPush } from '../../cart-workers/qoh-runs/run-states.js';
 import type { Database } from '../../database.js';
 import { webStack } from '../../projections/listings.table.js';
 import { pushes, type PushState } from '../../projections/pushes.table.js';
@@ -47,6 +49,25 @@ export class PushReads {
 
   /** What of it is held still, by the cart's keys: what each listing shows once all before it has arrived, and what it would. */
   async preview(request: { push: string; cartId: string; after: string; limit: number }) {
+    const run = runOfPush(request.push);
+    return run === null ? this.heldRecords(request) : this.differencesOfRun(run, request);
+  }
+
+  /** Nothing of a held Send or Get is a record yet: before and after are those of the side that would follow. */
+  private async differencesOfRun(run: string, { after, limit }: { after: string; limit: number }) {
+    const rows = await this.database.orm
+      .select()
+      .from(qohRunRows)
+      .where(and(eq(qohRunRows.runId, run), gt(qohRunRows.key, after)))
+      .orderBy(qohRunRows.key)
+      .limit(limit);
+    return rows.map(({ key, sku, shown, should, direction }) => {
+      const [before, then] = direction === 'send' ? [shown, should] : [should, shown];
+      return { key, sku, before, after: then, delta: then - before };
+    });
+  }
+
+  private async heldRecords(request: { push: string; cartId: string; after: string; limit: number }) {
     return this.database.orm
       .select({
         key: webStack.key,

@@ -1,6 +1,7 @@
 import { Body, Controller, Get, HttpCode, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiHeader, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
+import { runOfPush } from '../../cart-workers/qoh-runs/run-states.js';
 import { pushStates } from '../../projections/pushes.table.js';
 import type { Asking } from '../http/asking.js';
 import { Asks } from '../http/asking.js';
@@ -9,6 +10,7 @@ import { anyText, cartId, itemKey, reason } from '../http/fields.js';
 import { idempotencyHeader } from '../http/open-api.js';
 import { decodeCursor, pageFields, pageOf } from '../http/paging.js';
 import { Problem } from '../http/problem.js';
+import { QohRuns } from '../jobs/qoh-runs.js';
 import { PushReads } from './push-reads.js';
 
 const push = anyText(400).min(1, 'must not be empty').describe('The push, as GET /v1/pushes names it');
@@ -32,6 +34,7 @@ export class PushesController {
   constructor(
     private readonly pushes: PushReads,
     private readonly commands: CommandRunner,
+    private readonly runs: QohRuns,
   ) {}
 
   @Get()
@@ -81,6 +84,8 @@ export class PushesController {
     if (known === null || known.state === 'passed') unknownPush(body.push, body.cartId);
     await this.commands.run(asking, { type: 'DecidePush', ...body, by: asking.by });
     await this.commands.settle();
+    const run = runOfPush(body.push);
+    if (run !== null) await this.runs.work(run);
     return this.pushes.get(body.push, body.cartId);
   }
 }
