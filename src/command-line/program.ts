@@ -19,6 +19,7 @@ import { addPointOfSaleCommands } from './point-of-sale.js';
 import { addProjectionCommands } from './projections.js';
 import { addResetCommands } from './reset.js';
 import type { Runtime } from './session.js';
+import { addQohCommands } from './qoh.js';
 import { addPushCommands } from './pushes.js';
 import { addStackCommands } from './web-stack.js';
 import { addStockCommands } from './stock.js';
@@ -93,6 +94,7 @@ export function buildProgram(runtime: Runtime): Command {
   addDoubtfulCommands(program, runtime);
   addStackCommands(program, runtime);
   addDeadLetterCommands(program, runtime);
+  addQohCommands(program, runtime);
   addDriftCommands(program, runtime);
   addPushCommands(program, runtime);
   addHubCommands(program, runtime);

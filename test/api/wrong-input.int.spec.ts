@@ -308,6 +308,7 @@ const lists = [
   '/v1/quarantined',
   '/v1/drifts',
   '/v1/pushes',
+  '/v1/qoh-runs',
   '/v1/imports',
   '/v1/reset-sources',
   '/v1/reset-files',
@@ -352,7 +353,7 @@ describe('a page', () => {
 describe('a body', () => {
   const malformed = { status: 400, type: 'malformed-request', words: /not valid JSON/ };
   const unsupported = { status: 415, type: 'unsupported-media-type', words: /JSON|compressed|file itself/ };
-  const routes = ['/v1/movements', '/v1/movements/batch', '/v1/counts', '/v1/transfers', '/v1/orders', '/v1/items', '/v1/locations', '/v1/carts', '/v1/api-keys', '/v1/dead-letters/redrive', '/v1/quarantined/resolve', '/v1/drifts/1/resolve', '/v1/pushes/decide', '/v1/carts/the-shop/comparison']; // prettier-ignore
+  const routes = ['/v1/movements', '/v1/movements/batch', '/v1/counts', '/v1/transfers', '/v1/orders', '/v1/items', '/v1/locations', '/v1/carts', '/v1/api-keys', '/v1/dead-letters/redrive', '/v1/quarantined/resolve', '/v1/drifts/1/resolve', '/v1/pushes/decide', '/v1/carts/the-shop/comparison', '/v1/qoh-runs']; // prettier-ignore
   for (const path of routes) {
     describe(`of ${path}`, () =>
       refuses([
@@ -508,6 +509,17 @@ describe('a cart', () => {
     ['told some time', { method: 'PATCH', path: '/v1/carts/the-shop', body: { cadence: { kind: 'some-time' } } }, invalid('cadence.kind', /./)],
     ['that is none, sent now', post('/v1/carts/nope/send-now', {}), { status: 404, type: 'unknown-cart', words: /nope/ }],
     ['compared in no direction', post('/v1/carts/the-shop/comparison', { direction: 'both' }), invalid('direction', /send/)],
+    ['compared for no item', post('/v1/carts/the-shop/comparison', { direction: 'send', skus: [] }), invalid('skus', /at least one/)],
+    ['looked at for some items', post('/v1/carts/the-shop/comparison', { direction: 'look', skus: ['MUG'] }), invalid('skus', /whole cart/)],
+    ['compared for a tag with spaces', post('/v1/carts/the-shop/comparison', { direction: 'send', tag: 'two words' }), invalid('tag', /without spaces/)],
+    ['sent new products', post('/v1/carts/the-shop/comparison', { direction: 'send', createNewProducts: true }), invalid('createNewProducts', /only for direction "get"/)],
+    ['compared for new products with a tag', post('/v1/carts/the-shop/comparison', { direction: 'get', tag: 'new', createNewProducts: true }), invalid('createNewProducts', /whole cart/)],
+    ['that nobody named, to follow', post('/v1/qoh-runs', { direction: 'get' }), invalid('carts', /one cart/)],
+    ['that is none, sent to', post('/v1/qoh-runs', { direction: 'send', carts: ['nope'] }), { status: 404, type: 'unknown-cart', words: /nope/ }],
+    ['with a run that is none', { path: '/v1/qoh-runs/7' }, invalid('id', /id of a run/)],
+    ['with a run that nobody began', { path: '/v1/qoh-runs/00000000-0000-4000-8000-000000000000/differences' }, { status: 404, type: 'not-found', words: /GET \/v1\/qoh-runs/ }],
+    ['with a run to cancel that nobody began', post('/v1/qoh-runs/00000000-0000-4000-8000-000000000000/cancel', {}), { status: 404, type: 'not-found', words: /There is no run/ }],
+    ['with a run to resume that nobody began', post('/v1/qoh-runs/00000000-0000-4000-8000-000000000000/resume', {}), { status: 404, type: 'not-found', words: /There is no run/ }],
     ['with a webhook nobody signed', { ...post('/v1/carts/the-shop/webhooks', {}), key: null }, { status: 401, type: 'unauthorized', words: /Sign the bytes/ }],
     ['with a webhook that is compressed', { ...post('/v1/carts/the-shop/webhooks', '{}', { 'Content-Encoding': 'gzip' }), key: null }, { status: 415, type: 'unsupported-media-type', words: /compressed/ }],
     ['with a path for an id', { path: '/v1/carts/..%2F..%2Fapi-keys' }, invalid('id', /small letters/)],

@@ -37,7 +37,7 @@ export interface Harness {
   readonly wakeups: Wakeups;
   readonly runtime: () => WorkerRuntime;
   /** The worker role in a process of its own, to be killed; resolves when its lanes are open. `close` ends what is left. */
-  startWorkerProcess(): Promise<ChildProcess>;
+  startWorkerProcess(qohRun?: string): Promise<ChildProcess>;
   /** Stops the worker role and starts it anew, as a restarted process would. */
   restartWorkers(): Promise<void>;
   stopWorkers(): Promise<void>;
@@ -178,7 +178,7 @@ export async function createHarness(options: {
     deadLetters: new DeadLetters({ database, batcher, directory, qohTransfer, wakeups }),
     wakeups,
     runtime: () => runtime,
-    startWorkerProcess: async () => {
+    startWorkerProcess: async (qohRun) => {
       const child = spawn(process.execPath, [workerProcess], {
         stdio: ['ignore', 'pipe', 'inherit'],
         env: {
@@ -188,6 +188,7 @@ export async function createHarness(options: {
             redisUrl: options.backend === 'postgres' ? null : options.backend.redisUrl,
             prefix,
             encryptionKey: encryptionKey.toString('base64'),
+            qohRun,
           }),
         },
       });

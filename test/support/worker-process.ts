@@ -1,6 +1,7 @@
 import { CartDirectory } from '../../src/cart-workers/cart-directory.js';
 import { CartSecrets } from '../../src/cart-workers/cart-secrets.js';
 import { OrderImport } from '../../src/cart-workers/order-import.js';
+import { QohRunWork } from '../../src/cart-workers/qoh-runs/qoh-run-work.js';
 import { QohTransfer } from '../../src/cart-workers/qoh-transfer.js';
 import { createQueueBackend } from '../../src/cart-workers/queue-backend.js';
 import { WorkerRuntime } from '../../src/cart-workers/worker-runtime.js';
@@ -17,6 +18,8 @@ export async function startWorkerProcess(given: {
   readonly redisUrl: string | null;
   readonly prefix: string;
   readonly encryptionKey: string;
+  /** A Send or Get that it works on. */
+  readonly qohRun?: string | undefined;
 }): Promise<void> {
   const log = { info: () => undefined, warn: () => undefined, error: (text: string) => console.error(text) };
   const database = createDatabase({ url: given.databaseUrl, poolMax: 10, applicationName: 'onhand-test-worker' });
@@ -37,6 +40,7 @@ export async function startWorkerProcess(given: {
   const projector = new Projector({ database, wakeups, presence, log });
   const orderImport = new OrderImport(database, batcher, directory);
   const caughtUp = (timeoutMs: number) => projector.caughtUp(timeoutMs);
+  const qohTransfer = new QohTransfer({ database, batcher, directory, orderImport, caughtUp });
   const runtime = new WorkerRuntime({
     database,
     presence,
@@ -45,10 +49,12 @@ export async function startWorkerProcess(given: {
     wakeups,
     batcher,
     orderImport,
-    qohTransfer: new QohTransfer({ database, batcher, directory, orderImport, caughtUp }),
+    qohTransfer,
     caughtUp,
     shutdownTimeoutMs: 5_000,
     log,
   });
   await runtime.start();
+  if (given.qohRun !== undefined)
+    void new QohRunWork({ database, directory, orderImport, qohTransfer }).run(given.qohRun).catch(console.error);
 }

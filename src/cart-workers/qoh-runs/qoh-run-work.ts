@@ -143,7 +143,7 @@ export class QohRunWork {
 
   /** What no page showed, or what moved while it was read, asked for by name. */
   private async equaliseLeft(pass: Pass): Promise<'other quantities' | void> {
-    const { run, cart, signal, doubled } = pass;
+    const { cart, signal, doubled } = pass;
     for (let keys = await this.left(pass, ''); keys.length > 0; keys = await this.left(pass, keys.at(-1) as string)) {
       const missing = new Set(keys);
       const from = await databaseNow(this.database);
