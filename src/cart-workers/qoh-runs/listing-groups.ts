@@ -2,7 +2,7 @@ import type { Database } from '../../database.js';
 import { steadyNow } from '../../steady-clock.js';
 import type { ReachableCart } from '../cart-directory.js';
 import { databaseNow } from '../database-clock.js';
-import { addDoubled } from '../read-cart.js';
+import { addDoubled, type DoubledKeys } from '../read-cart.js';
 import type { QohRunScope, StoredQohRun } from './qoh-runs.table.js';
 
 /** Rows that are handled at once: few enough that none of them waits long for the others, and the memory is that of one group. */
@@ -21,54 +21,49 @@ export interface ListingGroup {
 
 /**
  * Everything that a cart shows, or what it shows of these keys, group by group as its pages come. A key may come twice where
- * pages overlap.
- * @param doubled is given every key that one page told of several products
+ * pages overlap. Keys of several products may come to light at the very end: of a whole cart that is what the look before
+ * is for; what is asked for by name is kept until all of it is there.
+ * @param doubled is given every key of several products
  */
 export async function* readGroups(
   database: Database,
   cart: ReachableCart,
   keys: readonly string[] | null,
   signal: AbortSignal,
-  doubled: Map<string, readonly (number | null)[]>,
+  doubled: DoubledKeys,
 ): AsyncGenerator<ListingGroup> {
   const timeoutMs = cart.connection.requestTimeoutMs;
   let from = await databaseNow(database);
-  const pages = cart.connector.readQuantities(cart.connection, keys, () => ({
-    deadlineMs: steadyNow() + timeoutMs,
-    signal,
-  }));
+  const call = () => ({ deadlineMs: steadyNow() + timeoutMs, signal });
   let read = new Map<string, number | null>();
-  for await (const page of pages) {
-    if (new Set(page.map(({ key }) => key)).size < page.length) addDoubled(page, doubled);
+  for await (const page of cart.connector.readQuantities(cart.connection, keys, call, true)) {
+    addDoubled(page, doubled);
     for (const { key, quantity } of page) read.set(key, quantity);
     signal.throwIfAborted();
-    if (read.size < groupRows) continue;
-    const rows = [...read];
-    for (let at = 0; at < rows.length; at += groupRows) yield { from, read: new Map(rows.slice(at, at + groupRows)) };
+    if (keys !== null || read.size < groupRows) continue;
+    yield* groupsOf(from, read);
     read = new Map();
     from = await databaseNow(database);
   }
-  if (read.size > 0) yield { from, read };
+  yield* groupsOf(from, read);
+}
+
+function* groupsOf(from: Date, read: ReadonlyMap<string, number | null>): Generator<ListingGroup> {
+  const rows = [...read];
+  for (let at = 0; at < rows.length; at += groupRows) yield { from, read: new Map(rows.slice(at, at + groupRows)) };
 }
 
 /**
  * Its listings, of the run's scope, that no reading of this phase has made equal yet.
  * @param after the key to begin behind
- * @param without left out: nobody can say which product of the cart they mean
  */
-export async function leftOf(
-  database: Database,
-  run: StoredQohRun,
-  after: string,
-  without: readonly string[],
-): Promise<string[]> {
+export async function leftOf(database: Database, run: StoredQohRun, after: string): Promise<string[]> {
   const found = await database.pool.query<{ key: string }>({
     name: 'left-of-qoh-run',
     text: `SELECT l.key FROM listings l JOIN carts c USING (cart_id)
-            WHERE l.cart_id = $1 AND l.key > $5 AND ${inScopeSql('$2', '$3')} AND NOT ${isEqualSinceSql('$4')}
-              AND l.key <> ALL ($6::text[])
+            WHERE l.cart_id = $1 AND l.key > $5 AND ${inScopeSql('$2', '$3')} AND NOT ${isEqualSinceSql('$4')} AND ${isOneProductSql}
             ORDER BY l.key LIMIT ${keysAtOnce}`,
-    values: [run.cartId, run.scope.tag ?? null, run.scope.skus ?? null, run.phaseAt, after, without],
+    values: [run.cartId, run.scope.tag ?? null, run.scope.skus ?? null, run.phaseAt, after],
   });
   return found.rows.map(({ key }) => key);
 }
@@ -82,7 +77,7 @@ export async function wantedOf(
   const found = await database.pool.query<{ key: string }>({
     name: 'wanted-of-qoh-run',
     text: `SELECT l.key FROM listings l JOIN carts c USING (cart_id)
-            WHERE l.cart_id = $1 AND l.key = ANY ($5::text[]) AND ${inScopeSql('$2', '$3')} AND NOT ${isEqualSinceSql('$4')}`,
+            WHERE l.cart_id = $1 AND l.key = ANY ($5::text[]) AND ${inScopeSql('$2', '$3')} AND NOT ${isEqualSinceSql('$4')} AND ${isOneProductSql}`,
     values: [run.cartId, run.scope.tag ?? null, run.scope.skus ?? null, run.phaseAt, keys],
   });
   return found.rows.map(({ key }) => key);
@@ -117,6 +112,9 @@ export const isWhole = ({ tag, skus }: QohRunScope) => tag === undefined && skus
 
 const inScopeSql = (tag: string, skus: string) =>
   `(${tag}::text IS NULL OR EXISTS (SELECT FROM item_tags g WHERE g.tag = ${tag} AND g.sku = l.sku)) AND (${skus}::text[] IS NULL OR l.sku = ANY (${skus}::text[]))`;
+
+/** Which product a key of several of them means is never guessed. */
+const isOneProductSql = 'NOT EXISTS (SELECT FROM doubled_keys k WHERE k.cart_id = l.cart_id AND k.key = l.key)';
 
 /** Made equal in the generation that counts: off, that is the one which switching on will begin. */
 const isEqualSinceSql = (since: string) =>

@@ -22,7 +22,7 @@ export interface MadeEqual {
 export async function makeEqual(
   dependencies: { readonly baselining: Baselining; readonly orderImport: OrderImport },
   run: StoredQohRun,
-  group: ListingGroup & { readonly absent: ReadonlySet<string>; readonly doubled: ReadonlySet<string> },
+  group: ListingGroup & { readonly absent: ReadonlySet<string> },
   before: PollResult,
 ): Promise<MadeEqual> {
   const { baselining, orderImport } = dependencies;
@@ -30,8 +30,7 @@ export async function makeEqual(
   const at = group.from.toISOString();
   const after = await orderImport.poll(cartId, { wanted: true });
   await baselining.caughtUp();
-  const asked = [...group.read.keys(), ...group.absent].filter((key) => !group.doubled.has(key));
-  const keys = await wantedOf(baselining.dependencies.database, run, asked);
+  const keys = await wantedOf(baselining.dependencies.database, run, [...group.read.keys(), ...group.absent]);
   const listings = await baselining.listingsOf(cartId, keys);
   // Sold while it was read, or told already while the cart may still have been taking its pieces.
   const moves = (key: string) => after.keys.has(key) || before.unsettled.has(key) || after.unsettled.has(key);

@@ -5,10 +5,11 @@ import { letsPass, whyHeld } from '../../projections/guard.js';
 import type { CartDirectory, ReachableCart } from '../cart-directory.js';
 import { CartError } from '../connectors/cart-error.js';
 import { databaseNow } from '../database-clock.js';
-import { keepDoubledKeys } from '../doubled-keys.js';
+import { addDoubledKeys, keepDoubledKeys } from '../doubled-keys.js';
 import type { MetKeys } from '../new-keys.js';
 import { checkoutPauseMs, type OrderImport, type PollResult } from '../order-import.js';
 import type { QohTransfer } from '../qoh-transfer.js';
+import type { DoubledKeys } from '../read-cart.js';
 import { isWhole, leftOf, namedKeys, readGroups, type ListingGroup } from './listing-groups.js';
 import { differencesOf } from './look-at-cart.js';
 import { directionOf, makeEqual } from './make-equal.js';
@@ -102,7 +103,8 @@ export class QohRunWork {
     await baselining.caughtUp();
     const counts = { looked: 0, differing: 0, zeroed: 0, inflated: 0 };
     const named = await namedKeys(database, run);
-    for await (const { read } of readGroups(database, cart, named, signal, new Map())) {
+    const doubled: DoubledKeys = new Map();
+    for await (const { read } of readGroups(database, cart, named, signal, doubled)) {
       signal.throwIfAborted();
       if (named === null && !run.preview) await this.meetNewKeys(run, read, false);
       const { looked, differences } = await differencesOf({ database, baselining }, run, read);
@@ -112,7 +114,10 @@ export class QohRunWork {
       counts.inflated += differences.filter(({ danger }) => danger === 'inflated').length;
       await states.noteLook(database, run, counts, differences);
     }
-    if (run.preview) return states.endRun(database, run, 'done');
+    await (named === null ? keepDoubledKeys : addDoubledKeys)(database, run.cartId, doubled);
+    counts.differing -= await states.forgetRows(database, run, [...doubled.keys()]);
+    await states.noteLook(database, run, counts, []);
+    if (run.preview) return states.endRun(database, run, 'done', { doubled: [...doubled.keys()] });
     const letPass = Math.max(letsPass(counts.looked, guard), run.letPass ?? 0);
     // Let through once, as much is not asked for again.
     const isKnown = counts.zeroed + counts.inflated <= (run.letPass ?? 0);
@@ -125,7 +130,7 @@ export class QohRunWork {
     const { database } = this;
     const { orderImport, qohTransfer } = this.dependencies;
     await qohTransfer.baselining.resolveUnknown(run.cartId);
-    const doubled = new Map<string, readonly (number | null)[]>();
+    const doubled: DoubledKeys = new Map();
     const pass = { run, cart, signal, doubled, before: await orderImport.poll(run.cartId, { wanted: true }) };
     const named = await namedKeys(database, run);
     for await (const group of readGroups(database, cart, named, signal, doubled)) {
@@ -138,7 +143,7 @@ export class QohRunWork {
       if ((await this.left(pass, '')).length === 0) break;
     }
     const unsettled = await this.equaliseHeld(pass);
-    await states.endRun(database, run, 'done', { doubled: [...doubled.keys()].slice(0, 100), unsettled });
+    await states.endRun(database, run, 'done', { doubled: [...doubled.keys()], unsettled });
   }
 
   /** What no page showed, or what moved while it was read, asked for by name. */
@@ -192,13 +197,13 @@ export class QohRunWork {
     const { baselining } = qohTransfer;
     signal.throwIfAborted();
     await untilRoom(database, run.cartId, signal);
+    await addDoubledKeys(database, run.cartId, pass.doubled);
     const met = isWhole(run.scope)
       ? await this.meetNewKeys(run, group.read, run.createNewProducts)
       : { unknownAtHub: [], created: 0 };
     const danger = await this.dangerIn(run, group);
     if (danger === 'too much') return false;
-    const doubled = new Set(pass.doubled.keys());
-    const made = await makeEqual({ baselining, orderImport }, run, { ...group, absent, doubled }, pass.before);
+    const made = await makeEqual({ baselining, orderImport }, run, { ...group, absent }, pass.before);
     pass.before = made.after;
     run.dangerous += danger;
     const { unknownAtHub, created } = met;
@@ -230,8 +235,8 @@ export class QohRunWork {
     return 'too much';
   }
 
-  private left({ run, doubled }: Pass, after: string): Promise<string[]> {
-    return leftOf(this.database, run, after, [...doubled.keys()]);
+  private left({ run }: Pass, after: string): Promise<string[]> {
+    return leftOf(this.database, run, after);
   }
 
   private async following(run: StoredQohRun, keys: readonly string[], direction: 'send' | 'get'): Promise<string[]> {
@@ -248,7 +253,7 @@ interface Pass {
   readonly run: StoredQohRun;
   readonly cart: ReachableCart;
   readonly signal: AbortSignal;
-  readonly doubled: Map<string, readonly (number | null)[]>;
+  readonly doubled: DoubledKeys;
   /** The orders that were known when the reading of the next group began. */
   before: PollResult;
 }

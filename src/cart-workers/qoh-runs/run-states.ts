@@ -76,6 +76,16 @@ export async function noteLook(
   });
 }
 
+/** Keys that turned out to mean several products. @returns how many rows of them were noted */
+export async function forgetRows(database: Database, run: StoredQohRun, keys: readonly string[]): Promise<number> {
+  if (keys.length === 0) return 0;
+  const gone = await database.pool.query('DELETE FROM qoh_run_rows WHERE run_id = $1 AND key = ANY ($2::text[])', [
+    run.id,
+    keys,
+  ]);
+  return gone.rowCount ?? 0;
+}
+
 /** Looked at and within the guard: from here on listings are made equal. */
 export async function goOn(database: Database, run: StoredQohRun, letPass: number): Promise<void> {
   await inTransaction(database, (client) =>
