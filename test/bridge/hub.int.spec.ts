@@ -1,0 +1,123 @@
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { everything } from '../../src/events/rule.js';
+import { assertInvariants, assertShopsAgree } from '../projections/assert-invariants.js';
+import { createHarness, type Harness } from '../support/hub-harness.js';
+import { describeWithShopServers } from '../support/mariadb.js';
+import { startShop, type Shop, type ShopKind } from '../support/shops.js';
+import { until } from '../support/until.js';
+import { sql } from './shop-database.js';
+
+const skus = Array.from({ length: 8 }, (_, at) => `B-${at}`);
+const items = skus.map((key) => ({ key, title: key, quantity: 20 }));
+const fast = { requestTimeoutMs: 1_500, quietTimeMs: 300, pollIntervalMs: 600_000 };
+
+/** The hub with its lanes beside shops as merchants have them: the bridge on PHP, the tables in MariaDB, a shop's own till. */
+describeWithShopServers('a hub with bridges at osCommerce and X-Cart', () => {
+  let hub: Harness;
+  const shops = new Map<string, Shop>();
+  let used = 0;
+  const nextSku = () => skus[used++] as string;
+  const shopOf = (cartId: string) => shops.get(cartId) as Shop;
+
+  beforeAll(async () => {
+    hub = await createHarness({ backend: 'postgres' });
+    await hub.stockUp(Object.fromEntries(skus.map((sku) => [sku, 20])));
+    for (const kind of ['oscommerce', 'x-cart'] satisfies ShopKind[]) {
+      const shop = await startShop(kind, { items });
+      shops.set(kind, shop);
+      await hub.connect(kind, shop, fast);
+    }
+    await hub.quiet();
+    for (const cartId of shops.keys()) await hub.orderImport.poll(cartId);
+  }, 120_000);
+  afterEach(async () => {
+    for (const shop of shops.values()) await shop.faults({});
+    await hub.quiet();
+    await assertInvariants(hub.database);
+    await assertShopsAgree(hub.database, shops);
+  });
+  afterAll(async () => {
+    await hub.close();
+    await Promise.all([...shops.values()].map((shop) => shop.stop()));
+  });
+
+  const showing = async (key: string) =>
+    Promise.all([...shops.values()].map(async (shop) => (await shop.stock()).get(key)));
+  const receive = (sku: string, quantity: number) => hub.ask({ type: 'ReceiveStock', sku, location: 'MAIN', quantity });
+  const deltasOf = async (cartId: string, key: string) =>
+    (await shopOf(cartId).journal()).filter((change) => change.kind === 'delta' && change.key === key);
+  const attempts = (cartId: string, key: string) =>
+    hub.rows<{ attempts: number; state: string }>(
+      'SELECT attempts, state FROM web_stack WHERE cart_id = $1 AND key = $2',
+      cartId,
+      key,
+    );
+
+  it('sells on both and receives at the hub, and each shop is told what the others did, once', async () => {
+    const sku = nextSku();
+    await shopOf('oscommerce').buy(sku, 3);
+    await receive(sku, 10);
+    await shopOf('x-cart').buy(sku, 2);
+    for (const cartId of shops.keys()) await hub.orderImport.poll(cartId);
+    await hub.quiet();
+    expect(await showing(sku)).toEqual([25, 25]);
+  });
+
+  it.each(['oscommerce', 'x-cart'])('a cancel at %s reaches the other shop as the family cancels', async (cartId) => {
+    const sku = nextSku();
+    const { number } = await shopOf(cartId).buy(sku, 4);
+    await hub.orderImport.poll(cartId);
+    await shopOf(cartId).cancel(number);
+    await hub.orderImport.poll(cartId, { wanted: true });
+    await hub.quiet();
+    expect(await showing(sku)).toEqual([20, 20]);
+  });
+
+  it.each([
+    ['oscommerce', 'dropBeforeApply'],
+    ['oscommerce', 'dropAfterApply'],
+    ['x-cart', 'dropBeforeApply'],
+    ['x-cart', 'dropAfterApply'],
+  ] as const)(
+    '%s whose line is cut (%s) is asked again under the same key, and changed once',
+    async (cartId, fault) => {
+      const sku = skus[4] as string;
+      const before = (await deltasOf(cartId, sku)).length;
+      await shopOf(cartId).faults({ [fault]: 2 });
+      await receive(sku, 1);
+      await hub.quiet();
+      const made = (await deltasOf(cartId, sku)).slice(before);
+      expect(made.map(({ delta }) => delta)).toEqual([1]);
+      const [record] = (await attempts(cartId, sku)).slice(-1);
+      expect(record?.state).toBe('delivered');
+      expect(record?.attempts).toBeGreaterThan(1);
+    },
+  );
+
+  it('hides what is sold out where a rule says so, and shows it again', async () => {
+    const sku = skus[5] as string;
+    const isHidden = async () => [
+      await sql(shopOf('oscommerce'), `SELECT products_status FROM products WHERE products_model = '${sku}'`),
+      await sql(shopOf('x-cart'), `SELECT forsale FROM xcart_products WHERE productcode = '${sku}'`),
+    ];
+    expect(await isHidden()).toEqual([[['1']], [['Y']]]);
+    const rule = { ruleId: 'hide', name: 'hide', order: 0, scope: { ...everything, sku } };
+    await hub.ask({ type: 'SaveRule', rule: { ...rule, effect: { kind: 'at-zero', policy: 'hide' } }, by: 'Ann' });
+    await hub.ask({ type: 'AdjustStock', sku, location: 'MAIN', delta: -20 });
+    await until('both have hidden it', async () => JSON.stringify(await isHidden()) === '[[["0"]],[["N"]]]', 20_000);
+    expect(await showing(sku)).toEqual([0, 0]);
+    await receive(sku, 2);
+    await until('both show it again', async () => JSON.stringify(await isHidden()) === '[[["1"]],[["Y"]]]', 20_000);
+  });
+
+  it('finds by comparison what a checkout of osCommerce has swallowed, and repairs it where the policy says so', async () => {
+    const sku = skus[6] as string;
+    await hub.ask({ type: 'ChangeCart', cartId: 'oscommerce', driftPolicy: 'repair' });
+    await receive(sku, 5);
+    await hub.quiet();
+    // As a checkout writes that had read 20 before the five came, and sold none of them.
+    await sql(shopOf('oscommerce'), `UPDATE products SET products_quantity = 20 WHERE products_model = '${sku}'`);
+    expect(await hub.runtime().compare('oscommerce')).toMatchObject({ differing: 1 });
+    await until('it is repaired', async () => (await showing(sku)).every((quantity) => quantity === 25), 30_000);
+  });
+});
