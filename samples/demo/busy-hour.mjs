@@ -66,7 +66,7 @@ export async function playBusyHour({ options, screen, undo }) {
   tell(screen, { agree, before, after, repaired, quarantined, deadLetters });
   if (options.json) {
     const counts = { quarantined: quarantined.length, deadLetters: deadLetters.length };
-    const summary = { agree, ...account, differing: before.length, repaired, stillDiffering: after, ...counts };
+    const summary = { agree, ...account, differed: before, repaired, stillDiffering: after, ...counts };
     process.stdout.write(`${JSON.stringify(summary)}\n`);
   }
   return agree ? EXIT.agree : EXIT.differ;

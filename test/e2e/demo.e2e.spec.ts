@@ -1,10 +1,16 @@
 import { spawn } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, inject, it } from 'vitest';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const TIMEOUT_MS = 240_000;
+
+interface BusyHour {
+  readonly orders: number;
+  /** Before a comparison; its shops in the order in which they were named. */
+  readonly differed: readonly { readonly right: number; readonly hub: number; readonly shops: readonly number[] }[];
+}
 
 describe('npm run demo', () => {
   it(
@@ -17,6 +23,24 @@ describe('npm run demo', () => {
       expect(stdout.trim().split('\n')).toHaveLength(1);
       const summary = JSON.parse(stdout) as unknown;
       expect(summary).toMatchObject({ agree: true, kills: 1, lost: 0, doubled: 0, quarantined: 0, deadLetters: 1 });
+      expect(await leftOver()).toEqual(before);
+    },
+    TIMEOUT_MS,
+  );
+
+  it.skipIf(!inject('shopServers'))(
+    'plays a busy hour at shops with our bridges and one with a script, and they agree in the end',
+    async () => {
+      const before = await leftOver();
+      const { code, stdout, stderr } = await runDemo(['--shops', 'oscommerce,x-cart,seti', '--json']);
+      if (code !== 0) throw new Error(`The demo ended with code ${code}:\n${stderr}${stdout}`);
+      expect(stdout.trim().split('\n')).toHaveLength(1);
+      const hour = JSON.parse(stdout) as BusyHour;
+      expect(hour).toMatchObject({ agree: true, quarantined: 0, deadLetters: 0, stillDiffering: [] });
+      expect(hour.orders).toBeGreaterThan(100);
+      // A checkout of osCommerce may swallow a change until a comparison; the hub has counted every sale by itself.
+      for (const { right, hub, shops } of hour.differed)
+        expect([hub, ...shops.slice(1)]).toEqual([right, right, right]);
       expect(await leftOver()).toEqual(before);
     },
     TIMEOUT_MS,
