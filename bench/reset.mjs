@@ -28,8 +28,7 @@ export async function run({ databaseUrl, dataDir, log }) {
     const held = watchMemory(hub.pid);
     const moving = keepMoving(hub);
     const started = performance.now();
-    const sent = await hub.send(`/v1/reset-sources/bench/files?asOf=${asOf}`, file);
-    const taken = await ended(hub, `/v1/reset-files/${sent.id}`, (found) => found.state === 'applied');
+    const taken = await sendAndWait(hub, asOf).finally(held);
     const seconds = (performance.now() - started) / 1000;
     const { moved, times } = await moving.stop();
     const used = spent();
@@ -57,6 +56,11 @@ export async function run({ databaseUrl, dataDir, log }) {
     await client.end();
     await hub.stop();
   }
+}
+
+async function sendAndWait(hub, asOf) {
+  const sent = await hub.send(`/v1/reset-sources/bench/files?asOf=${asOf}`, file);
+  return ended(hub, `/v1/reset-files/${sent.id}`, (found) => found.state === 'applied');
 }
 
 /** What hub and server use from now on; both are this machine's. @returns asked later: seconds of processor since */

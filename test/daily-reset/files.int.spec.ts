@@ -1,8 +1,12 @@
+import type { IncomingMessage, Server } from 'node:http';
+import type { Socket } from 'node:net';
+import type { INestApplication } from '@nestjs/common';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Projector } from '../../src/projections/projector.js';
 import { startHubUnderTest, type HubUnderTest } from '../api/hub-under-test.js';
 import { given, onHand } from '../imports/send.js';
 import { assertInvariants } from '../projections/assert-invariants.js';
+import { until } from '../support/until.js';
 import { addSource, ago, header, rowsOf, sendFile } from './given.js';
 
 let hub: HubUnderTest;
@@ -167,6 +171,36 @@ describe('a file', () => {
       problem: expect.stringMatching(/"idValue" is missing; "availableQty" is missing/),
     });
     expect((await sendFile(hub, 'columns', '\n\n')).problem).toMatch(/empty/);
+  });
+});
+
+describe('a long file', () => {
+  it('may take its time once it has arrived: its sender is not given up while it is stored', async () => {
+    await given(hub, 'LONG');
+    await addSource(hub, 'long');
+    const sockets: Socket[] = [];
+    const server = (hub.hub.app as INestApplication<Server>).getHttpServer();
+    const note = ({ socket, url = '' }: IncomingMessage) => {
+      if (url.startsWith('/v1/reset-sources/long/files')) sockets.push(socket);
+    };
+    server.on('request', note);
+    const holder = await hub.database.pool.connect();
+    try {
+      await holder.query('BEGIN; LOCK TABLE imports IN ACCESS EXCLUSIVE MODE');
+      const sending = sendFile(hub, 'long', header + rowsOf({ LONG: 3 }));
+      await until('it waits to be stored', async () => {
+        const { rows } = await holder.query(
+          `SELECT FROM pg_locks WHERE NOT granted AND relation = 'imports'::regclass`,
+        );
+        return rows.length > 0;
+      });
+      expect(sockets.map(({ timeout }) => timeout)).toEqual([0]);
+      await holder.query('COMMIT');
+      expect((await sending).state).toBe('applied');
+    } finally {
+      holder.release(true);
+      server.off('request', note);
+    }
   });
 });
 

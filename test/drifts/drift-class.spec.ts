@@ -77,6 +77,40 @@ describe('the class of a drift', () => {
     expect(told({ shown: 2, lines: [line(5), line(3)] })).toEqual(['delta-lost', 'edited-at-cart']);
   });
 
+  it('is unknown where an order or a cancel of the very same size may not have been told yet', () => {
+    expect(told({ shown: 5, lines: [line(5)], feedMovedOn: false })).toEqual(['delta-lost', 'order-not-imported']);
+    expect(told({ shown: 3, lines: [line(-7, { sends: 2 })], feedMovedOn: false })).toEqual([
+      'delta-doubled',
+      'order-not-imported',
+    ]);
+    expect(told({ shown: 14, lines: [line(-4)], changes: [{ delta: -4, from: at(900), to: at(901) }] })).toEqual([
+      'delta-lost',
+      'order-not-imported',
+    ]);
+    expect(told({ shown: 14, lines: [line(-4)], ordersComplete: false })).toEqual(['delta-lost', 'order-not-imported']);
+  });
+
+  it('is unknown where a try without an answer may have come to the cart at last', () => {
+    const candidates = ['delta-doubled', 'edited-at-cart'];
+    expect(told({ shown: 17, lines: [line(7, { proven: true, sends: 2 })] })).toEqual(candidates);
+    expect(told({ shown: 17, lines: [line(7, { proven: true, sends: 2, late: true })] })).toEqual(candidates);
+    expect(told({ shown: 17, lines: [line(7, { outcome: 'settled as not applied', late: true })] })).toEqual(
+      candidates,
+    );
+    expect(told({ shown: 17, lines: [line(7, { outcome: 'rejected' })] })).toEqual(candidates);
+    expect(told({ shown: 17, lines: [line(7, { outcome: 'superseded' })] })).toEqual(candidates);
+    // What was never sent cannot come, and what a listing was equal with is not lost any more.
+    expect(told({ shown: 17, lines: [line(7, { outcome: 'superseded', sends: 0 })] })).toBe('edited-at-cart');
+    expect(told({ shown: 3, lines: [line(7, { sends: 2, late: true })] })).toBe('edited-at-cart');
+  });
+
+  it('is unknown where zero was met only if the steps came in another order than they became known', () => {
+    const order = { delta: -9, from: at(0), to: at(60) };
+    const lines = [line(-3, { to: at(10), proven: true }), line(2, { to: at(20), proven: true })];
+    expect(told({ shown: 2, should: 0, lines, changes: [order] })).toEqual(['edited-at-cart', 'clamped']);
+    expect(told({ shown: 9, should: 0, lines, changes: [{ ...order, delta: -8 }] })).toBe('edited-at-cart');
+  });
+
   it('is what the cart says where it does not list or track the item', () => {
     expect(told({ listed: false, shown: null })).toBe('unlisted');
     expect(told({ shown: null })).toBe('not-tracked');

@@ -7,7 +7,7 @@ import { createHarness, type Harness } from '../support/hub-harness.js';
 import { startShop, type Shop } from '../support/shops.js';
 import { until } from '../support/until.js';
 
-const skus = Array.from({ length: 12 }, (_, index) => `R-${index}`);
+const skus = Array.from({ length: 15 }, (_, index) => `R-${index}`);
 
 describe('drifts', () => {
   let hub: Harness;
@@ -199,6 +199,63 @@ describe('drifts', () => {
     const drift = await ended('a', key, 'confirmed');
     expect(drift).toMatchObject({ raisedBy: 'reply', difference: 7 });
     await drifts.resolve({ id: drift.id, action: 'repair', reason: 'a typing error', by: 'test' });
+  });
+
+  it('are unknown where a call that was given up comes to the cart after the listing was seen to be equal', async () => {
+    const key = sku();
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    let late: Promise<unknown> = Promise.resolve();
+    odd.answer = (call) => {
+      odd.answer = odd.apply;
+      late = held.then(() => odd.apply(call));
+      return late as Promise<null>;
+    };
+    await receive(key, 3);
+    await hub.quiet();
+    expect(odd.quantities.get(key)).toBe(13);
+    await compare('odd');
+    expect(await of('odd', key)).toEqual([]);
+    release();
+    await late;
+    expect(odd.quantities.get(key)).toBe(16);
+    await compare('odd');
+    expect(await ended('odd', key, 'confirmed')).toMatchObject({
+      class: 'unknown',
+      candidates: ['delta-doubled', 'edited-at-cart'],
+      difference: 3,
+    });
+    odd.quantities.set(key, 13);
+  });
+
+  it('are unknown where an order may be late, also when the feed moved on between a reply and the look at it', async () => {
+    const [key, other] = [sku(), sku()];
+    await hub.orderImport.poll('odd');
+    // Sold in an order that nobody has told yet; another one is told before the reply is looked into.
+    odd.quantities.set(key, 6);
+    odd.quantities.set(other, 9);
+    const lines = [{ line: '1', key: other, quantity: 1 }];
+    const orders = [{ number: 'ODD-1', revision: 1, placedAt: null, state: 'open', lines }];
+    odd.orderPages.push({ orders, mark: '1' }, ...Array.from({ length: 50 }, () => ({ orders: [], mark: '1' })));
+    await receive(key, 5);
+    expect(await ended('odd', key, 'confirmed')).toMatchObject({
+      raisedBy: 'reply',
+      difference: -4,
+      class: 'unknown',
+      candidates: ['edited-at-cart', 'order-not-imported'],
+    });
+    // Told at last, it explains the difference to the piece.
+    const late = [
+      { number: 'ODD-2', revision: 1, placedAt: null, state: 'open', lines: [{ line: '1', key, quantity: 4 }] },
+    ];
+    odd.orderPages.splice(0, odd.orderPages.length, { orders: late, mark: '2' });
+    await hub.orderImport.poll('odd');
+    odd.orderPages.push(...Array.from({ length: 50 }, () => ({ orders: [], mark: '2' })));
+    await hub.quiet();
+    await compare('odd');
+    expect((await ended('odd', key, 'cleared')).class).toBe('order-not-imported');
   });
 
   it('make the trend of each cart, which is unhealthy after seven days without a clean comparison', async () => {

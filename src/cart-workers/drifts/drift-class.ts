@@ -26,6 +26,8 @@ export interface ToldLine {
   readonly lackedAtOnce?: boolean;
   /** How often it was sent. */
   readonly sends: number;
+  /** Ended before the listing was last equal: what it did by then is in that, but a try of it may have come to the cart since. */
+  readonly late?: boolean;
   /** Between these moments the cart carried it out. */
   readonly from: Date;
   readonly to: Date;
@@ -73,28 +75,36 @@ export function classify(evidence: DriftEvidence): Classified {
   }
   if (clamps(evidence, evidence.shown)) fitting.add('clamped');
   if (evidence.repairedBeforeItsOrder) fitting.add('order-not-imported');
+  // Whatever else fits, an order or a cancel of the very same size that was not told yet would look the same.
+  if (fitting.size > 0 && mayBeUntold(evidence, difference)) fitting.add('order-not-imported');
   if (fitting.size > 0) return chosen([...fitting]);
   if (!evidence.ordersComplete) return chosen(['edited-at-cart', 'order-not-imported']);
   const several = causesInSum(evidence.lines, difference);
   if (several.length > 0) return { class: 'unknown', candidates: [...several, 'edited-at-cart'] };
-  // Pieces that are missing may have been sold in an order that the cart has not told yet.
-  if (difference < 0 && !evidence.feedMovedOn) return chosen(['edited-at-cart', 'order-not-imported']);
-  // Pieces too many may be a cancel that it has not told yet.
-  if (difference > 0 && evidence.changes.some(({ delta }) => delta === -difference))
-    return chosen(['edited-at-cart', 'order-not-imported']);
+  if (mayBeUntold(evidence, difference)) return chosen(['edited-at-cart', 'order-not-imported']);
+  if (mayBeCutOff(evidence, difference)) return chosen(['edited-at-cart', 'clamped']);
   return only('edited-at-cart');
+}
+
+/** Pieces that are missing may have been sold in an order that the cart has not told yet, pieces too many may be a cancel. */
+function mayBeUntold({ ordersComplete, feedMovedOn, changes }: DriftEvidence, difference: number): boolean {
+  if (!ordersComplete) return true;
+  return difference < 0 ? !feedMovedOn : changes.some(({ delta }) => delta === -difference);
 }
 
 /** What one delta says about a difference of its own size. */
 function causesOf(line: ToldLine, difference: number, changes: readonly OwnChange[]): DriftClass[] {
   const causes: DriftClass[] = [];
-  if (isApplied(line) && difference === -line.delta) {
+  if (line.late !== true && isApplied(line) && difference === -line.delta) {
     if (!line.proven) causes.push('delta-lost');
     // A checkout that reads, then writes what it read less what it sold, undoes what came between.
     if (line.lackedAtOnce !== true && changes.some((change) => change.delta < 0 && isAround(line, change)))
       causes.push('swallowed-by-checkout');
   }
-  if (mayBeTwice(line) && difference === line.delta) causes.push('delta-doubled');
+  if (difference !== line.delta) return causes;
+  if (mayBeTwice(line)) causes.push('delta-doubled');
+  // A try that was given up may be carried out by the cart long after; that it was, nothing vouches for.
+  else if (mayStillCome(line)) causes.push('delta-doubled', 'edited-at-cart');
   return causes;
 }
 
@@ -102,22 +112,44 @@ const isApplied = ({ outcome }: ToldLine) =>
   outcome === 'applied' || outcome === 'settled as applied' || outcome === 'declared applied';
 
 const mayBeTwice = (line: ToldLine) =>
+  line.late !== true &&
   !line.proven &&
   (line.outcome === 'settled as not applied' ||
     line.outcome === 'declared not applied' ||
     (isApplied(line) && line.sends > 1));
 
+/** Sent once more than was counted: refused, settled or superseded after a try without an answer, or sent again. */
+const mayStillCome = (line: ToldLine) => line.sends > (isApplied(line) ? 1 : 0);
+
 const isAround = (line: ToldLine, change: OwnChange) =>
   change.to.getTime() >= line.from.getTime() - checkoutMs &&
   (change.from === null || change.from.getTime() <= line.to.getTime() + checkoutMs);
 
-/** Played again in order by a cart that lowers to 0 at most, the same steps end where the listing is. */
-function clamps(evidence: DriftEvidence, shown: number): boolean {
+/**
+ * Which of several steps came first is known only roughly: an order is told long after it was placed. Where some order of
+ * them can have met zero, pieces too many up to what is below it may be what was cut off there.
+ */
+function mayBeCutOff(evidence: DriftEvidence, difference: number): boolean {
+  if (difference <= 0) return false;
+  const { start, steps } = stepsOf(evidence);
+  const lowest = start + steps.reduce((sum, { delta }) => sum + Math.min(delta, 0), 0);
+  return difference <= Math.min(start, 0) - lowest;
+}
+
+/** What the cart was told and did, as it became known, and what it showed before. */
+function stepsOf(evidence: DriftEvidence) {
   const steps = [
-    ...evidence.lines.filter(isApplied).map(({ delta, to }) => ({ delta, at: to })),
+    ...evidence.lines
+      .filter((line) => line.late !== true && isApplied(line))
+      .map(({ delta, to }) => ({ delta, at: to })),
     ...evidence.changes.map(({ delta, to }) => ({ delta, at: to })),
   ].sort((a, b) => a.at.getTime() - b.at.getTime());
-  const start = evidence.should - steps.reduce((sum, { delta }) => sum + delta, 0);
+  return { steps, start: evidence.should - steps.reduce((sum, { delta }) => sum + delta, 0) };
+}
+
+/** Played again in order by a cart that lowers to 0 at most, the same steps end where the listing is. */
+function clamps(evidence: DriftEvidence, shown: number): boolean {
+  const { start, steps } = stepsOf(evidence);
   const end = steps.reduce(
     (sum, { delta }) => (delta < 0 ? Math.max(sum + delta, Math.min(sum, 0)) : sum + delta),
     start,
@@ -127,8 +159,8 @@ function clamps(evidence: DriftEvidence, shown: number): boolean {
 
 /** More than one delta may have gone wrong. */
 function causesInSum(lines: readonly ToldLine[], difference: number): DriftClass[] {
-  const lost = lines.filter((line) => isApplied(line) && !line.proven);
-  const twice = lines.filter(mayBeTwice);
+  const lost = lines.filter((line) => line.late !== true && isApplied(line) && !line.proven);
+  const twice = lines.filter((line) => mayBeTwice(line) || mayStillCome(line));
   if (lost.length + twice.length > linesMax) return ['delta-lost', 'delta-doubled'];
   let sums = new Set([0]);
   for (const change of [...lost.map(({ delta }) => -delta), ...twice.map(({ delta }) => delta)])

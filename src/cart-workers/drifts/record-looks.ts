@@ -64,7 +64,9 @@ export async function recordLook(database: Database, look: Look): Promise<OpenDr
   const judged = differing.map((listing): Judged => {
     const known = knownOf(open.get(listing.key), listing);
     const history = histories.get(listing.key) ?? noHistory;
-    const feedMovedOn = known !== undefined && known.mark !== null && known.mark !== look.mark;
+    // What raised a reply's suspicion came before the orders were asked for: it is from the first look that they move on.
+    const looked = known !== undefined && (known.raised_by === 'comparison' || known.looks > 1);
+    const feedMovedOn = looked && known.mark !== null && known.mark !== look.mark;
     const lines = history.lines.map((line) => ({
       ...line,
       lackedAtOnce: known?.raised_by === 'reply' && known.delivery_id === line.deliveryId,
@@ -94,6 +96,7 @@ interface OpenRow {
   readonly difference: number | null;
   readonly mark: string | null;
   readonly raised_by: 'reply' | 'comparison';
+  readonly looks: number;
   readonly delivery_id: string | null;
   readonly suspected_at: Date;
 }
@@ -114,7 +117,7 @@ const knownOf = (open: OpenRow | undefined, listing: LookedAt) =>
 
 async function openOf(database: Database, cartId: string, keys: readonly string[]): Promise<Map<string, OpenRow>> {
   const found = await database.pool.query<OpenRow>(
-    `SELECT id::int AS id, key, state, class, difference::float8 AS difference, mark, raised_by, delivery_id, suspected_at FROM drifts
+    `SELECT id::int AS id, key, state, class, difference::float8 AS difference, mark, raised_by, looks, delivery_id, suspected_at FROM drifts
       WHERE cart_id = $1 AND key = ANY ($2::text[]) AND ended_at IS NULL`,
     [cartId, keys],
   );
@@ -210,6 +213,7 @@ const writeJudgedSql = `
     UPDATE drifts d
        SET state = CASE WHEN d.state = 'suspected' THEN 'confirmed' ELSE d.state END,
            class = r.class, candidates = r.candidates, shown = r.shown, should = r.should, looks = d.looks + 1,
+           mark = CASE WHEN d.raised_by = 'reply' AND d.looks = 1 THEN $4 ELSE d.mark END,
            evidence = r.evidence || jsonb_build_object('readings',
              coalesce(d.evidence->'readings', jsonb_build_array(jsonb_build_object('quantity', d.shown, 'by', 'reply', 'to', d.suspected_at)))
              || (r.evidence->'readings')),
