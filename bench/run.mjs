@@ -22,6 +22,7 @@ const benches = {
   'append-http': 'the same over HTTP, against a bare Fastify route around a bare transaction',
   'bulk-import': 'a file of a million movements, beside single commands, against the goal of 10,000 rows a second',
   rules: 'a change of rules over 100,000 listings, against one plain UPDATE of them',
+  kits: 'a sale of one component of 10,000 kits, against one plain UPDATE of them, and other sales meanwhile',
   reset: 'a daily reset of 200,000 rows while 100 movements a second go on, beside COPY of the same rows',
   search: 'searches and pages over 1,000,000 items, against one look-up by primary key',
   explain:

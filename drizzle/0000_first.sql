@@ -695,6 +695,7 @@ CREATE TABLE "pushes" (
 	"decided_at" timestamp (3) with time zone,
 	"decided_by" text,
 	"reason" text,
+	"released_to" bigint,
 	CONSTRAINT "pushes_push_cart_id_pk" PRIMARY KEY("push","cart_id"),
 	CONSTRAINT "pushes_state" CHECK (state in ('collecting', 'passed', 'held', 'let-through', 'rejected'))
 );
@@ -783,13 +784,14 @@ CREATE INDEX "web_stack_paced" ON "web_stack" USING btree ("cart_id","paced_at")
 CREATE INDEX "web_stack_ahead" ON "web_stack" USING btree ("cart_id","behind","id") WHERE state = 'waiting';--> statement-breakpoint
 CREATE INDEX "web_stack_cart_state" ON "web_stack" USING btree ("cart_id","state","id");--> statement-breakpoint
 CREATE INDEX "web_stack_delivery" ON "web_stack" USING btree ("delivery_id");--> statement-breakpoint
-CREATE INDEX "web_stack_held" ON "web_stack" USING btree ("push","cart_id") WHERE state = 'held';--> statement-breakpoint
+CREATE INDEX "web_stack_held" ON "web_stack" USING btree ("push","cart_id","id") WHERE state = 'held';--> statement-breakpoint
 CREATE INDEX "web_stack_sku" ON "web_stack" USING btree ("sku","id");--> statement-breakpoint
 CREATE INDEX "cart_locations_location" ON "cart_locations" USING btree ("location");--> statement-breakpoint
 CREATE INDEX "locations_other_codes" ON "locations" USING gin ("other_codes");--> statement-breakpoint
 CREATE INDEX "open_order_lines_stock" ON "open_order_lines" USING btree ("sku","location");--> statement-breakpoint
 CREATE INDEX "orders_placed_at" ON "orders" USING btree ("placed_at","source","number");--> statement-breakpoint
 CREATE INDEX "pushes_held" ON "pushes" USING btree ("opened_at") WHERE state in ('collecting', 'held');--> statement-breakpoint
+CREATE INDEX "pushes_releasing" ON "pushes" USING btree ("opened_at","push","cart_id") WHERE released_to is not null;--> statement-breakpoint
 CREATE INDEX "unknown_order_lines_key" ON "unknown_order_lines" USING btree ("cart_id","key");--> statement-breakpoint
 CREATE INDEX "unknown_order_lines_sku" ON "unknown_order_lines" USING btree ("key");--> statement-breakpoint
 CREATE INDEX "unknown_order_lines_mapped" ON "unknown_order_lines" USING btree ("cart_id","number") WHERE mapped_to is not null;--> statement-breakpoint

@@ -1,11 +1,15 @@
 import type { PoolClient } from 'pg';
 import type { Checkpoint } from '../events/event-reader.js';
+import { isReleasing } from './guard.js';
 
 export interface StoredCheckpoint extends Checkpoint {
   readonly stopped: boolean;
   /** The effective projector: the name of its process; null when there is none. */
   readonly projector: string | null;
-  /** How far the listings are that have to be looked at once more (availability/recompute.ts); null: there are none. */
+  /**
+   * How far the work between batches is: listings that have to be looked at once more (availability/recompute.ts), records
+   * to be let go (guard.ts); null: there is none.
+   */
   readonly recomputing: string | null;
   /** Whether that process is connected; it may be frozen. */
   readonly projectorLives: boolean;
@@ -28,8 +32,10 @@ export async function readCheckpoint(client: PoolClient, name: string, self: str
                        ELSE EXISTS (SELECT FROM pg_stat_activity p
                                      WHERE p.datname = current_database() AND p.application_name = c.projector)
                   END AS projector_lives,
-                  (SELECT concat_ws(' ', r.id, r.done) FROM recompute_runs r
-                    WHERE r.state = 'running' ORDER BY r.created_at, r.id LIMIT 1) AS recomputing
+                  coalesce((SELECT concat_ws(' ', r.id, r.done) FROM recompute_runs r
+                             WHERE r.state = 'running' ORDER BY r.created_at, r.id LIMIT 1),
+                           (SELECT concat_ws(' ', p.push, p.cart_id, p.released_to) FROM pushes p
+                             WHERE ${isReleasing} ORDER BY p.opened_at, p.push, p.cart_id LIMIT 1)) AS recomputing
              FROM projection_checkpoints c WHERE name = $1`,
     values: [name, self],
   });

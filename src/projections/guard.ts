@@ -152,14 +152,48 @@ export async function decidePush(
 
 /** @param cartId null: every cart in that state */
 async function release(client: PoolClient, push: string, cartId: string | null, state: string): Promise<void> {
-  await client.query({
-    name: 'release-push',
-    text: `UPDATE web_stack w SET state = 'waiting'
-             FROM pushes p
-            WHERE p.push = $1 AND ($2::text IS NULL OR p.cart_id = $2) AND p.state = $3
-              AND w.push = p.push AND w.cart_id = p.cart_id AND w.state = 'held'`,
+  const { rowCount } = await client.query({
+    name: 'begin-release',
+    text: `UPDATE pushes SET released_to = 0
+            WHERE push = $1 AND ($2::text IS NULL OR cart_id = $2) AND state = $3 AND changed > 0`,
     values: [push, cartId, state],
   });
+  if (rowCount === 0) return;
+  for (let left = releasedAtOnceMax; left > 0;) {
+    const released = await releaseChunk(client, left);
+    if (released === null) return;
+    left -= Math.max(1, released);
+  }
+}
+
+/** So many records go in the transaction that says so; what is behind them goes between the batches, chunk by chunk. */
+const releasedAtOnceMax = 1_000;
+
+/** A push that records are to be let go of. */
+export const isReleasing = `released_to IS NOT NULL AND state IN ('passed', 'let-through')`;
+
+/**
+ * Lets the next records go of the oldest push that may: set-based, bounded, and again after a crash.
+ * @returns how many went; null where there is no such push
+ */
+export async function releaseChunk(client: PoolClient, recordsMax: number): Promise<number | null> {
+  const { rows } = await client.query<{ released: number }>({
+    name: 'release-chunk',
+    text: `WITH p AS MATERIALIZED (
+             SELECT push, cart_id, released_to FROM pushes
+              WHERE ${isReleasing} ORDER BY opened_at, push, cart_id LIMIT 1),
+           next AS MATERIALIZED (
+             SELECT w.id FROM p JOIN web_stack w ON w.push = p.push AND w.cart_id = p.cart_id AND w.state = 'held' AND w.id > p.released_to
+              ORDER BY w.push, w.cart_id, w.id LIMIT $1),
+           gone AS (
+             UPDATE web_stack w SET state = 'waiting' WHERE w.id = ANY (ARRAY(SELECT id FROM next)) AND w.state = 'held')
+           UPDATE pushes q SET released_to = CASE WHEN x.count = $1 THEN x.last END
+             FROM p, (SELECT count(*)::int AS count, max(id) AS last FROM next) x
+            WHERE q.push = p.push AND q.cart_id = p.cart_id
+           RETURNING x.count AS released`,
+    values: [recordsMax],
+  });
+  return rows[0]?.released ?? null;
 }
 
 /**

@@ -148,7 +148,7 @@ export const webStack = pgTable(
     index('web_stack_cart_state').on(t.cartId, t.state, t.id),
     index('web_stack_delivery').on(t.deliveryId),
     index('web_stack_held')
-      .on(t.push, t.cartId)
+      .on(t.push, t.cartId, t.id)
       .where(sql`state = 'held'`),
     index('web_stack_sku').on(t.sku, t.id),
     check(

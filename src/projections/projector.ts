@@ -9,6 +9,8 @@ import { Doorbell, type Wakeups } from '../wakeups.js';
 import { applyBatch, type BatchResult } from './apply-batch.js';
 import { ChunkSize } from './availability/chunk-size.js';
 import { recomputeChunk } from './availability/recompute.js';
+import { RunListings } from './availability/run-listings.js';
+import { releaseChunk } from './guard.js';
 import { ensureCheckpoint, holdProjection, moveCheckpoint, readCheckpoint } from './checkpoint.js';
 import { Standby, standbyPollMs, type TakeOver } from './standby.js';
 
@@ -21,6 +23,8 @@ const pollMs = 250;
 /** After a wake-up: what was announced may still be behind a transaction that is about to end. */
 const eagerPollsMs = [2, 5, 10, 20, 40] as const;
 const faultPauseMs = 1000;
+/** Records of a push that are let go between two batches. */
+const releasedMax = 2_000;
 
 export type StepResult = BatchResult & {
   readonly facts: number;
@@ -64,6 +68,7 @@ export class Projector {
   private unsubscribe: (() => void) | undefined;
   private effective = false;
   private readonly chunkSize = new ChunkSize();
+  private readonly runListings = new RunListings();
   private kitsNext = true;
 
   constructor(
@@ -146,19 +151,21 @@ export class Projector {
   private async recompute(): Promise<StepResult | null> {
     const startedAt = performance.now();
     const listingsMax = this.chunkSize.now;
-    const chunk = await inTransaction(
+    const done = await inTransaction(
       this.dependencies.database,
       async (client) => {
         if (!(await holdProjection(client, projection))) return null;
-        return recomputeChunk(client, listingsMax, this.kitsNext);
+        const released = await releaseChunk(client, releasedMax);
+        if (released !== null) return { listings: 0, records: released };
+        return recomputeChunk(client, listingsMax, this.runListings, this.kitsNext);
       },
       beginByKeys,
     );
-    if (chunk === null) return null;
+    if (done === null) return null;
     this.kitsNext = !this.kitsNext;
-    if (chunk.listings === listingsMax) this.chunkSize.took(performance.now() - startedAt);
+    if (done.listings === listingsMax) this.chunkSize.took(performance.now() - startedAt);
     reached('projector:recomputed');
-    return { facts: 0, records: chunk.records, lanesChanged: false, recomputing: true };
+    return { facts: 0, records: done.records, lanesChanged: false, recomputing: true };
   }
 
   async status(): Promise<ProjectorStatus> {

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { check, index, integer, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
+import { bigint, check, index, integer, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
 import { code, time } from '../columns.js';
 
 export const pushKinds = ['settings', 'system-switch', 'rules', 'reset', 'send', 'get', 'rebuild'] as const;
@@ -31,12 +31,17 @@ export const pushes = pgTable(
     decidedAt: time('decided_at'),
     decidedBy: text('decided_by'),
     reason: text(),
+    /** While its records are let go, some at a time: those up to this one went. null: there are none to let go. */
+    releasedTo: bigint('released_to', { mode: 'bigint' }),
   },
   (t) => [
     primaryKey({ columns: [t.push, t.cartId] }),
     index('pushes_held')
       .on(t.openedAt)
       .where(sql`state in ('collecting', 'held')`),
+    index('pushes_releasing')
+      .on(t.openedAt, t.push, t.cartId)
+      .where(sql`released_to is not null`),
     check('pushes_state', sql`state in ('collecting', 'passed', 'held', 'let-through', 'rejected')`),
   ],
 );

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { everything, type Rule, type RuleEffect, type RuleScope } from '../../src/events/rule.js';
 import { inTransaction } from '../../src/database.js';
 import { recomputeChunk } from '../../src/projections/availability/recompute.js';
+import { RunListings } from '../../src/projections/availability/run-listings.js';
 import { Projector } from '../../src/projections/projector.js';
 import { Wakeups } from '../../src/wakeups.js';
 import type { Harness } from '../support/hub-harness.js';
@@ -207,13 +208,15 @@ describe('a change of the rules', () => {
     const { database } = hub;
     const presence = { name: 'onhand another' };
     const next = () => new Projector({ database, wakeups: new Wakeups(database), presence, log: silent });
-    const chunk = (listingsMax: number) => inTransaction(database, (client) => recomputeChunk(client, listingsMax));
+    const ahead = new RunListings();
+    const chunk = (listingsMax: number) =>
+      inTransaction(database, (client) => recomputeChunk(client, listingsMax, ahead));
     await save('cap', cap(4));
     await belowHorizon();
     await next().step();
     expect(await chunk(5)).toMatchObject({ listings: 5 });
     const crash = inTransaction(database, async (client) => {
-      await recomputeChunk(client, 5);
+      await recomputeChunk(client, 5, ahead);
       throw new Error('crash');
     });
     await expect(crash).rejects.toThrow('crash');

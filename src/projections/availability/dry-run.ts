@@ -3,8 +3,8 @@ import type { Rule, RuleScope } from '../../events/rule.js';
 import { readSettings, type AvailabilitySettings } from './availability-settings.js';
 import { evaluate, type Shown } from './evaluate.js';
 import { factsOf, listingFactsSql, type ListingFactsRow } from './listing-facts.js';
-import { inScopes, inStep } from './recompute.js';
 import { RuleBook } from './rule-book.js';
+import { RunListings } from './run-listings.js';
 
 /** What a change of rules would make of one listing. */
 export interface ListingChange {
@@ -62,25 +62,28 @@ export async function dryRun(database: Database, change: RuleChange, changesMax:
     const { settings, scopes } = changed(now, change);
     const totals = new Map<string, CartTotals>();
     const told: ListingChange[] = [];
-    let at: readonly [string, string] = ['', ''];
     const facts = listingFactsSql(settings);
-    const { condition, values } = inScopes(scopes, 3);
+    const ahead = new RunListings();
+    let place = { id: 'dry-run', scopes, cursor_cart: '', cursor_key: '' };
     for (let more = scopes.length > 0; more;) {
-      const { rows } = await client.query<Row>(
-        `SELECT ${facts.columns}
-           FROM listings l JOIN carts c ON c.cart_id = l.cart_id JOIN system_switch s ON s.id = 1
-          WHERE (l.cart_id, l.key) > ($1, $2) AND c.is_on AND s.is_on AND ${inStep} AND ${condition}
-          ORDER BY l.cart_id, l.key LIMIT ${pageSize}`,
-        [...at, ...values],
-      );
+      const { listings, end } = await ahead.next(client, place, pageSize);
+      const { rows } = await client.query<Row>({
+        name: `dry-run-${facts.name}`,
+        text: `SELECT ${facts.columns}
+                 FROM unnest($1::text[], $2::text[]) AS t (cart_id, key)
+                 JOIN listings l ON l.cart_id = t.cart_id AND l.key = t.key
+                 JOIN carts c ON c.cart_id = l.cart_id JOIN system_switch s ON s.id = 1
+                WHERE c.is_on AND s.is_on ORDER BY l.cart_id, l.key`,
+        values: [listings.map(({ cartId }) => cartId), listings.map(({ key }) => key)],
+      });
       for (const row of rows) {
         const one = changeOf(row, settings);
         count(totals, one);
         if (told.length < changesMax && isChange(one)) told.push(one);
       }
-      const last = rows.at(-1);
-      more = last !== undefined && rows.length === pageSize;
-      if (last !== undefined) at = [last.cart_id, last.key];
+      const last = listings.at(-1);
+      more = !end && last !== undefined;
+      if (last !== undefined) place = { ...place, cursor_cart: last.cartId, cursor_key: last.key };
     }
     const set = await client.query<{ version: string }>(
       'SELECT rules_version::text AS version FROM availability_settings WHERE id = 1',
