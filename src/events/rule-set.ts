@@ -5,6 +5,7 @@ import type { Decision, DecisionContext, Handler, Refused } from './decision.js'
 import type { Fact } from './facts.js';
 import type { FloorStep, Rule, RuleEffect } from './rule.js';
 import { calendarStream, cartStream, itemStream, locationStream, ruleSetStream } from './streams.js';
+import type { StreamName } from './streams.js';
 
 export interface RuleSetState {
   readonly rules: Readonly<Record<string, Rule>>;
@@ -42,7 +43,7 @@ type Of<T extends Command['type']> = Extract<Command, { type: T }>;
 
 export const saveRuleHandler: Handler<Of<'SaveRule'>> = {
   streams: () => [ruleSetStream],
-  checks: ({ rule }) => named(rule),
+  checks: ({ rule }) => namedBy(rule),
   decide: ({ rule: asked, by }, context) => {
     const rule = inOrder(asked);
     const refused = refuseRule(rule, context);
@@ -93,7 +94,7 @@ function added(rules: RuleSetState['rules'], { ruleId }: Rule): Refused | undefi
 }
 
 /** Streams of what the rule names, which have to exist. */
-function named({ scope }: Rule) {
+export function namedBy({ scope }: Rule): StreamName[] {
   return [
     ...(scope.sku === null ? [] : [itemStream(scope.sku)]),
     ...(scope.cart === null ? [] : [cartStream(scope.cart)]),
@@ -101,7 +102,8 @@ function named({ scope }: Rule) {
   ];
 }
 
-function refuseRule({ scope, effect }: Rule, context: DecisionContext): Refused | undefined {
+/** Before it is saved, and before it is tried. */
+export function refuseRule({ scope, effect }: Rule, context: Pick<DecisionContext, 'exists'>): Refused | undefined {
   const { sku, cart, locations } = scope;
   if (sku !== null && !context.exists(itemStream(sku)))
     return refuse('unknown-item', `There is no item with the SKU ${sku}; create it first.`, 'scope.sku');
@@ -113,8 +115,8 @@ function refuseRule({ scope, effect }: Rule, context: DecisionContext): Refused 
   return contradictionIn({ scope, effect });
 }
 
-/** Only what contradicts itself; what merely never applies is told beside the answer. For dry runs too. */
-export function contradictionIn({ scope, effect }: Pick<Rule, 'scope' | 'effect'>): Refused | undefined {
+/** Only what contradicts itself; what merely never applies is told beside the answer. */
+function contradictionIn({ scope, effect }: Pick<Rule, 'scope' | 'effect'>): Refused | undefined {
   const hasLocations = scope.locations !== null;
   if (hasLocations && (effect.kind === 'at-zero' || effect.kind === 'velocity-buffer')) {
     return refuse(

@@ -24,14 +24,14 @@ describe('the post-mortem of an order', () => {
     await shop.stop();
   });
 
-  const order = async (number: string, quantity: number) => {
+  const order = async (number: string, quantity: number, sku = 'P') => {
     await hub.ask({
       type: 'ImportOrder',
       source: 'cart:a',
       number,
       revision: 1,
       state: 'open',
-      lines: [{ line: '1', sku: 'P', key: 'P', location: 'MAIN', quantity }],
+      lines: [{ line: '1', sku, key: sku, location: 'MAIN', quantity }],
       sighting: { after: null, by: new Date().toISOString() },
       cartMovesStock: { at: 'order', restocksOnCancel: true },
     });
@@ -68,5 +68,33 @@ describe('the post-mortem of an order', () => {
     await order('8', 1);
     expect((await postMortems.of('cart:a', '8'))?.sentence).toBe('Order 8 sold nothing that was not there.');
     expect(await postMortems.of('cart:a', '9')).toBeNull();
+  });
+
+  it('goes by all places that the cart sells together, and by what was missing of a kit', async () => {
+    await hub.ask({ type: 'AddLocation', location: 'STORE', name: 'Store' });
+    for (const sku of ['BOLT', 'SET']) await hub.ask({ type: 'CreateItem', sku, title: sku });
+    await hub.ask({ type: 'ReceiveStock', sku: 'P', location: 'STORE', quantity: 2 });
+    await hub.ask({ type: 'SetKit', sku: 'SET', components: [{ sku: 'BOLT', quantity: 3 }], by: 'Ann' });
+    await hub.ask({ type: 'ReceiveStock', sku: 'BOLT', location: 'MAIN', quantity: 4 });
+    await hub.ask({ type: 'ChangeCart', cartId: 'a', locations: ['MAIN', 'STORE'] });
+    await hub.projector.caughtUp(20_000);
+    const [main] = await hub.rows<{ n: number }>(
+      `SELECT on_hand::int AS n FROM quantity_on_hand WHERE sku = 'P' AND location = 'MAIN'`,
+    );
+    const left = main?.n ?? 0;
+    // More than MAIN has, and no more than MAIN and STORE have together.
+    await order('20', left + 2);
+    expect((await postMortems.of('cart:a', '20'))?.sentence).toBe('Order 20 sold nothing that was not there.');
+    await order('21', 1);
+    const oversold = await postMortems.of('cart:a', '21');
+    expect(oversold?.lines).toMatchObject([{ onHandAfter: -1, tooMany: 1 }]);
+    expect(oversold?.sentence).toMatch(/sold 1 of P in MAIN and STORE when 0 were there: 1 too many/);
+
+    await order('22', 2, 'SET');
+    const kit = await postMortems.of('cart:a', '22');
+    expect(kit?.lines).toMatchObject([{ sku: 'SET', quantity: 2, onHandAfter: -2, tooMany: 1 }]);
+    expect(kit?.sentence).toMatch(
+      /^Order 22 sold 2 of SET in MAIN when 4 of BOLT, of which each takes 3, were there: 1/,
+    );
   });
 });

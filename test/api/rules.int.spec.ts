@@ -131,6 +131,20 @@ describe('rules by API and command line', () => {
     }
   });
 
+  it('tries nothing that names what nobody knows, and says what that is', async () => {
+    const cap = { kind: 'cap', units: 1 };
+    const tried = async (body: object) => {
+      const { status, body: answer } = await hub.call('POST', '/v1/rules/dry-run', body);
+      return [status, answer.type.split(':').at(-1), answer.fields?.[0]?.field];
+    };
+    const saved = (scope: object) => ({ save: [{ id: 'odd', name: 'odd', scope, effect: cap }] });
+    expect(await tried(saved({ cart: 'no-such' }))).toEqual([404, 'unknown-cart', 'scope.cart']);
+    expect(await tried(saved({ sku: 'NO-SUCH' }))).toEqual([404, 'unknown-item', 'scope.sku']);
+    expect(await tried(saved({ locations: ['moon'] }))).toEqual([404, 'unknown-location', 'scope.locations']);
+    expect(await tried(saved({ tag: 'nobody' }))).toEqual([404, 'not-found', 'scope.tag']);
+    expect(await tried({ remove: ['never-was'] })).toEqual([404, 'unknown-rule', 'remove']);
+  });
+
   it('warns of rules that can never apply', async () => {
     const warned = async (id: string, body: object) => (await put(id, body)).body.warnings.join(' ');
     expect(await warned('w1', { scope: { tag: 'nobody' }, effect: { kind: 'cap', units: 1 } })).toMatch(

@@ -1,5 +1,7 @@
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { LaneOpenings } from '../../src/cart-workers/lane-openings.js';
+import { Explanations } from '../../src/modules/explanations/explanations.js';
+import { LedgerReads } from '../../src/modules/inventory/ledger-reads.js';
 import { LatencyReads } from '../../src/modules/web-stack/latency.js';
 import { WebStackReads } from '../../src/modules/web-stack/web-stack-reads.js';
 import type { Cadence } from '../../src/events/facts.js';
@@ -221,4 +223,22 @@ it('still tells latencies when a change waited for years', async () => {
   await hub.quiet();
   const { maxMs } = (await new LatencyReads(hub.database).perCart(60)).find(({ cartId }) => cartId === 'prompt')!;
   expect(maxMs).toBeGreaterThan(365 * 86_400_000);
+});
+
+it('is what an explanation names where a change waits for it', async () => {
+  const explanations = new Explanations(hub.database, new LedgerReads(hub.database));
+  const sentence = async (of: string) =>
+    (await explanations.of(of, { cart: 'paced', at: null, movements: 1 })).carts[0]?.sentence;
+  const key = sku();
+  await told(leapDays);
+  await receive(key, 2);
+  await otherCartTold();
+  expect(await sentence(key)).toMatch(
+    /is owed to it\): .* is told at the moments of "0 0 29 2 \*" \(UTC\): the change waits for the next opening at \d{4}-02-29T00:00:00\.000Z\.$/,
+  );
+  await told(onDemand);
+  expect(await sentence(key)).toMatch(/is told on demand: the change waits for `onhand carts send-now`\.$/);
+  await hub.laneControl.sendNow('paced');
+  await hub.quiet();
+  expect(await sentence(key)).not.toMatch(/waits/);
 });

@@ -49,7 +49,7 @@ export class Explanations {
       const told = await recordsOf(client, sku, cart, at);
       if (at === null) {
         const now = await stateNow(client, sku, cart);
-        const lanes = await lanesOf(client, now.listings);
+        const lanes = await lanesOf(client, sku, now.listings);
         const explained = now.listings.map((listing) =>
           explainNow(listing, now, told.get(nameOf(listing)), lanes.get(listing.cartId)),
         );

@@ -1,5 +1,8 @@
 import type { PoolClient } from 'pg';
+import { KnownMoments } from '../../cart-workers/cadence.js';
 import { connectorFor } from '../../cart-workers/connectors/index.js';
+import { mayBeginSql } from '../../cart-workers/lane-openings.js';
+import type { Cadence } from '../../events/facts.js';
 
 export interface Lane {
   /** Why its lane sends nothing at this moment, in a sentence; null: it does. */
@@ -18,19 +21,28 @@ interface LaneRow {
   readonly down_since: Date | null;
   readonly last_response: string | null;
   readonly comparing: boolean | null;
+  readonly cadence: Cadence | null;
+  /** What waits at it waits for the next opening. */
+  readonly paced: boolean;
+  readonly now: Date;
 }
+
+const moments = new KnownMoments();
 
 /** The lanes of these carts, without counting what waits in them. */
 export async function lanesOf(
   client: PoolClient,
+  sku: string,
   listings: readonly { readonly cartId: string }[],
 ): Promise<Map<string, Lane>> {
   const { rows } = await client.query<LaneRow>({
     name: 'explained-lanes',
     text: `SELECT l.cart_id, c.settings->>'name' AS name, c.settings->>'type' AS type, l.paused, l.paused_by, l.paused_reason, l.down_since, l.last_response,
-                  l.comparing_until > clock_timestamp() AS comparing
+                  l.comparing_until > clock_timestamp() AS comparing, c.settings->'cadence' AS cadence, clock_timestamp() AS now,
+                  EXISTS (SELECT FROM web_stack w JOIN listings k USING (cart_id, key)
+                           WHERE w.cart_id = l.cart_id AND k.sku = $2 AND w.state = 'waiting' AND NOT ${mayBeginSql('w', 'c', 'l')}) AS paced
              FROM lanes l JOIN carts c ON c.cart_id = l.cart_id WHERE l.cart_id = ANY ($1::text[])`,
-    values: [[...new Set(listings.map(({ cartId }) => cartId))]],
+    values: [[...new Set(listings.map(({ cartId }) => cartId))], sku],
   });
   return new Map(
     rows.map((row) => [
@@ -48,5 +60,12 @@ function obstacleOf(row: LaneRow): string | null {
   if (row.comparing === true) return `${row.name} is being compared, and is told afterwards.`;
   if (row.down_since !== null)
     return `${row.name} is down since ${row.down_since.toISOString()}: ${row.last_response ?? 'no answer'}.`;
-  return null;
+  return row.paced ? waitsFor(row) : null;
+}
+
+function waitsFor({ name, cadence, now }: LaneRow): string {
+  if (cadence?.kind !== 'cron') return `${name} is told on demand: the change waits for \`onhand carts send-now\`.`;
+  const next = moments.around(cadence, now).next;
+  const when = next === null ? 'its next opening' : `the next opening at ${next.toISOString()}`;
+  return `${name} is told at the moments of "${cadence.pattern}" (${cadence.timeZone}): the change waits for ${when}.`;
 }

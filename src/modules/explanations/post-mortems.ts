@@ -1,8 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Database } from '../../database.js';
 import { cartOf, type OrderDifference, type OrderSource } from '../../events/facts.js';
-import { orderStream } from '../../events/streams.js';
+import { orderStream, stockStream } from '../../events/streams.js';
 import { upcast } from '../../events/upcasters.js';
+import { versionsAt } from '../../projections/availability/state-at.js';
 import { DATABASE } from '../tokens.js';
 import { Explanations, type ExplainedListing } from './explanations.js';
 
@@ -69,20 +70,25 @@ export class PostMortems {
   private async ofLine(source: OrderSource, number: string, line: OrderDifference, placedAt: Date, recordedAt: Date) {
     const { sku, key, location } = line;
     const quantity = -line.delta;
-    const after = await this.balanceAfter(source, number, line, recordedAt);
-    const tooMany = after === null ? 0 : Math.max(0, Math.min(quantity, -after));
     const cartId = cartOf(source);
     const cart = cartId === null ? null : await this.shownBy(sku, cartId, key, placedAt);
+    const taken = await this.takenBy(source, number, line, recordedAt);
+    const scarcest = await this.scarcest(taken, quantity, placesOf(cart, location));
+    const tooMany = scarcest?.tooMany ?? 0;
     const lateRecords = cartId === null || tooMany === 0 ? [] : await this.lateRecords(cartId, key, placedAt);
-    const lateSales = tooMany === 0 ? [] : await this.lateSales(line, placedAt, recordedAt);
-    const told = { number, sku, location, quantity, after, tooMany, placedAt, cart, lateRecords, lateSales };
+    const lateSales =
+      scarcest === null || tooMany === 0
+        ? []
+        : await this.lateSales({ sku: scarcest.sku, location }, placedAt, recordedAt);
+    const told = { number, sku, quantity, scarcest, placedAt, cart, lateRecords, lateSales };
     return {
       line: line.line,
       sku,
       key,
       location,
       quantity,
-      onHandAfter: after,
+      /** Over all places that the cart sells; of a kit, of the part that was missing most. */
+      onHandAfter: scarcest?.after ?? null,
       tooMany,
       showed: cart?.shows ?? null,
       shouldHaveShown: cart?.target ?? null,
@@ -92,17 +98,52 @@ export class PostMortems {
     };
   }
 
-  private async balanceAfter(source: OrderSource, number: string, line: OrderDifference, recordedAt: Date) {
-    const { rows } = await this.database.pool.query<{ balance: string }>({
-      name: 'balance-after-order',
-      text: `SELECT balance FROM events
+  /** What the line moved when it was told first: itself, or what the kit was made of. */
+  private async takenBy(source: OrderSource, number: string, { line, location }: OrderDifference, recordedAt: Date) {
+    const { rows } = await this.database.pool.query<Taken>({
+      name: 'taken-by-order',
+      text: `SELECT DISTINCT ON (sku) sku, -delta::int AS pieces, balance::int AS balance, recorded_at FROM events
               WHERE delta IS NOT NULL AND (data -> 'reference' ->> 'kind') = 'order' AND (data -> 'reference' ->> 'number') = $1
-                AND (data -> 'reference' ->> 'line') = $2 AND data ->> 'source' = $3 AND sku = $4 AND location = $5
-                AND recorded_at >= $6 AND type = 'StockSold'
-              ORDER BY version LIMIT 1`,
-      values: [number, line.line, source, line.sku, line.location, recordedAt],
+                AND (data -> 'reference' ->> 'line') = $2 AND data ->> 'source' = $3 AND location = $4
+                AND recorded_at >= $5 AND type = 'StockSold'
+              ORDER BY sku, version`,
+      values: [number, line, source, location, recordedAt],
     });
-    return rows[0] === undefined ? null : Number(rows[0].balance);
+    return rows;
+  }
+
+  /** Of what it took, what was missing most for its number of pieces, over all places together. */
+  private async scarcest(
+    taken: readonly Taken[],
+    quantity: number,
+    [location, ...others]: readonly string[],
+  ): Promise<Scarcest | null> {
+    const all: Scarcest[] = [];
+    for (const { sku, pieces, balance, recorded_at: at } of taken) {
+      const elsewhere = await this.onHandAt(sku, others, at);
+      const after = [...elsewhere.values()].reduce((sum, onHand) => sum + onHand, balance);
+      const each = Math.max(1, Math.round(pieces / quantity));
+      const tooMany = Math.max(0, Math.min(quantity, Math.ceil(-after / each)));
+      all.push({ sku, each, after, there: after + pieces, tooMany, places: [location ?? '', ...elsewhere.keys()] });
+    }
+    return all.toSorted((a, b) => b.tooMany - a.tooMany || a.after / a.each - b.after / b.each)[0] ?? null;
+  }
+
+  private async onHandAt(sku: string, locations: readonly string[], at: Date): Promise<Map<string, number>> {
+    if (locations.length === 0) return new Map();
+    const { pool } = this.database;
+    const versions = await versionsAt(
+      pool,
+      locations.map((location) => stockStream(location, sku)),
+      at,
+    );
+    const { rows } = await pool.query<{ location: string; balance: number }>({
+      name: 'balances-at',
+      text: `SELECT e.location, e.balance::int AS balance FROM unnest($1::text[], $2::bigint[]) AS t (stream, version)
+               JOIN events e ON e.stream = t.stream AND e.version = t.version ORDER BY e.location`,
+      values: [[...versions.keys()], [...versions.values()]],
+    });
+    return new Map(rows.map(({ location, balance }) => [location, balance]));
   }
 
   private async shownBy(sku: string, cart: string, key: string, at: Date): Promise<ExplainedListing | null> {
@@ -141,7 +182,11 @@ export class PostMortems {
   }
 
   /** Pieces that were gone before this sale, and of which the hub heard only after it. */
-  private async lateSales({ sku, location }: OrderDifference, placedAt: Date, recordedAt: Date): Promise<LateSale[]> {
+  private async lateSales(
+    { sku, location }: Pick<OrderDifference, 'sku' | 'location'>,
+    placedAt: Date,
+    recordedAt: Date,
+  ): Promise<LateSale[]> {
     const { rows } = await this.database.pool.query<{
       source: string;
       reference: { kind: string; number: string } | null;
@@ -154,7 +199,7 @@ export class PostMortems {
               WHERE stream = $1 AND delta < 0 AND occurred_at > $2::timestamptz - interval '1 day' AND occurred_at <= $2
                 AND recorded_at > $2 AND recorded_at <= $3
               ORDER BY occurred_at DESC LIMIT ${lateMax}`,
-      values: [`stock:${location}/${sku}`, placedAt, recordedAt],
+      values: [stockStream(location, sku), placedAt, recordedAt],
     });
     return rows
       .filter(({ occurred_at }) => occurred_at.getTime() < placedAt.getTime())
@@ -171,25 +216,49 @@ export class PostMortems {
 const linesMax = 50;
 const lateMax = 10;
 
+interface Taken {
+  readonly sku: string;
+  readonly pieces: number;
+  /** On hand there afterwards. */
+  readonly balance: number;
+  readonly recorded_at: Date;
+}
+
+interface Scarcest {
+  readonly sku: string;
+  /** Pieces in one of what was sold. */
+  readonly each: number;
+  readonly there: number;
+  readonly after: number;
+  readonly tooMany: number;
+  readonly places: readonly string[];
+}
+
+/** Where the pieces might have come from, the place that they were taken from first: all that the cart sells, if that is one. */
+function placesOf(cart: ExplainedListing | null, location: string): string[] {
+  const sold = new Set((cart?.steps ?? []).flatMap((step) => (step.step === 'on hand' ? (step.location ?? []) : [])));
+  return sold.has(location) ? [location, ...[...sold].filter((other) => other !== location)] : [location];
+}
+
 interface LineStory {
   readonly number: string;
   readonly sku: string;
-  readonly location: string;
   readonly quantity: number;
-  readonly after: number | null;
-  readonly tooMany: number;
+  readonly scarcest: Scarcest | null;
   readonly placedAt: Date;
   readonly cart: ExplainedListing | null;
   readonly lateRecords: readonly LateRecord[];
   readonly lateSales: readonly LateSale[];
 }
 
-function sentenceOf({ number, sku, location, quantity, after, tooMany, placedAt, cart, ...late }: LineStory): string {
-  if (after === null) return `Order ${number} moved no ${sku}.`;
+function sentenceOf({ number, sku, quantity, scarcest, placedAt, cart, ...late }: LineStory): string {
+  if (scarcest === null) return `Order ${number} moved no ${sku}.`;
+  const { tooMany, each, places } = scarcest;
   if (tooMany === 0) return `Order ${number} sold ${quantity} of ${sku}, and they were there.`;
-  const there = Math.max(0, after + quantity);
+  const there = Math.max(0, scarcest.there);
+  const what = scarcest.sku === sku ? '' : ` of ${scarcest.sku}, of which each takes ${each},`;
   const who = cart === null ? `Order ${number}` : `${cart.cartName}, order ${number},`;
-  const sold = `${who} sold ${quantity} of ${sku} in ${location} when ${there} ${there === 1 ? 'was' : 'were'} there: ${tooMany} too many.`;
+  const sold = `${who} sold ${quantity} of ${sku} in ${places.join(' and ')} when ${there}${what} ${there === 1 ? 'was' : 'were'} there: ${tooMany} too many.`;
   const showed =
     cart === null || cart.shows === null
       ? []

@@ -2,7 +2,6 @@ import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Post, Put, Quer
 import { ApiBearerAuth, ApiHeader, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
 import type { Database } from '../../database.js';
-import { contradictionIn } from '../../events/rule-set.js';
 import { dryRun } from '../../projections/availability/dry-run.js';
 import { Needs } from '../access/access.guard.js';
 import type { Asking } from '../http/asking.js';
@@ -10,9 +9,10 @@ import { Asks } from '../http/asking.js';
 import { CommandRunner } from '../http/command-runner.js';
 import { idempotencyHeader } from '../http/open-api.js';
 import { digits, pageFields } from '../http/paging.js';
-import { Problem, refusalProblem } from '../http/problem.js';
+import { Problem } from '../http/problem.js';
 import { DATABASE } from '../tokens.js';
 import { dryRunBody, ruleBody, ruleId, ruleOf } from './rule-fields.js';
+import { refuseTried } from './refuse-tried.js';
 import { RuleReads } from './rule-reads.js';
 import { RuleWarnings } from './rule-warnings.js';
 
@@ -111,10 +111,9 @@ export class RulesController {
   @ApiOperation({
     summary: 'Which listings other rules would change, from what to what, with totals per cart; nothing is changed',
   })
-  dryRun(@Body({ schema: dryRunBody }) { save, remove, limit }: z.infer<typeof dryRunBody>) {
+  async dryRun(@Body({ schema: dryRunBody }) { save, remove, limit }: z.infer<typeof dryRunBody>) {
     const rules = save.map(({ id, ...rule }) => ruleOf(id, rule));
-    const refused = rules.map(contradictionIn).find((one) => one !== undefined);
-    if (refused) throw refusalProblem(refused.refusal);
+    await refuseTried(this.database, rules, remove);
     return dryRun(this.database, { save: rules, remove }, limit);
   }
 

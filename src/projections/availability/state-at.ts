@@ -5,7 +5,7 @@
  * A moment is found in a stream by halving: versions have no gaps, and `recordedAt` never goes back within a stream. So a
  * stream of a million facts costs twenty look-ups, and the log needs no index by time.
  */
-import type { PoolClient } from 'pg';
+import type { Pool, PoolClient } from 'pg';
 import type { Checkpoint } from '../../events/event-reader.js';
 import type { CartSettings } from '../../events/facts.js';
 import type { Rule } from '../../events/rule.js';
@@ -205,7 +205,7 @@ async function locationsOf(client: PoolClient, sku: string): Promise<string[]> {
  * In: streams, and a moment. Out: the last version of each that was recorded by then; none for a stream that had no fact.
  */
 export async function versionsAt(
-  client: PoolClient,
+  client: Pool | PoolClient,
   streams: readonly string[],
   at: Date,
 ): Promise<Map<string, string>> {
