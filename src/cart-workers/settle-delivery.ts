@@ -27,6 +27,10 @@ export type BaselineReading = (
   rows: readonly { readonly key: string; readonly quantity: number; readonly settles: string }[],
 ) => Promise<ReadonlySet<string>>;
 
+/** A shop that closes between a reading and its orders is open again some time; only then is the doubt for a person. */
+const ordersPatienceMs = 15 * 60_000;
+const lookAgainMsMin = 1_000;
+
 /**
  * Finds out whether the lines in doubt were applied: orders → read → read again → orders. Claimed only after the call's
  * deadline and the cart's quiet time, when nothing of it can still be under way.
@@ -60,15 +64,18 @@ export async function settleDelivery(
     const after = await dependencies.ordersUpToDate(claimed.cartId, keys);
     const reading = { from, to };
     const verdicts: Verdict[] = [];
+    const ordersAreTold = cart.capabilities.orders !== 'none' && claimed.keyAgeMs < ordersPatienceMs;
     for (const line of claimed.lines) {
       const changes = await changesOf(dependencies.database, claimed.cartId, line);
+      const refused = await isInRefusedOrder(dependencies.database, claimed.cartId, line.key);
       verdicts.push(
         judgeLine(line, {
           first: first.get(line.key) ?? null,
           second: second.get(line.key) ?? null,
           reading,
           changes,
-          ordersKnown: before && after && !(await isInRefusedOrder(dependencies.database, claimed.cartId, line.key)),
+          ordersKnown: before && after && !refused,
+          ordersMayFollow: ordersAreTold && !refused,
           quietTimeMs: cart.settings.quietTimeMs,
           wasSet: cart.capabilities.delivery === 'set-only',
           clampsAtZero: cart.settings.clampsAtZero,
@@ -144,6 +151,8 @@ interface Findings {
   readonly reading: { readonly from: Date; readonly to: Date };
   readonly changes: readonly Change[];
   readonly ordersKnown: boolean;
+  /** Not known now, and may be at another look. */
+  readonly ordersMayFollow: boolean;
   readonly quietTimeMs: number;
   /** The cart was told an absolute quantity, not a delta. */
   readonly wasSet: boolean;
@@ -179,15 +188,19 @@ function judgeLine(line: ClaimedLine, findings: Findings): Verdict {
     return quarantine(
       'The cart shows no quantity of this item: it does not list it, does not track it, or several of its products share the SKU',
     );
-  const lookAgain = (response: string): LineEnd => ({
+  const lookAgain = (response: string) => ({
     key,
     response,
-    end: 'in-doubt',
+    end: 'in-doubt' as const,
     settleInMs: findings.quietTimeMs,
   });
   if (first !== second) return lookAgain(`Two readings differ (${first}, ${second}); looking again`);
   if (line.q0 === null || line.q0To === null) return quarantine('What the listing showed before is not known');
-  if (!findings.ordersKnown) return quarantine('The cart’s orders could not be read to their end');
+  if (!findings.ordersKnown) {
+    const response = 'The cart’s orders could not be read to their end';
+    if (!findings.ordersMayFollow) return quarantine(response);
+    return { ...lookAgain(`${response}; looking again`), settleInMs: Math.max(findings.quietTimeMs, lookAgainMsMin) };
+  }
 
   const q0: Between = { from: line.q0From, to: line.q0To };
   // An order that came up while the cart was read may or may not be in the readings.
