@@ -243,7 +243,7 @@ function addPause(carts: Command, runtime: Runtime): void {
     const description =
       name === 'pause'
         ? 'Red light: nothing is sent until somebody resumes; what changes meanwhile is merged'
-        : 'Green light again';
+        : 'Green light again; --dry-run shows what would leave';
     const command = carts.command(name).description(description).argument('<cart>');
     if (name === 'pause') command.option('--reason <text>', 'why; everybody sees it');
     examples(changes(command), `carts ${name} main-shop${name === 'pause' ? ' --reason stocktaking' : ''}`).action(
@@ -253,7 +253,12 @@ function addPause(carts: Command, runtime: Runtime): void {
         const answer = await change<LaneStatus>(session, options, request, async () => {
           const { body: lanes } = await session.hub.get<{ data: LaneStatus[] }>('/v1/lanes');
           const lane = lanes.data.find((row) => row.cartId === id);
-          return [{ what: `Light of ${id}`, before: lane?.light ?? null, after: name === 'pause' ? 'red' : 'green' }];
+          const light = {
+            what: `Light of ${id}`,
+            before: lane?.light ?? null,
+            after: name === 'pause' ? 'red' : 'green',
+          };
+          return name === 'pause' ? [light] : [light, ...(await netPreview(session, id))];
         });
         if (answer === null) return;
         session.answer(answer, ({ light, why, waiting }) =>
@@ -274,16 +279,7 @@ function addSendNow(carts: Command, runtime: Runtime): void {
   examples(changes(command), 'carts send-now main-shop --dry-run', 'carts send-now main-shop').action(
     action<ChangeOptions, [string]>(runtime, async (session, options, id) => {
       const request = { method: 'POST', path: `/v1/carts/${segment(id)}/send-now`, body: {} } as const;
-      const answer = await change<LaneStatus>(session, options, request, async () => {
-        const net = await session.hub.get<NetPage>(`/v1/carts/${segment(id)}/web-stack/net`, { limit: '200' });
-        const more = net.body.nextCursor === null ? [] : [{ what: 'more listings', before: null, after: 'not shown' }];
-        const shows = ({ key, delta, target }: NetPage['data'][number]): Preview => ({
-          what: key,
-          before: target - delta,
-          after: target,
-        });
-        return [...net.body.data.map(shows), ...more];
-      });
+      const answer = await change<LaneStatus>(session, options, request, () => netPreview(session, id));
       if (answer === null) return;
       session.answer(answer, ({ light, why, waiting }) =>
         session.terminal.out(
@@ -292,4 +288,17 @@ function addSendNow(carts: Command, runtime: Runtime): void {
       );
     }),
   );
+}
+
+/** What waits for a cart, listing by listing: what it shows once all before has arrived, and what it would. */
+async function netPreview(session: Session, id: string): Promise<Preview[]> {
+  const net = await session.hub.get<NetPage>(`/v1/carts/${segment(id)}/web-stack/net`, { limit: '200' });
+  const more = net.body.nextCursor === null ? [] : [{ what: 'more listings', before: null, after: 'not shown' }];
+  const shows = ({ key, delta, target, blocked }: NetPage['data'][number]): Preview => ({
+    what: key,
+    before: target - delta,
+    after: target,
+    ...(blocked && { note: 'not yet: something of it is on its way, in doubt or quarantined' }),
+  });
+  return [...net.body.data.map(shows), ...more];
 }

@@ -5,6 +5,7 @@ import type { ConnectionReport, CartTypeField } from '../cart-workers/connectors
 import { cartCells, showCart, type Cart } from './cart-table.js';
 import { addCartChanges } from './cart-changes.js';
 import { addComparisonCommands } from './cart-comparison.js';
+import { addSwitchOnCommand } from './cart-switch-on.js';
 import { addProbeCommand } from './cart-probe.js';
 import { addTryCommand } from './cart-try.js';
 import { formatDelta, formatTime, splitLast } from './format.js';
@@ -30,6 +31,7 @@ export function addCartCommands(program: Command, runtime: Runtime): void {
   addMap(carts, runtime);
   addComparisonCommands(carts, runtime);
   addProbeCommand(carts, runtime);
+  addSwitchOnCommand(carts, runtime);
   addTryCommand(carts, runtime);
 }
 

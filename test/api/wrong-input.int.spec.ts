@@ -516,6 +516,7 @@ describe('a cart', () => {
     ['compared for new products with a tag', post('/v1/carts/the-shop/comparison', { direction: 'get', tag: 'new', createNewProducts: true }), invalid('createNewProducts', /whole cart/)],
     ['that nobody named, to follow', post('/v1/qoh-runs', { direction: 'get' }), invalid('carts', /one cart/)],
     ['that is none, sent to', post('/v1/qoh-runs', { direction: 'send', carts: ['nope'] }), { status: 404, type: 'unknown-cart', words: /nope/ }],
+    ['that is none, on its way', { path: '/v1/carts/nope/switching-on' }, { status: 404, type: 'unknown-cart', words: /nope/ }],
     ['with a run that is none', { path: '/v1/qoh-runs/7' }, invalid('id', /id of a run/)],
     ['with a run that nobody began', { path: '/v1/qoh-runs/00000000-0000-4000-8000-000000000000/differences' }, { status: 404, type: 'not-found', words: /GET \/v1\/qoh-runs/ }],
     ['with a run to cancel that nobody began', post('/v1/qoh-runs/00000000-0000-4000-8000-000000000000/cancel', {}), { status: 404, type: 'not-found', words: /There is no run/ }],

@@ -161,6 +161,8 @@ const groups: Readonly<Record<string, readonly Row[]>> = {
     row(1, /There is no run/, 'qoh', 'cancel', '00000000-0000-4000-8000-000000000000'),
     row(1, /There is no run/, 'qoh', 'resume', '00000000-0000-4000-8000-000000000000'),
     row(1, /There is no run/, 'qoh', 'differences', '00000000-0000-4000-8000-000000000000'),
+    row(1, /no cart/i, 'carts', 'switch-on', 'nope'),
+    row(2, /--right/, 'carts', 'switch-on', 'nope', '--right', 'both'),
     row(2, /--preview creates nothing/, 'carts', 'get-qoh', 'nope', '--create-new-products', '--preview'),
     row(1, /No push "x" is held/, 'pushes', 'show', 'x', 'nope'),
     row(1, /No push "x" is held/, 'pushes', 'let-through', 'x', 'nope', '--reason', 'y'),

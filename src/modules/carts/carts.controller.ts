@@ -26,6 +26,7 @@ import {
   newCart,
 } from './cart-fields.js';
 import { CartReads } from './cart-reads.js';
+import { SwitchingOn } from './switching-on.js';
 
 const onOff = z.strictObject({ on: z.boolean() });
 const cartSwitch = onOff.extend({
@@ -47,6 +48,7 @@ export class CartsController {
     private readonly directory: CartDirectory,
     private readonly versions: ScriptVersions,
     private readonly probes: Probes,
+    private readonly switching: SwitchingOn,
     @Inject(ENCRYPTION_KEY) private readonly encryptionKey: Buffer,
   ) {}
 
@@ -147,6 +149,15 @@ export class CartsController {
     await this.commands.run(asking, { type: 'SwitchCart', cartId: id, on, needsProbe, unprobed });
     await this.commands.settle();
     return this.carts.switches(id);
+  }
+
+  @Get('carts/:id/switching-on')
+  @ApiOperation({
+    summary:
+      'The way to a cart that is kept in step: test, probe, compare, choose, on; what is done, what comes next, and how',
+  })
+  async switchingOn(@Param('id', { schema: cartId }) id: string) {
+    return (await this.commands.found(() => this.switching.stepsOf(id))) ?? unknownCart(id);
   }
 
   @Get('system/switch')

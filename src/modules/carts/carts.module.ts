@@ -9,6 +9,7 @@ import { ListingsController } from './listings.controller.js';
 import { MappingProblems } from './mapping-problems.js';
 import { MappingProblemsController } from './mapping-problems.controller.js';
 import { ProbeController } from './probe.controller.js';
+import { SwitchingOn } from './switching-on.js';
 import { UnknownSkuReads } from './unknown-sku-reads.js';
 import { UnknownSkusController } from './unknown-skus.controller.js';
 import { WebhooksController } from './webhooks.controller.js';
@@ -26,7 +27,7 @@ import { WebhooksController } from './webhooks.controller.js';
     UnknownSkusController,
     WebhooksController,
   ],
-  providers: [CartReads, MappingProblems, UnknownSkuReads],
+  providers: [CartReads, SwitchingOn, MappingProblems, UnknownSkuReads],
   exports: [CartReads],
 })
 export class CartsModule {}

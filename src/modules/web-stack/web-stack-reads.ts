@@ -34,6 +34,7 @@ interface NetRow {
   readonly records: number;
   readonly target: string;
   readonly since: Date;
+  readonly blocked: boolean;
 }
 
 type RecordRow = typeof webStack.$inferSelect;
@@ -89,8 +90,10 @@ export class WebStackReads {
     const { rows } = await this.database.pool.query<NetRow>({
       name: 'net-of-waiting',
       text: `SELECT key, (array_agg(sku ORDER BY id DESC))[1] AS sku, sum(delta)::text AS delta, count(*)::int AS records,
-                    (array_agg(target ORDER BY id DESC))[1]::text AS target, min(accepted_at) AS since
-               FROM web_stack
+                    (array_agg(target ORDER BY id DESC))[1]::text AS target, min(accepted_at) AS since,
+                    EXISTS (SELECT FROM delivery_lines d WHERE d.cart_id = $1 AND d.key = w.key
+                               AND d.state IN ('in-flight', 'in-doubt', 'quarantined')) AS blocked
+               FROM web_stack w
               WHERE cart_id = $1 AND key > $2 AND state IN ${waitStatesSql} AND state = 'waiting'
               GROUP BY key ORDER BY key LIMIT $3`,
       values: [cartId, after?.[0] ?? '', query.limit + 1],
@@ -99,13 +102,15 @@ export class WebStackReads {
       rows,
       query.limit,
       ({ key }) => [key],
-      ({ key, sku, delta, records, target, since }) => ({
+      ({ key, sku, delta, records, target, since, blocked }) => ({
         key,
         sku,
         delta: Number(delta),
         records,
         target: Number(target),
         since: since.toISOString(),
+        /** A line of it is under way, in doubt or quarantined: this leaves when that has ended. */
+        blocked,
       }),
     );
   }
