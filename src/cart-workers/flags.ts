@@ -125,13 +125,14 @@ async function say(cart: ReachableCart, due: readonly Due[]): Promise<Ended[]> {
   }
 }
 
+/** Asks for the first listing of each cart, which its index knows; asked whether there is any, all listings were read. */
 async function cartsWithFlags(database: Database): Promise<string[]> {
   const { rows } = await database.pool.query<{ cart_id: string }>({
     name: 'carts-with-flags',
     text: `SELECT c.cart_id FROM carts c JOIN lanes n ON n.cart_id = c.cart_id JOIN system_switch s ON s.id = 1
             WHERE c.settings->>'type' = ANY ($1::text[]) AND c.is_on AND s.is_on AND NOT n.paused AND n.down_since IS NULL
               AND coalesce(n.comparing_until <= clock_timestamp(), true)
-              AND EXISTS (SELECT FROM listings l WHERE l.cart_id = c.cart_id AND l.shown IS DISTINCT FROM l.shown_told)
+              AND (SELECT true FROM listings l WHERE l.cart_id = c.cart_id AND l.shown IS DISTINCT FROM l.shown_told ORDER BY l.key LIMIT 1)
             ORDER BY c.cart_id`,
     values: [cartTypes().flatMap((connector) => (connector.setVisibility === undefined ? [] : connector.type))],
   });

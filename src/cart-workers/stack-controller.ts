@@ -116,7 +116,12 @@ export class StackController {
   }
 }
 
-/** Carts with waiting records that may leave, and what decides how they are served: one look for all lanes, so that idle lanes cost nothing. */
+/**
+ * Carts with waiting records that may leave, and what decides how they are served: one look for all lanes, so that idle lanes
+ * cost nothing. Each asks for its first waiting record, in the order of the one index that leads there (hence the range of
+ * one state). Asked whether there is any, or for the first by its id alone, the planner expects to meet one soon from the
+ * beginning of the table, where everything lies that was ever delivered.
+ */
 async function lanesWithWork(database: Database): Promise<Map<string, CartWithWork>> {
   const found = await database.pool.query<CartWithWork & { cart_id: string }>({
     name: 'lanes-with-work',
@@ -126,9 +131,10 @@ async function lanesWithWork(database: Database): Promise<Map<string, CartWithWo
             WHERE NOT l.paused
               AND (l.down_since IS NULL OR coalesce(l.next_probe_at <= clock_timestamp(), true))
               AND CASE WHEN c.is_paced
-                       THEN EXISTS (SELECT FROM web_stack w WHERE w.cart_id = c.cart_id AND w.state = 'waiting'
-                                       AND w.paced_at <= greatest(l.opened_at, to_timestamp(0)))
-                       ELSE EXISTS (SELECT FROM web_stack w WHERE w.cart_id = c.cart_id AND w.state = 'waiting') END`,
+                       THEN (SELECT true FROM web_stack w WHERE w.cart_id = c.cart_id AND w.state = 'waiting'
+                                AND w.paced_at <= greatest(l.opened_at, to_timestamp(0)) ORDER BY w.paced_at LIMIT 1)
+                       ELSE (SELECT true FROM web_stack w WHERE w.cart_id = c.cart_id AND w.state BETWEEN 'waiting' AND 'waiting'
+                              ORDER BY w.state, w.id LIMIT 1) END`,
   });
   return new Map(found.rows.map((row) => [row.cart_id, row]));
 }

@@ -33,9 +33,12 @@ export async function addToOpenOrderLines(client: PoolClient, facts: readonly Re
   });
   await client.query({
     name: 'remove-ended-order-lines',
-    text: `DELETE FROM open_order_lines l
-            USING unnest($1::text[], $2::text[], $3::text[]) AS t (source, number, line)
-            WHERE l.source = t.source AND l.number = t.number AND l.line = t.line AND l.open = 0`,
+    // Looked up line by line (OFFSET 0): joined, a batch of 1,000 lines was compared with each line of the batch.
+    text: `DELETE FROM open_order_lines l WHERE l.ctid = ANY (ARRAY(
+             SELECT o.ctid FROM unnest($1::text[], $2::text[], $3::text[]) AS t (source, number, line)
+              CROSS JOIN LATERAL (
+                SELECT x.ctid FROM open_order_lines x
+                 WHERE x.source = t.source AND x.number = t.number AND x.line = t.line AND x.open = 0 OFFSET 0) AS o))`,
     values: columnsOf(lines).slice(0, 3),
   });
 }
