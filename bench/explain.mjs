@@ -10,16 +10,16 @@ import { Explanations } from '../dist/modules/explanations/explanations.js';
 import { LedgerReads } from '../dist/modules/inventory/ledger-reads.js';
 import { prepareProjections, Projector } from '../dist/projections/projector.js';
 import { Wakeups } from '../dist/wakeups.js';
-import { quantile } from './numbers.mjs';
+import { inTurn } from './numbers.mjs';
 
 const skus = 19_000;
 const places = ['MAIN', 'SHOP'];
 const carts = 5;
-const samples = 400;
+const samplesPerRound = 80;
 const goalMs = 30;
 const days = 300;
 
-export async function run({ databaseUrl, events, log }) {
+export async function run({ databaseUrl, rounds, events, log }) {
   const database = createDatabase({ url: databaseUrl, poolMax: 6, applicationName: 'onhand bench' });
   try {
     await migrate(database);
@@ -55,19 +55,9 @@ export async function run({ databaseUrl, events, log }) {
       ['hot item, now', () => ask('HOT', null)],
       ['hot item, any moment', () => ask('HOT', at())],
     ];
-    /** @type {Record<string, { p50Ms: number, p99Ms: number }>} */
-    const times = {};
-    for (const [name, once] of loads) {
-      for (let n = 0; n < 20; n += 1) await once();
-      const took = [];
-      for (let n = 0; n < samples; n += 1) {
-        const start = performance.now();
-        await once();
-        took.push(performance.now() - start);
-      }
-      times[name] = { p50Ms: round(quantile(took, 0.5)), p99Ms: round(quantile(took, 0.99)) };
-      log(`explain ${name}: p50 ${times[name].p50Ms} ms, p99 ${times[name].p99Ms} ms`);
-    }
+    const times = await inTurn(loads, { rounds, samples: samplesPerRound });
+    for (const [name, { p50Ms, p99Ms }] of Object.entries(times))
+      log(`explain ${name}: p50 ${p50Ms} ms, p99 ${p99Ms} ms`);
     const told = await ask('SKU-1', null, 'shop-1');
     log(`explain: ${told.carts[0]?.sentence}`);
     const base = times['baseline: last event of a stream'].p50Ms;
@@ -81,8 +71,6 @@ export async function run({ databaseUrl, events, log }) {
     await database.close();
   }
 }
-
-const round = (ms) => Number(ms.toFixed(2));
 
 /** Places, carts and a hundred rules through the hub's own write side and projector. */
 async function settings(database) {

@@ -29,7 +29,7 @@ export async function fillLog(pool, { events, skus, locations = ['MAIN', 'STORE'
     });
     await client.query(
       `INSERT INTO stream_heads (stream, version, state, recorded_at)
-       SELECT stream, max(version), jsonb_build_object('onHand', sum(delta), 'open', 0), max(recorded_at) FROM events GROUP BY stream
+       SELECT stream, max(version), jsonb_build_object('onHand', sum(delta), 'open', 0, 'lastCount', null), max(recorded_at) FROM events GROUP BY stream
        ON CONFLICT DO NOTHING`,
     );
     await client.query(

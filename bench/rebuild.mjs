@@ -7,6 +7,7 @@ import { createDatabase, migrate } from '../dist/database.js';
 import { ensureLogGeneration } from '../dist/events/log-generation.js';
 import { ProjectionWork } from '../dist/modules/projections/projection-work.js';
 import { prepareProjections } from '../dist/projections/projector.js';
+import { withoutIndexes } from './fill-log.mjs';
 import { median, timed } from './numbers.mjs';
 
 const skus = 20_000;
@@ -24,7 +25,7 @@ export async function run({ databaseUrl, rounds, events, log }) {
     const same = [];
     const empty = [];
     await aggregate(database);
-    for (let round = 0; round < Math.min(rounds, 5); round += 1) {
+    for (let round = 0; round < rounds; round += 1) {
       plain.push(await timed(() => aggregate(database)));
       same.push(await timed(() => rebuild(database, work, 0)));
       plain.push(await timed(() => aggregate(database)));
@@ -32,17 +33,18 @@ export async function run({ databaseUrl, rounds, events, log }) {
       empty.push(await timed(() => rebuild(database, work, null)));
     }
     const ratio = (times) => Number((median(plain) / median(times)).toFixed(2));
-    const ratios = { nothingDiffers: ratio(same), fromEmpty: ratio(empty) };
+    const ratios = { rebuild: ratio(empty), nothingDiffers: ratio(same) };
     const rateOf = (times) => Math.round((events / median(times)) * 1_000);
     const rate = (times) => `${rateOf(times)} events/s`;
     log(
-      `rebuild: ${events} events, ${skus} SKUs: one aggregate ${rate(plain)}; nothing differs ${rate(same)}, ratio ${ratios.nothingDiffers}; from an empty table ${rate(empty)}, ratio ${ratios.fromEmpty}`,
+      `rebuild: ${events} events, ${skus} SKUs: one aggregate ${rate(plain)}; nothing differs ${rate(same)}, ratio ${ratios.nothingDiffers}; from an empty table ${rate(empty)}, ratio ${ratios.rebuild}`,
     );
     return {
       events,
       skus,
       eventsPerSecond: { aggregate: rateOf(plain), nothingDiffers: rateOf(same), fromEmpty: rateOf(empty) },
       ratios,
+      bars: { rebuild: 0.3 },
     };
   } finally {
     await database.close();
@@ -74,10 +76,12 @@ async function fill(database, events, log) {
   log(`rebuild: filling the log with ${events} events`);
   const client = await database.pool.connect();
   try {
-    await client.query('SET synchronous_commit = off');
-    for (let at = 0; at < events; at += eventsOfTransaction) {
-      await client.query(
-        `INSERT INTO events (generation, stream, version, type, data, sku, location, delta, open_delta, balance, open_balance,
+    // Statements this long are none of the hub's own, which are ended much earlier.
+    await client.query('SET statement_timeout = 0; SET synchronous_commit = off');
+    await withoutIndexes(client, 'events', async () => {
+      for (let at = 0; at < events; at += eventsOfTransaction) {
+        await client.query(
+          `INSERT INTO events (generation, stream, version, type, data, sku, location, delta, open_delta, balance, open_balance,
            occurred_at, recorded_at, causation_id)
          SELECT 1, 'stock:' || x.location || '/' || x.sku, x.n, 'StockSold',
                 jsonb_build_object('sku', x.sku, 'location', x.location, 'delta', -1, 'openDelta', 1, 'reason', null, 'source', 'cart:shop',
@@ -85,10 +89,11 @@ async function fill(database, events, log) {
                 x.sku, x.location, -1, 1, 0, 0, now(), now(), 'bench/' || x.n
            FROM (SELECT n, 'BENCH-' || (random() * random() * $3)::int AS sku, 'L' || n % 2 AS location
                    FROM generate_series($1::int, $2::int) AS n) x`,
-        [at + 1, Math.min(at + eventsOfTransaction, events), skus],
-      );
-    }
-    await client.query('ANALYZE events');
+          [at + 1, Math.min(at + eventsOfTransaction, events), skus],
+        );
+      }
+    });
+    await client.query('VACUUM ANALYZE events');
     await client.query(
       `INSERT INTO quantity_on_hand (sku, location, on_hand, open, movements, updated_at, seen_at)
        SELECT sku, location, sum(delta), sum(open_delta), count(*), max(recorded_at), max(occurred_at)

