@@ -4,7 +4,7 @@
  * ever asked about, nor to carts that have no such flags.
  *
  * Each call stands in `flag_calls` before it is made, and what the cart was known to show is forgotten until it answers.
- * Saying the same again is harmless; something else waits until a call without an answer can no longer run at the cart.
+ * A cart with a cadence is told its flags at its openings, like its numbers. Saying the same again is harmless; something else waits until a call without an answer can no longer run at the cart.
  */
 import { randomUUID } from 'node:crypto';
 import type { PoolClient } from 'pg';
@@ -139,6 +139,15 @@ async function cartsWithFlags(database: Database): Promise<string[]> {
   return rows.map(({ cart_id }) => cart_id);
 }
 
+/** Since when a rule asks of listing `l` what it asks now: a cart with a cadence is told at its next opening after that. */
+const wantedSince = `
+                    (SELECT m.since FROM listing_memory m
+                      WHERE m.cart_id = l.cart_id AND m.key = l.key
+                        AND m.id > coalesce((SELECT x.id FROM listing_memory x
+                                              WHERE x.cart_id = l.cart_id AND x.key = l.key AND x.shown IS DISTINCT FROM l.shown
+                                              ORDER BY x.id DESC LIMIT 1), 0)
+                      ORDER BY m.id LIMIT 1)`;
+
 /** Chooses what is due and writes the calls down; from here on nobody knows what the cart shows. */
 async function begin(client: PoolClient, { connection, settings }: ReachableCart): Promise<Due[]> {
   const { rows } = await client.query<Due>({
@@ -148,6 +157,7 @@ async function begin(client: PoolClient, { connection, settings }: ReachableCart
                FROM listings l JOIN carts c ON c.cart_id = l.cart_id
                LEFT JOIN flag_calls f ON f.cart_id = l.cart_id AND f.key = l.key
               WHERE l.cart_id = $1 AND l.shown IS DISTINCT FROM l.shown_told AND l.shown IS NOT NULL
+                AND (NOT c.is_paced OR ${wantedSince} <= (SELECT n.opened_at FROM lanes n WHERE n.cart_id = l.cart_id))
                 AND l.generation = c.generation AND l.unlisted IS NULL
                 AND (f.key IS NULL OR CASE WHEN f.said = l.shown THEN f.retry_at ELSE f.quiet_at END <= clock_timestamp())
                 AND NOT EXISTS (SELECT FROM web_stack w WHERE w.cart_id = l.cart_id AND w.key = l.key

@@ -67,7 +67,7 @@ export function addKitCommands(program: Command, runtime: Runtime): void {
 function componentOf(text: string): { sku: string; quantity: number } {
   const at = text.lastIndexOf('=');
   const quantity = Number(text.slice(at + 1));
-  if (at < 1 || !Number.isInteger(quantity) || quantity < 1)
+  if (at < 1 || !/^\d+$/.test(text.slice(at + 1)) || quantity < 1)
     throw new UsageError(`"${text}" must be a SKU and a whole number, such as PEG=8.`);
   return { sku: text.slice(0, at), quantity };
 }

@@ -667,11 +667,66 @@ describe('a rule', () => {
     ],
     ['undone that never was', post('/v1/rules/nope/undo', {}), { status: 404, type: 'unknown-rule', words: /nope/ }],
     ['tried without any', post('/v1/rules/dry-run', {}), invalid(undefined, /at least one rule/)],
+    [
+      'tried for a tag that no item has',
+      post('/v1/rules/dry-run', { save: [{ id: 'x', ...rule, scope: { tag: 'nobody' } }] }),
+      { status: 404, type: 'not-found', words: /No item has the tag nobody/, field: 'scope.tag' },
+    ],
+    [
+      'tried for a cart that nobody knows',
+      post('/v1/rules/dry-run', { save: [{ id: 'x', ...rule, scope: { cart: 'no-such' } }] }),
+      { status: 404, type: 'unknown-cart', words: /no-such/, field: 'scope.cart' },
+    ],
+    [
+      'tried without one that is not there',
+      post('/v1/rules/dry-run', { remove: ['nope'] }),
+      { status: 404, type: 'unknown-rule', words: /no rule nope to remove/, field: 'remove' },
+    ],
     ['run that never was', { path: '/v1/recompute-runs/7' }, invalid('id', /id of a run/)],
     [
       'counted below zero',
       post('/v1/doubtful/count', { sku: 'MUG', location: 'main', quantity: -1 }),
       invalid('quantity', /0 or more/),
     ],
+  ]);
+});
+
+describe('a kit', () => {
+  const set = (sku: string, body: unknown): Sent => ({ method: 'PUT', path: `/v1/kits/${sku}`, body });
+  const of = (...components: unknown[]) => set('MUG', { components });
+  refuses([
+    ['of nothing', of(), invalid('components', /components/)],
+    ['without its components', set('MUG', {}), invalid('components', /components/)],
+    ['of no piece', of({ sku: 'MUG', quantity: 0 }), invalid('components.0.quantity', /1 or more/)],
+    ['of half a piece', of({ sku: 'MUG', quantity: 1.5 }), invalid('components.0.quantity', /quantity/)],
+    ['of too many pieces', of({ sku: 'MUG', quantity: 10_001 }), invalid('components.0.quantity', /10000/)],
+    [
+      'of too many components',
+      of(...Array.from({ length: 51 }, (_, n) => ({ sku: `S-${n}`, quantity: 1 }))),
+      invalid('components', /50/),
+    ],
+    ['with a field of its own', of({ sku: 'MUG', quantity: 1, colour: 'red' }), invalid('components.0', /colour/)],
+    [
+      'of what nobody knows',
+      of({ sku: 'NO-SUCH', quantity: 1 }),
+      { status: 404, type: 'unknown-item', words: /NO-SUCH/, field: 'components' },
+    ],
+    [
+      'that nobody knows',
+      set('NO-SUCH', { components: [{ sku: 'MUG', quantity: 1 }] }),
+      { status: 404, type: 'unknown-item', words: /NO-SUCH/, field: 'sku' },
+    ],
+    [
+      'of itself',
+      of({ sku: 'MUG', quantity: 1 }),
+      { status: 409, type: 'kit-not-possible', words: /cannot contain itself/, field: 'components' },
+    ],
+    ['that is none', { path: '/v1/kits/MUG' }, { status: 404, type: 'unknown-kit', words: /MUG is no kit/ }],
+    [
+      'removed that is none',
+      { method: 'DELETE', path: '/v1/kits/MUG' },
+      { status: 404, type: 'unknown-kit', words: /MUG is no kit/ },
+    ],
+    ['looked for by nothing', { path: '/v1/kits?component=' }, invalid('component', /empty/)],
   ]);
 });

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { everything, type RuleScope, type ZeroPolicy } from '../../src/events/rule.js';
+import { Flags } from '../../src/cart-workers/flags.js';
 import { Explanations } from '../../src/modules/explanations/explanations.js';
 import { LedgerReads } from '../../src/modules/inventory/ledger-reads.js';
 import { RuleWarnings } from '../../src/modules/rules/rule-warnings.js';
@@ -13,7 +14,7 @@ describe('a flag at a cart', () => {
   let hub: Harness;
   let shop: Shop;
   let plain: Shop;
-  const skus = ['F1', 'F2', 'F3', 'F4', 'F5', 'F6'];
+  const skus = ['F1', 'F2', 'F3', 'F4', 'F5', 'F6', 'F7', 'F8'];
 
   beforeAll(async () => {
     hub = await createHarness({ backend: 'postgres' });
@@ -120,6 +121,57 @@ describe('a flag at a cart', () => {
     await hub.restartWorkers();
     await shop.faults({});
     await shows('F6', 'hidden');
+    await settled();
+  });
+
+  it('waits for the next opening at a cart with a cadence, like its number', async () => {
+    const cadence = (kind: 'on-demand' | 'real-time') =>
+      hub.ask({ type: 'ChangeCart', cartId: 'flags', cadence: { kind } });
+    await cadence('on-demand');
+    await save('hide', { sku: 'F7' });
+    await move('F7', -5);
+    expect(await hub.projector.caughtUp(20_000)).toBe(true);
+    await hub.laneControl.sendNow('flags');
+    await shows('F7', 'hidden');
+    await move('F7', 2);
+    await save('hide', { sku: 'F2' });
+    expect(await hub.projector.caughtUp(20_000)).toBe(true);
+    // A flag of its own, without a number to wait for: of a listing that a rounds' look does find.
+    const [row] = await hub.rows<{ shown: string }>(
+      `SELECT shown FROM listings WHERE cart_id = 'flags' AND key = 'F2'`,
+    );
+    expect(row).toEqual({ shown: 'hidden' });
+    const due = new Flags({ database: hub.database, directory: hub.directory, log: { warn: () => undefined } });
+    due.start();
+    await due.stop();
+    expect([(await shop.flags())['F2'], (await shop.flags())['F7']]).toEqual([undefined, 'hidden']);
+    await hub.laneControl.sendNow('flags');
+    await Promise.all([shows('F2', 'hidden'), shows('F7', 'shown')]);
+    await cadence('real-time');
+    await settled();
+  });
+
+  it('that is refused again and again is explained, asked for once an hour, and told once the cart takes it', async () => {
+    await move('F8', -5);
+    await settled();
+    await shop.faults({ scope: 'all', unknownKeys: ['F8'] });
+    await save('hide', { sku: 'F8' });
+    // Nobody waits for the pauses between the tries.
+    const nextTry = () => hub.rows(`UPDATE flag_calls SET retry_at = now() WHERE key = 'F8' AND NOT refused`);
+    const call = await until('it is refused as often as a change may be', async () => {
+      await nextTry();
+      const [row] = await hub.rows<{ attempts: number; refused: boolean; later: boolean }>(
+        `SELECT attempts, refused, retry_at > now() + interval '50 minutes' AS later FROM flag_calls WHERE key = 'F8'`,
+      );
+      return row?.refused === true && row;
+    });
+    expect(call).toEqual({ attempts: 5, refused: true, later: true });
+    const explanations = new Explanations(hub.database, new LedgerReads(hub.database));
+    const { carts } = await explanations.of('F8', { cart: 'flags', at: null, movements: 1 });
+    expect(carts[0]?.sentence).toMatch(/Shop flags refuses to hide it \(.+\); it is asked again once an hour\.$/);
+    await shop.faults({});
+    await hub.rows(`UPDATE flag_calls SET retry_at = now() WHERE key = 'F8'`);
+    await shows('F8', 'hidden');
     await settled();
   });
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { everything, type RuleEffect, type RuleScope } from '../../src/events/rule.js';
 import { explanationSentence, type Told } from '../../src/modules/explanations/explanation-sentence.js';
-import { evaluate, type Step } from '../../src/projections/availability/evaluate.js';
+import { evaluate, type PartFacts, type Step } from '../../src/projections/availability/evaluate.js';
 import { RuleBook, type StandingRule } from '../../src/projections/availability/rule-book.js';
 
 const rule = (name: string, version: string, effect: RuleEffect, scope: Partial<RuleScope> = {}): StandingRule => ({
@@ -13,20 +13,34 @@ const rule = (name: string, version: string, effect: RuleEffect, scope: Partial<
   effect,
 });
 
+/** A kit of a tent and eight pegs. */
+const kitOf = (tents: number, pegs: number): readonly PartFacts[] =>
+  [
+    { sku: 'TENT', quantity: 1, onHand: tents },
+    { sku: 'PEG', quantity: 8, onHand: pegs },
+  ].map(({ sku, quantity, onHand }) => ({
+    sku,
+    quantity,
+    tags: [],
+    stock: [{ location: 'MAIN', onHand, seenAt: null, own: true }],
+    sales: { own: [14], chain: [14] },
+  }));
+
 function told(
   stock: Readonly<Record<string, number>>,
   rules: readonly StandingRule[],
-  more: Partial<Told> & { expected?: number } = {},
+  more: Partial<Told> & { expected?: number; parts?: readonly PartFacts[] } = {},
 ): string {
   const places = Object.entries(stock).map(([location, onHand]) => ({ location, onHand, seenAt: null, own: true }));
   const steps: Step[] = [];
-  const { expected = 0, ...rest } = more;
+  const { expected = 0, parts, ...rest } = more;
   const { target } = evaluate(
     {
       sku: 'T',
       cartId: 'a',
       tags: [],
       stock: places,
+      ...(parts !== undefined && { parts }),
       sales: { own: [14], chain: [14] },
       expected,
       shown: null,
@@ -103,4 +117,20 @@ describe('the sentence of an explanation', () => {
       'Shop A would have shown 12: 12 in MAIN. Nothing was sent: the system switch was off.',
     ],
   ])('%#', (said, wanted) => expect(said).toBe(wanted));
+
+  it('of a kit names what is scarcest, how much of it each takes, and the rules of both', () => {
+    expect(told({}, [], { parts: kitOf(5, 20) })).toBe(
+      'Shop A shows 2: 2 can be put together with 8 × PEG in each (20 in MAIN).',
+    );
+    expect(told({}, [cap], { parts: kitOf(50, 800) })).toBe(
+      'Shop A shows 0: 0 can be put together with 8 × PEG in each (800 in MAIN, capped at 7 (rule "few", v4)).',
+    );
+    const ofKit = rule('sets', '5', { kind: 'cap', units: 1 }, { sku: 'T' });
+    expect(told({}, [ofKit], { parts: kitOf(3, 100) })).toBe(
+      'Shop A shows 1: 3 can be put together with 1 × TENT in each (3 in MAIN), capped at 1 (rule "sets", v5).',
+    );
+    expect(told({}, [], { parts: kitOf(-1, 100), expected: -1 })).toBe(
+      'Shop A shows −1: −1 can be put together with 1 × TENT in each (−1 in MAIN).',
+    );
+  });
 });

@@ -8,7 +8,7 @@ import { stateNow, type ListingNow } from '../../projections/availability/state-
 import { LedgerReads } from '../inventory/ledger-reads.js';
 import { DATABASE } from '../tokens.js';
 import { explanationSentence } from './explanation-sentence.js';
-import { lanesOf, type Lane } from './lane-obstacles.js';
+import { lanesOf, refusedFlags, type Lane } from './lane-obstacles.js';
 import { recordsOf, type ToldListing } from './listing-records.js';
 
 export interface ExplainedListing {
@@ -50,8 +50,9 @@ export class Explanations {
       if (at === null) {
         const now = await stateNow(client, sku, cart);
         const lanes = await lanesOf(client, sku, now.listings);
+        const refused = await refusedFlags(client, sku);
         const explained = now.listings.map((listing) =>
-          explainNow(listing, now, told.get(nameOf(listing)), lanes.get(listing.cartId)),
+          explainNow(listing, now, told.get(nameOf(listing)), lanes.get(listing.cartId), refused.get(nameOf(listing))),
         );
         return { state: now, carts: explained };
       }
@@ -138,6 +139,7 @@ function explainNow(
   { book, calendar }: StateOfSku,
   told: ToldListing | undefined,
   lane: Lane | undefined,
+  flagRefused: string | undefined,
 ): ExplainedListing {
   const steps: Step[] = [];
   const { target, available, shown, withheld } = evaluate(listing.facts, book, calendar, steps);
@@ -148,7 +150,7 @@ function explainNow(
   const obstacles = [
     ...switchedOff(listing, 'now'),
     ...obstaclesNow(listing, waiting, owed, inEffect ? lane : undefined),
-    ...(inEffect ? flagWords(listing, shown, lane) : []),
+    ...(inEffect ? flagWords(listing, shown, lane, flagRefused) : []),
   ];
   const { cartId, cartName, key, expected } = listing;
   const sentence = explanationSentence({ cartName, target, shows, owed, steps, past: false, obstacles });
@@ -210,8 +212,17 @@ function obstaclesNow(
 }
 
 /** What a rule asks for beside the number, and the cart has not, or cannot. */
-function flagWords({ cartName, flagTold }: ListingNow, wanted: Shown | null, lane: Lane | undefined): string[] {
+function flagWords(
+  { cartName, flagTold }: ListingNow,
+  wanted: Shown | null,
+  lane: Lane | undefined,
+  refused: string | undefined,
+): string[] {
   if (wanted === null || wanted === flagTold || lane === undefined) return [];
+  if (refused !== undefined) {
+    const what = wanted === 'hidden' ? 'to hide it' : wanted === 'visible' ? 'to show it' : 'back-orders of it';
+    return [`${cartName} refuses ${what} (${refused}); it is asked again once an hour.`];
+  }
   if (wanted === 'hidden')
     return lane.flags.includes('hide') ? ['It is not hidden there yet.'] : [`${cartName} cannot hide items.`];
   if (wanted === 'backorder' && !lane.flags.includes('backorder')) return [`${cartName} cannot mark back-orders.`];

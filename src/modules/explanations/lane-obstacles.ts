@@ -69,3 +69,15 @@ function waitsFor({ name, cadence, now }: LaneRow): string {
   const when = next === null ? 'its next opening' : `the next opening at ${next.toISOString()}`;
   return `${name} is told at the moments of "${cadence.pattern}" (${cadence.timeZone}): the change waits for ${when}.`;
 }
+
+/** What carts said no to of the flags of an item, by `cart/key`: their last answer. It is asked again once an hour. */
+export async function refusedFlags(client: PoolClient, sku: string): Promise<Map<string, string>> {
+  const { rows } = await client.query<{ cart_id: string; key: string; last_response: string | null }>({
+    name: 'refused-flags',
+    text: `SELECT f.cart_id, f.key, f.last_response
+             FROM listings l JOIN flag_calls f ON f.cart_id = l.cart_id AND f.key = l.key AND f.said = l.shown
+            WHERE l.sku = $1 AND f.refused`,
+    values: [sku],
+  });
+  return new Map(rows.map((row) => [`${row.cart_id}/${row.key}`, row.last_response ?? 'no answer']));
+}
