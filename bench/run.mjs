@@ -24,6 +24,7 @@ const benches = {
   rules: 'a change of rules over 100,000 listings, against one plain UPDATE of them',
   kits: 'a sale of one component of 10,000 kits, against one plain UPDATE of them, and other sales meanwhile',
   reset: 'a daily reset of 200,000 rows while 100 movements a second go on, beside COPY of the same rows',
+  'send-qoh': 'Send QOH of 100,000 listings and the memory it takes, against bare signed calls with the same lines',
   search: 'searches and pages over 1,000,000 items, against one look-up by primary key',
   explain:
     'why each cart shows what it shows, over 1,000,000 events, now and at any moment; at most 30 ms at the 99th percentile',

@@ -199,7 +199,8 @@ async function compareAll(hub, shops) {
     const { id } = await hub.change('POST', `/v1/carts/${cartId}/comparison`, { direction: 'send' });
     for (;;) {
       const status = await hub.get(`/v1/carts/${cartId}/comparison/${id}`);
-      if (status.state === 'failed') throw new DemoError(`The comparison of ${cartId} failed: ${status.error}`);
+      if (['failed', 'held', 'cancelled'].includes(status.state))
+        throw new DemoError(`The comparison of ${cartId} is ${status.state}: ${status.error ?? status.why}`);
       if (status.state === 'done' && status.result !== null) {
         mended += status.result.differences;
         break;

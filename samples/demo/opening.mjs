@@ -129,8 +129,10 @@ async function compare(hub, shop) {
   for (;;) {
     const status = await hub.get(`/v1/carts/${shop.cartId}/comparison/${id}`);
     if (status.state === 'done' && status.result !== null) return status;
-    if (status.state === 'failed' || Date.now() > deadline) {
-      throw new DemoError(`The comparison of ${shop.name} is ${status.state}: ${status.error ?? 'no error was told'}`);
+    if (['failed', 'held', 'cancelled'].includes(status.state) || Date.now() > deadline) {
+      throw new DemoError(
+        `The comparison of ${shop.name} is ${status.state}: ${status.error ?? status.why ?? 'no error was told'}`,
+      );
     }
     await sleep(50);
   }

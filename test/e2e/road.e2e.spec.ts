@@ -134,6 +134,22 @@ describe.skipIf(!hasBrowser)('the road in a browser', () => {
     await page.getByText('The projector stands.').waitFor({ state: 'detached' });
   });
 
+  it('shows a Send that the guard holds, and lets it through with a reason', async () => {
+    const guard = { listingsMax: 0, sharePercent: 0 };
+    await hub.call('PATCH', '/v1/carts/shop-a', { guard });
+    await shops[0]!.load([{ key: 'TENT-2', title: 'Tent for two', quantity: 1 }]);
+    const sent = await hub.call('POST', '/v1/carts/shop-a/comparison', { direction: 'send', skus: ['TENT-2'] });
+    const held = page.locator('.watched.held');
+    await held.getByText('Held at shop-a').waitFor();
+    await held.getByRole('link', { name: '1 listing would change' }).waitFor();
+    await picture(page, 'held-send');
+    await held.getByRole('button', { name: 'Let through' }).click();
+    await page.getByLabel('Reason').fill('it was edited there');
+    await page.locator('#ask-yes').click();
+    await held.waitFor({ state: 'detached' });
+    await until('the Send is done', async () => (await hub.call('GET', sent.body.statusUrl)).body.state === 'done');
+  });
+
   it('gives the keyboard back to the lane after asking', async () => {
     await page.getByRole('button', { name: 'Pause Shop A' }).focus();
     await page.keyboard.press('Enter');

@@ -5,6 +5,7 @@ import { Doorbell, Wakeups } from '../../wakeups.js';
 import { RuleReads } from '../rules/rule-reads.js';
 import { LatencyReads, type CartLatency } from '../web-stack/latency.js';
 import { WebStackReads } from '../web-stack/web-stack-reads.js';
+import { EqualityReads } from './equality-reads.js';
 import type { ServerEvent } from './event-stream.js';
 
 /**
@@ -30,6 +31,7 @@ export class LaneFeed implements BeforeApplicationShutdown {
     private readonly records: WebStackReads,
     private readonly latencies: LatencyReads,
     private readonly rules: RuleReads,
+    private readonly equality: EqualityReads,
     private readonly wakeups: Wakeups,
   ) {}
 
@@ -92,11 +94,12 @@ export class LaneFeed implements BeforeApplicationShutdown {
   }
 
   private async read() {
-    const [statuses, projector, latency, runs] = await Promise.all([
+    const [statuses, projector, latency, runs, equality] = await Promise.all([
       this.lanes.statuses(),
       this.projector.status(),
       this.readLatency(),
       this.rules.runs({ limit: RUNS_SHOWN }),
+      this.equality.read(),
     ]);
     const late = statuses.filter(needsLook).map(({ cartId }) => cartId);
     const firsts = late.length === 0 ? [] : await this.records.firstOfEach(late);
@@ -107,6 +110,7 @@ export class LaneFeed implements BeforeApplicationShutdown {
       latencyMinutes: LATENCY_MINUTES,
       projector: shownProjector(projector),
       recomputeRuns: runs.data,
+      equality,
       lanes: statuses.map((lane) => ({
         ...lane,
         latency: latencyOf.get(lane.cartId) ?? null,

@@ -54,6 +54,7 @@ const types: Readonly<Record<string, string>> = {
   'road.css': 'text/css; charset=utf-8',
   'road.js': 'text/javascript; charset=utf-8',
   'lane-view.js': 'text/javascript; charset=utf-8',
+  'watch-view.js': 'text/javascript; charset=utf-8',
   'item-view.js': 'text/javascript; charset=utf-8',
   'hub-calls.js': 'text/javascript; charset=utf-8',
   'elements.js': 'text/javascript; charset=utf-8',

@@ -10,5 +10,6 @@ import { PushesController } from './pushes.controller.js';
   imports: [CartsModule, JobsModule],
   controllers: [DriftsController, PushesController, QohRunsController],
   providers: [PushReads],
+  exports: [PushReads],
 })
 export class ReconciliationModule {}

@@ -3,6 +3,7 @@ import { count, duration, element, plural } from './elements.js';
 import { get, post, signIn } from './hub-calls.js';
 import { refreshItem, startItems } from './item-view.js';
 import { growAges, laneView, phone } from './lane-view.js';
+import { watchView } from './watch-view.js';
 
 const byId = (id) => document.getElementById(id);
 const itemEveryMs = 1_000;
@@ -98,6 +99,18 @@ function draw() {
   byId('summary').textContent = summary(lanes);
   drawProjector(picture.projector);
   drawRuns(picture.recomputeRuns);
+  drawWatched(picture.equality, mayOperate);
+}
+
+let watchedFrom = '';
+/** Sends, Gets, held pushes and drifts; drawn anew only where they changed. */
+function drawWatched(equality, mayOperate) {
+  const from = JSON.stringify([equality, mayOperate]);
+  if (from === watchedFrom) return;
+  watchedFrom = from;
+  const views = watchView(equality, { mayOperate, ask: askThat });
+  byId('watched').replaceChildren(...views);
+  byId('watched').hidden = views.length === 0;
 }
 
 const laneOf = (cartId) => byId('lanes').querySelector(`[data-cart="${cartId}"]`);
@@ -175,20 +188,42 @@ function banner(name, how, content) {
 /** What the dialog asks about. */
 let asked = null;
 byId('ask-no').addEventListener('click', () => byId('ask').close());
-byId('ask').addEventListener('close', () => laneOf(asked.lane.cartId)?.querySelector('button')?.focus());
+byId('ask').addEventListener('close', () => laneOf(asked.cartId)?.querySelector('button')?.focus());
 byId('ask-form').addEventListener('submit', doAsked);
 
 /** Asks whether it is meant. */
 function ask(action, lane) {
   const pausing = action === 'pause';
-  asked = { action, lane };
-  byId('ask-title').textContent = pausing ? `Pause ${lane.name}?` : `Resume ${lane.name}?`;
-  byId('ask-text').textContent = pausing
-    ? 'Red light: nothing is sent to this cart until somebody resumes it. What changes meanwhile waits and is merged.'
-    : `Green light: ${plural(lane.waiting, 'record goes', 'records go')} to the cart, merged per item.`;
-  byId('ask-reason-row').hidden = !pausing;
+  askThat({
+    title: pausing ? `Pause ${lane.name}?` : `Resume ${lane.name}?`,
+    text: pausing
+      ? 'Red light: nothing is sent to this cart until somebody resumes it. What changes meanwhile waits and is merged.'
+      : `Green light: ${plural(lane.waiting, 'record goes', 'records go')} to the cart, merged per item.`,
+    preview: pausing ? null : `/v1/carts/${lane.cartId}/web-stack/net`,
+    yes: pausing ? 'Pause' : 'Resume',
+    mayReason: pausing,
+    path: `/v1/carts/${lane.cartId}/${action}`,
+    body: (reason) => (reason === '' ? undefined : { reason }),
+    cartId: lane.cartId,
+  });
+}
+
+/**
+ * @param {{ title: string, text: string, yes: string, path: string, body: (reason: string) => object | undefined,
+ *           mayReason?: boolean, needsReason?: boolean, preview?: string | null, cartId?: string }} question
+ */
+function askThat(question) {
+  asked = question;
+  const { title, text, yes, mayReason = false, needsReason = false, preview = null } = question;
+  byId('ask-title').textContent = title;
+  byId('ask-text').replaceChildren(
+    text,
+    ...(preview === null ? [] : [' ', element('a', { href: preview, target: '_blank' }, 'See the sums per listing')]),
+  );
+  byId('ask-reason-row').hidden = !mayReason && !needsReason;
+  byId('ask-reason').required = needsReason;
   byId('ask-reason').value = '';
-  byId('ask-yes').textContent = pausing ? 'Pause' : 'Resume';
+  byId('ask-yes').textContent = yes;
   byId('ask-wrong').hidden = true;
   byId('ask').showModal();
 }
@@ -196,10 +231,9 @@ function ask(action, lane) {
 /** The stream tells what came of it. */
 async function doAsked(event) {
   event.preventDefault();
-  const { action, lane } = asked;
-  const reason = action === 'pause' ? byId('ask-reason').value.trim() : '';
+  const reason = byId('ask-reason-row').hidden ? '' : byId('ask-reason').value.trim();
   try {
-    await post(`/v1/carts/${lane.cartId}/${action}`, reason === '' ? undefined : { reason });
+    await post(asked.path, asked.body(reason));
     byId('ask').close();
   } catch (error) {
     byId('ask-wrong').textContent = error.message;
