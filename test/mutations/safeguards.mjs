@@ -166,4 +166,20 @@ export const safeguards = [
     tests: 'test/faults/taken-over-once.int.spec.ts',
     only: 'takes over once what it cannot make a baseline of',
   },
+  {
+    name: 'a Send goes behind all that happens meanwhile',
+    file: 'src/cart-workers/dispatch.ts',
+    from: 'ORDER BY f.behind, (f.delta',
+    to: 'ORDER BY (f.delta',
+    tests: 'test/qoh-runs/send.int.spec.ts',
+    only: 'lets what changes meanwhile go first',
+  },
+  {
+    name: 'the guard on a Send, before anything of it is made',
+    file: 'src/cart-workers/qoh-runs/qoh-run-work.ts',
+    from: 'const why = isKnown ? null : whyHeld(',
+    to: 'const why = isKnown || counts.looked >= 0 ? null : whyHeld(',
+    tests: 'test/qoh-runs/send.int.spec.ts',
+    only: 'rejected, nothing of it has happened',
+  },
 ];

@@ -96,6 +96,7 @@ describe('a Send QOH of a whole cart', () => {
   }, 180_000);
 
   it('lets what changes meanwhile go first', async () => {
+    await hub.startWorkerProcess();
     await hub.laneControl.pause('shop', 'test', null);
     await shop.load(skus.slice(0, 1_500).map((key) => ({ key, title: key, quantity: 12 })));
     const id = await runs.begin('shop', 'send');
