@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { appendFile, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { LookForFiles } from '../../src/modules/daily-reset/look-for-files.js';
 import { startHubUnderTest, type HubUnderTest } from '../api/hub-under-test.js';
 import { given, onHand } from '../imports/send.js';
@@ -177,6 +177,44 @@ describe('an SFTP server', () => {
     expect(await onHand(hub, 'REMOTE')).toBe(8);
     await expect.poll(() => readdir(dir), { timeout: 15_000 }).toEqual(['archive']);
     await expect.poll(async () => (await readdir(path.join(dir, 'archive'))).length).toBe(2);
+  });
+
+  it('lets a private key in that a passphrase opens, which is stored encrypted and never shown or logged', async () => {
+    const dir = await folder('by-key');
+    await given(hub, 'BY-KEY');
+    const { privateKey, passphrase } = sftpLogin;
+    const at = { ...sftp({ hostKey: server.hostKey, folder: '/by-key' }), secret: { privateKey, passphrase } };
+    const written: string[] = [];
+    const spies = [process.stdout, process.stderr].map((stream) =>
+      vi.spyOn(stream, 'write').mockImplementation((text) => written.push(String(text)) > 0),
+    );
+    try {
+      await addSource(hub, 'by-key', at);
+      expect((await hub.call('POST', '/v1/reset-sources/by-key/test')).body).toMatchObject({ problem: null });
+      await put(dir, 'key.csv', header + rowsOf({ 'BY-KEY': 4 }));
+      expect(await look('by-key')).toMatchObject({ taken: 1 });
+      expect((await filesAtRest(hub, 'by-key', 1))[0]).toMatchObject({ state: 'applied' });
+      // Another half, a wrong passphrase and nonsense do not get in, and what is said of them does not tell them.
+      for (const wrong of [{ privateKey, passphrase: 'another' }, { privateKey: 'no key at all' }]) {
+        await hub.call('PATCH', '/v1/reset-sources/by-key', { secret: wrong });
+        const { status, body } = await hub.call('POST', '/v1/reset-sources/by-key/test');
+        expect([status, body.detail]).toEqual([422, expect.stringContaining('did not let us in')]);
+        written.push(JSON.stringify(body));
+      }
+    } finally {
+      for (const spy of spies) spy.mockRestore();
+    }
+    await hub.call('PATCH', '/v1/reset-sources/by-key', { secret: { privateKey, passphrase } });
+    const secretLine = privateKey.split('\n')[2] as string;
+    const shown = JSON.stringify((await hub.call('GET', '/v1/reset-sources/by-key')).body);
+    for (const secret of [secretLine, passphrase, 'another', 'no key at all'])
+      expect([secret, [...written, shown].some((text) => text.includes(secret))]).toEqual([secret, false]);
+    const { rows } = await hub.database.pool.query(
+      `SELECT count(*) FILTER (WHERE encode(ciphertext, 'escape') LIKE ANY ($1)) AS plain, count(*) FILTER (WHERE cart_id LIKE '%by-key%') AS kept,
+              (SELECT count(*) FROM events WHERE data::text LIKE ANY ($1)) + (SELECT count(*) FROM commands WHERE answer::text LIKE ANY ($1)) AS logged FROM cart_secrets`,
+      [[`%${secretLine}%`, `%${passphrase}%`]],
+    );
+    expect(rows[0]).toEqual({ plain: '0', kept: '1', logged: '0' });
   });
 
   it('a file that grows or vanishes while it is read is not taken, and tried again', async () => {

@@ -8,8 +8,9 @@ import { until } from '../support/until.js';
 
 /**
  * A week of a shop with two carts, a till and an ERP that counts the shelf and hears of shipments only. Each morning its file
- * resets the stock. Meanwhile carts sell, some orders are told late, deliveries are told to the ERP alone, and somebody edits
- * stock inside a cart. The model is the shelf itself.
+ * resets the stock. Meanwhile carts sell, some orders are told late, one even after the night's comparison, deliveries are
+ * told to the ERP alone, changes are answered with OK and lost, and somebody edits stock inside a cart. Nobody presses a
+ * button: each night the carts are compared, and what differs is repaired by their policy. The model is the shelf itself.
  */
 const skus = ['MUG', 'CUP', 'JUG'];
 const cartIds = ['north', 'south'] as const;
@@ -26,7 +27,9 @@ beforeAll(async () => {
     shops.set(id, shop);
     const { url, user: username, secret } = shop;
     const cart = { id, name: id, type: 'webhook', url, username, secret, locations: ['main'], pollIntervalMs: 500 };
-    await hub.call('POST', '/v1/carts', cart);
+    // A cart that is only slow on a busy machine must not be one in doubt.
+    const mending = { driftPolicy: 'repair', quietTimeMs: 300, requestTimeoutMs: 10_000 };
+    await hub.call('POST', '/v1/carts', { ...cart, ...mending });
     await shop.setHub(`${hub.url}/v1/carts/${id}/webhooks`);
     await hub.call('PUT', `/v1/carts/${id}/switch`, { on: true });
     await hub.call('PUT', `/v1/carts/${id}/listings`, { rows: skus.map((sku) => ({ key: sku, sku })) });
@@ -51,10 +54,10 @@ async function quiet(): Promise<void> {
   });
 }
 
-/** Each night both carts are compared, which mends what somebody edited. */
-async function compareAll(): Promise<void> {
+/** Each night both carts are compared, in the direction that is given; what differs is repaired by policy, or looked at once more first. */
+async function compareAll(direction: 'look' | 'send' = 'look'): Promise<void> {
   for (const id of cartIds) {
-    const { body } = await hub.call('POST', `/v1/carts/${id}/comparison`, { direction: 'send' });
+    const { body } = await hub.call('POST', `/v1/carts/${id}/comparison`, { direction });
     await until(
       'the comparison ends',
       async () => {
@@ -65,13 +68,17 @@ async function compareAll(): Promise<void> {
       60_000,
     );
   }
+  await until('what was suspected is decided', async () => (await drifts(`ended_at IS NULL`)) === 0, 60_000);
   await quiet();
 }
+
+const drifts = (which: string) => count(`SELECT count(*) AS n FROM drifts WHERE ${which}`);
 
 it('ends with all carts equal, nothing left to correct, and no piece resurrected', async () => {
   const shelf = new Map(skus.map((sku) => [sku, 40]));
   const unshipped: { shop: Shop; number: string; sku: string; quantity: number }[] = [];
   let told = 0;
+  let misfortunes = 0;
   let shipped = 0;
   const take = (sku: string, quantity: number) => shelf.set(sku, shelf.get(sku)! - quantity);
   const till = async (sku: string) => {
@@ -98,15 +105,24 @@ it('ends with all carts equal, nothing left to correct, and no piece resurrected
 
   await addSource(hub, 'erp', { includesOrders: 'shipped', holdAbovePercent: 100 });
   await sendFile(hub, 'erp', header + rowsOf(Object.fromEntries(shelf)), 'name=day-0.csv');
-  await compareAll();
+  // A first time both sides are made equal; from then on only policies do it.
+  await compareAll('send');
   for (let day = 1; day <= 7; day += 1) {
     const [first, second] = day % 2 === 0 ? cartIds : (['south', 'north'] as const);
     await buy(first, skus[day % 3]!, 2);
+    // What the till sells is told to both carts; on some days one says OK to it and forgets it.
+    const forgetful = day === 1 || day === 4;
+    if (forgetful) await shops.get('south')!.faults({ okButIgnored: 1 });
     await till(skus[(day + 1) % 3]!);
+    if (forgetful) {
+      await quiet();
+      misfortunes += 1;
+    }
     await hubHears();
     // An order that the hub hears of only after the file.
     const late = shops.get(second)!;
     await late.setHub('http://127.0.0.1:1/nobody-hears');
+    await late.faults({ ordersHidden: true });
     await buy(second, skus[day % 3]!, 1);
     // A delivery that only the ERP is told of.
     if (day === 3) shelf.set('JUG', shelf.get('JUG')! + 15);
@@ -116,10 +132,21 @@ it('ends with all carts equal, nothing left to correct, and no piece resurrected
     await till(skus[day % 3]!);
     expect((await sendFile(hub, 'erp', file, `asOf=${asOf}&name=day-${day}.csv`)).state).toBe('applied');
     if (day === 4) expect((await sendFile(hub, 'erp', file, `asOf=${asOf}&name=again.csv`)).state).toBe('repeated');
+    if (day === 3 || day === 6) {
+      // Hidden all night: its piece is missing for no reason that anybody knows, so it is put back, and taken away once it is told.
+      await quiet();
+      await compareAll();
+      misfortunes += 2;
+    }
+    await late.faults({});
     await late.setHub(`${hub.url}/v1/carts/${second}/webhooks`);
     await hubHears();
     // Somebody edits stock inside a cart.
-    if (day === 2 || day === 5) await shops.get('north')!.load([{ key: 'CUP', title: 'CUP', quantity: 99 }]);
+    const edited = { 2: 99, 5: 99, 6: 1 }[day];
+    if (edited !== undefined) {
+      await shops.get('north')!.load([{ key: 'CUP', title: 'CUP', quantity: edited }]);
+      misfortunes += 1;
+    }
     // The oldest order leaves the building; the ERP and the hub hear of it.
     const leaving = unshipped.shift()!;
     await leaving.shop.ship(leaving.number);
@@ -129,11 +156,19 @@ it('ends with all carts equal, nothing left to correct, and no piece resurrected
     await quiet();
     expect([day, await onHand()]).toEqual([day, asIs()]);
     await compareAll();
+    for (const [id, shop] of shops)
+      expect([day, id, Object.fromEntries(await shop.stock())]).toEqual([day, id, asIs()]);
   }
   const truth = asIs();
   for (const shop of shops.values()) expect(Object.fromEntries(await shop.stock())).toEqual(truth);
-  const [before, writes] = [await records(), (await shops.get('north')!.journal()).length];
+  // Each misfortune was corrected as often as it made a difference, and a correction caused no other one: nothing is left to do, however often it is looked.
+  expect(await drifts(`state = 'repaired'`)).toBe(misfortunes);
+  expect(await drifts(`state = 'parked'`)).toBe(0);
+  const journals = async () => Promise.all([...shops.values()].map(async (shop) => (await shop.journal()).length));
+  const before = [await records(), await journals()];
   await compareAll();
-  expect([await records(), (await shops.get('north')!.journal()).length]).toEqual([before, writes]);
+  await compareAll();
+  expect([await records(), await journals()]).toEqual(before);
+  expect(await drifts(`state = 'repaired'`)).toBe(misfortunes);
   await assertInvariants(hub.database);
 }, 180_000);

@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import { open, readdir, rename, stat, mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
-import ssh2, { type Attributes, type Connection, type SFTPWrapper } from 'ssh2';
+import ssh2, { type Attributes, type Connection, type PublicKeyAuthContext, type SFTPWrapper } from 'ssh2';
 
 const { Server, utils } = ssh2;
 const { STATUS_CODE, OPEN_MODE } = utils.sftp;
@@ -21,7 +21,18 @@ export interface SftpServer {
 
 const user = 'erp';
 const password = 'sftp-password-0001';
-export const sftpLogin = { username: user, password };
+/** A key pair of the client, as ssh-keygen writes it, and the passphrase that opens the private half. */
+const clientKey = ssh2.utils.generateKeyPairSync('ed25519', {
+  passphrase: 'sftp-passphrase-0001',
+  cipher: 'aes256-ctr',
+  rounds: 16,
+});
+export const sftpLogin = {
+  username: user,
+  password,
+  privateKey: clientKey.private,
+  passphrase: 'sftp-passphrase-0001',
+};
 
 export async function startSftpServer(root: string, port = 0): Promise<SftpServer> {
   const { privateKey } = generateKeyPairSync('rsa', {
@@ -39,8 +50,10 @@ export async function startSftpServer(root: string, port = 0): Promise<SftpServe
     client.on('error', () => undefined);
     client.on('authentication', (auth) => {
       logins += 1;
-      if (auth.method === 'password' && auth.username === user && auth.password === password) auth.accept();
-      else auth.reject(['password']);
+      if (auth.username !== user) auth.reject();
+      else if (auth.method === 'password' && auth.password === password) auth.accept();
+      else if (auth.method === 'publickey' && isClientKey(auth)) auth.accept();
+      else auth.reject(['password', 'publickey']);
     });
     client.on('session', (accept) => accept().on('sftp', (acceptSftp) => serve(acceptSftp(), root, handle)));
   });
@@ -56,6 +69,13 @@ export async function startSftpServer(root: string, port = 0): Promise<SftpServe
     },
   };
   return handle;
+}
+
+/** Without a signature it is only asked whether this key would do. */
+function isClientKey({ key, signature, blob, hashAlgo }: PublicKeyAuthContext): boolean {
+  const allowed = utils.parseKey(clientKey.public);
+  if (allowed instanceof Error || !key.data.equals(allowed.getPublicSSH())) return false;
+  return signature === undefined || allowed.verify(blob!, signature, hashAlgo);
 }
 
 function serve(sftp: SFTPWrapper, root: string, server: SftpServer): void {

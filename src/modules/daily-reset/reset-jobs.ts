@@ -4,6 +4,7 @@ import { Queue } from 'bullmq';
 import { z } from 'zod';
 import type { QueueBackend } from '../../cart-workers/queue-backend.js';
 import type { ResetSourceSettings } from '../../events/facts.js';
+import { KeptSchedules } from '../jobs/kept-schedules.js';
 import { QUEUE_BACKEND } from '../tokens.js';
 
 /** A fixed queue, as those of the folder jobs. */
@@ -14,10 +15,14 @@ export const resetJobData = z.object({ sourceId: z.string(), by: z.string() });
 /** Schedules and looks, as jobs: of several processes one does each. What is to be done stands in the tables. */
 @Injectable()
 export class ResetJobs {
+  private readonly schedules: KeptSchedules;
+
   constructor(
     @InjectQueue(RESETS) private readonly queue: Queue,
     @Inject(QUEUE_BACKEND) private readonly backend: QueueBackend,
-  ) {}
+  ) {
+    this.schedules = new KeptSchedules(queue);
+  }
 
   /** At most one look per source waits or runs. */
   async look(sourceId: string, by: string): Promise<void> {
@@ -30,35 +35,22 @@ export class ResetJobs {
     await this.queue.add('finish', {}, { deduplication: { id: 'finish' }, ...kept });
   }
 
-  /** Brings the queue's schedules in step with the sources'. Every worker process does this, and comes to the same result. */
+  /** Brings the queue's schedules in step with the sources'. */
   async keepSchedules(sources: readonly ResetSourceSettings[]): Promise<void> {
     if (!this.backend.available()) return;
-    const wanted = new Map(sources.flatMap((source) => scheduleOf(source)));
-    const present = await this.queue.getJobSchedulers(0, SCHEDULERS_MAX);
-    const told = new Map(present.map((one) => [one.key, scheduleText(one)]));
-    for (const { key, next, every } of present) {
-      // Due later than its interval: the clock was set back, and nothing would be looked for until it is there again.
-      if ((next ?? 0) <= Date.now() + (Number(every) || DAY_MS) + HOUR_MS) continue;
-      await this.queue.removeJobScheduler(key);
-      told.delete(key);
-    }
-    for (const [sourceId, schedule] of wanted) {
-      // Setting a schedule anew begins its interval anew, so one that fits is left alone.
-      if (told.get(sourceId) === scheduleText(schedule)) continue;
-      await this.queue.upsertJobScheduler(sourceId, schedule, {
-        name: 'due',
-        data: { sourceId, by: 'schedule' },
-        opts: kept,
-      });
-    }
-    for (const key of told.keys()) if (!wanted.has(key)) await this.queue.removeJobScheduler(key);
+    const due = (sourceId: string, schedule: Schedule) => ({
+      ...schedule,
+      name: 'due',
+      data: { sourceId, by: 'schedule' },
+      opts: kept,
+    });
+    await this.schedules.keep(
+      new Map(sources.flatMap(scheduleOf).map(([sourceId, schedule]) => [sourceId, due(sourceId, schedule)])),
+    );
   }
 }
 
 const kept = { removeOnComplete: { count: 100 }, removeOnFail: { count: 100 } } as const;
-const DAY_MS = 86_400_000;
-const HOUR_MS = 3_600_000;
-const SCHEDULERS_MAX = 10_000;
 
 interface Schedule {
   readonly pattern?: string;
@@ -73,6 +65,3 @@ export function scheduleOf({ sourceId, on, from, schedule, timeZone }: ResetSour
   const [hour = '4', minute = '0'] = schedule.at.split(':');
   return [[sourceId, { pattern: `${Number(minute)} ${Number(hour)} * * *`, tz: timeZone }]];
 }
-
-const scheduleText = ({ pattern, tz, every }: { pattern?: unknown; tz?: unknown; every?: unknown }) =>
-  every === undefined || every === null ? `${String(pattern)} ${String(tz)}` : `every ${Number(every)}`;

@@ -4,6 +4,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { Queue } from 'bullmq';
 import { z } from 'zod';
 import type { QueueBackend } from '../../cart-workers/queue-backend.js';
+import { KeptSchedules } from '../jobs/kept-schedules.js';
 import { QUEUE_BACKEND } from '../tokens.js';
 
 /** A fixed queue, as those of the folder jobs. */
@@ -14,10 +15,14 @@ export const importJobData = z.object({ importId: z.uuid() });
 /** Puts work on imports into the queue. What is to be done stands in the table; a job only says "look at this one". */
 @Injectable()
 export class ImportJobs {
+  private readonly schedules: KeptSchedules;
+
   constructor(
     @InjectQueue(IMPORTS) private readonly queue: Queue,
     @Inject(QUEUE_BACKEND) private readonly backend: QueueBackend,
-  ) {}
+  ) {
+    this.schedules = new KeptSchedules(queue);
+  }
 
   /** At most one job per import and state waits or runs; another one is not added. */
   async work(importId: string, state: 'validating' | 'applying'): Promise<void> {
@@ -46,7 +51,8 @@ export class ImportJobs {
 
   /** Old imports are removed once a day, at night. */
   async schedule(): Promise<void> {
+    if (!this.backend.available()) return;
     const opts = { removeOnComplete: { count: 10 }, removeOnFail: { count: 10 } };
-    await this.queue.upsertJobScheduler('clean-up', { pattern: '47 3 * * *' }, { name: 'clean-up', opts });
+    await this.schedules.keep(new Map([['clean-up', { pattern: '47 3 * * *', name: 'clean-up', opts }]]));
   }
 }

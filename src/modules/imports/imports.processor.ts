@@ -60,8 +60,7 @@ export class ImportSchedule implements OnApplicationBootstrap, OnApplicationShut
     @Inject(DATABASE) private readonly database: Database,
   ) {}
 
-  async onApplicationBootstrap(): Promise<void> {
-    await this.jobs.schedule();
+  onApplicationBootstrap(): void {
     this.rounds.start(0);
   }
 
@@ -79,6 +78,7 @@ export class ImportSchedule implements OnApplicationBootstrap, OnApplicationShut
 const RESUME_EVERY_MS = 15_000;
 
 async function resumeImports(database: Database, jobs: ImportJobs): Promise<void> {
+  await jobs.schedule();
   await endBrokenUploads(database);
   const { rows } = await database.pool.query<{ id: string; state: 'validating' | 'applying' }>(
     `SELECT id, state FROM imports WHERE state IN ('validating', 'applying') ORDER BY created_at LIMIT 100`,
