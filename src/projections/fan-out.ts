@@ -205,24 +205,25 @@ async function lockListings(
     name: `lock-listings-${facts.name}`,
     text: `WITH many AS MATERIALIZED (
              SELECT count(*) > ${kitListingsMax} AS yes
-               FROM (SELECT FROM kit_parts p JOIN listings t ON t.sku = p.kit WHERE p.sku = ANY ($1::text[]) LIMIT ${kitListingsMax + 1}) x)
+               FROM (SELECT FROM kit_parts p JOIN listings t ON t.sku = p.kit WHERE p.sku = ANY ($1::text[]) LIMIT ${kitListingsMax + 1}) x),
+           touched AS MATERIALIZED (
+             SELECT t.cart_id, t.key FROM listings t WHERE t.sku = ANY ($1::text[])
+             UNION
+             (SELECT t.cart_id, t.key FROM kit_parts p JOIN listings t ON t.sku = p.kit WHERE p.sku = ANY ($1::text[])
+               -- One is enough to hear that there are more.
+               LIMIT (SELECT CASE WHEN yes THEN 1 ELSE ${kitListingsMax} END FROM many))
+             UNION
+             SELECT * FROM unnest($2::text[], $3::text[]))
            SELECT ${facts.columns},
                   l.target, l.leans, l.unlisted, l.baseline_at, l.baseline_mark, l.generation,
                   c.is_on AND s.is_on AND l.generation = c.generation AS in_effect,
                   c.clamps_at_zero AS clamps, c.is_paced AS paced,
                   (SELECT p.sku FROM kit_parts p WHERE p.kit = l.sku AND p.sku = ANY ($1::text[]) LIMIT 1) AS part,
                   (SELECT yes FROM many) AS many_kits
-             FROM listings l JOIN carts c ON c.cart_id = l.cart_id JOIN system_switch s ON s.id = 1
-            WHERE (l.cart_id, l.key) IN (
-                    SELECT t.cart_id, t.key FROM listings t WHERE t.sku = ANY ($1::text[])
-                    UNION
-                    (SELECT t.cart_id, t.key FROM kit_parts p JOIN listings t ON t.sku = p.kit WHERE p.sku = ANY ($1::text[])
-                      -- One is enough to hear that there are more.
-                      LIMIT (SELECT CASE WHEN yes THEN 1 ELSE ${kitListingsMax} END FROM many))
-                    UNION
-                    SELECT * FROM unnest($2::text[], $3::text[]))
-            ORDER BY l.cart_id, l.key
-              FOR UPDATE OF l`,
+             FROM (SELECT * FROM touched ORDER BY cart_id, key) AS t
+            -- Locked one by one, by key and in order: joined, all listings there are were read beside the few that are meant.
+            CROSS JOIN LATERAL (SELECT * FROM listings x WHERE x.cart_id = t.cart_id AND x.key = t.key FOR UPDATE) AS l
+             JOIN carts c ON c.cart_id = l.cart_id JOIN system_switch s ON s.id = 1`,
     values: [[...touched.skus.keys()], direct.map((d) => d.cartId), direct.map((d) => d.key)],
   });
   return found.rows;
