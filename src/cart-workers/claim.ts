@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { DatabaseError, type PoolClient } from 'pg';
 import { beginByKeysPlanned, inTransaction, type Database } from '../database.js';
+import { triesSql } from '../projections/listings.table.js';
 import { steadyNow } from '../steady-clock.js';
 import type { LaneJobData } from './lane-job.js';
 
@@ -240,7 +241,7 @@ async function handBack(client: PoolClient, deliveryId: string): Promise<void> {
        UPDATE delivery_lines SET state = 'done', outcome = 'handed back', ended_at = clock_timestamp()
         WHERE delivery_id = $1 AND state = 'in-flight' RETURNING key),
      records AS (
-       UPDATE web_stack w SET state = 'waiting', delivery_id = NULL
+       UPDATE web_stack w SET state = 'waiting', delivery_id = NULL, attempts = w.attempts + ${triesSql('w')}
          FROM lines l WHERE w.delivery_id = $1 AND w.key = l.key AND w.state = 'in-flight')
      UPDATE deliveries SET state = 'closed', closed_at = clock_timestamp() WHERE id = $1`,
     [deliveryId],
@@ -314,15 +315,18 @@ async function openAttempt(
     ],
   });
   if (open.purpose !== 'send') return;
+  // Counted on the delivery: its records would each be written once more for it.
   await client.query({
-    name: 'count-attempt',
-    text: `WITH records AS (
-             UPDATE web_stack SET attempts = attempts + 1 WHERE delivery_id = $1 AND state = 'in-flight'),
-           resend AS (
-             UPDATE deliveries SET resends = resends + $3, next_attempt_at = NULL WHERE id = $1 AND ($3 > 0 OR next_attempt_at IS NOT NULL))
-           UPDATE delivery_lines d SET q0 = s.last_quantity, q0_from = s.last_quantity_from, q0_to = s.last_quantity_to
+    name: 'count-try',
+    text: 'UPDATE deliveries SET tries = tries + 1, resends = resends + $2, next_attempt_at = NULL WHERE id = $1',
+    values: [open.job.deliveryId, open.resend ? 1 : 0],
+  });
+  if (!open.terms.needsQ0) return;
+  await client.query({
+    name: 'keep-q0',
+    text: `UPDATE delivery_lines d SET q0 = s.last_quantity, q0_from = s.last_quantity_from, q0_to = s.last_quantity_to
              FROM listings s
-            WHERE $2 AND d.delivery_id = $1 AND d.q0 IS NULL AND s.cart_id = d.cart_id AND s.key = d.key`,
-    values: [open.job.deliveryId, open.terms.needsQ0, open.resend ? 1 : 0],
+            WHERE d.delivery_id = $1 AND d.q0 IS NULL AND s.cart_id = d.cart_id AND s.key = d.key`,
+    values: [open.job.deliveryId],
   });
 }

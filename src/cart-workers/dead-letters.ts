@@ -2,6 +2,7 @@ import type { PoolClient } from 'pg';
 import { inTransaction, type Database } from '../database.js';
 import type { CommandBatcher } from '../events/command-batcher.js';
 import { isTransient } from '../events/sql-state.js';
+import { triesSql } from '../projections/listings.table.js';
 import type { Wakeups } from '../wakeups.js';
 import type { CartDirectory } from './cart-directory.js';
 import { CartError } from './connectors/cart-error.js';
@@ -229,7 +230,7 @@ export class DeadLetters {
          UPDATE web_stack w
             SET state = CASE WHEN $3 THEN 'delivered' ELSE 'waiting' END, last_response = $5,
                 ended_at = CASE WHEN $3 THEN date_trunc('milliseconds', clock_timestamp()) END,
-                delivery_id = CASE WHEN $3 THEN w.delivery_id END
+                attempts = w.attempts + ${triesSql('w')}, delivery_id = CASE WHEN $3 THEN w.delivery_id END
            FROM line
           WHERE w.delivery_id = line.delivery_id AND w.key = line.key AND w.state = 'quarantined'`,
         [cartId, key, applied, applied ? 'declared applied' : 'declared not applied', response],

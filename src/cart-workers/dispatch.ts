@@ -12,12 +12,21 @@ export interface Dispatched {
   readonly delayMs: number;
 }
 
-/** How many of the oldest waiting records are looked at when choosing listings; what they merge with is found by key. */
-const lookAheadRecords = 2_000;
+/**
+ * How many of the oldest waiting records are looked at when choosing listings, for each line that there is room for, and at
+ * least and at most; what they merge with is found by key.
+ */
+const lookAhead = { perLine: 5, min: 500, max: 2_000 };
 /** A line older than this ranks with decreases, so that increases do not starve behind them. */
 const starvationMs = 10_000;
 /** A delivery whose job is not seen in the lane for this long is put in again. */
 export const sweepAfterMs = 2_000;
+
+export interface DispatchLimits {
+  readonly linesPerDeliveryMax: number;
+  /** No more deliveries under way than that; null: as many as the lane's window lets. */
+  readonly callsMax: number | null;
+}
 
 interface LaneRow {
   readonly paused: boolean;
@@ -39,20 +48,21 @@ interface LaneRow {
  *
  * A lane that is red, switched off or being compared gets nothing; an amber one a single probe when that is due.
  */
-export async function dispatchLane(
-  database: Database,
-  cartId: string,
-  linesPerDeliveryMax: number,
-): Promise<Dispatched[]> {
-  return inTransaction(database, (client) => dispatchIn(client, cartId, linesPerDeliveryMax), beginByKeysPlanned);
+export async function dispatchLane(database: Database, cartId: string, limits: DispatchLimits): Promise<Dispatched[]> {
+  return inTransaction(database, (client) => dispatchIn(client, cartId, limits), beginByKeysPlanned);
 }
 
-async function dispatchIn(client: PoolClient, cartId: string, linesPerDeliveryMax: number): Promise<Dispatched[]> {
+async function dispatchIn(
+  client: PoolClient,
+  cartId: string,
+  { linesPerDeliveryMax, callsMax }: DispatchLimits,
+): Promise<Dispatched[]> {
   const lane = await lockLane(client, cartId);
-  const room = lane === null ? 0 : roomIn(lane);
+  const room = lane === null ? 0 : roomIn(lane, callsMax);
   if (lane === null || room <= 0) return [];
-  const free = await findFreeListings(client, cartId, lane);
-  const groups = groupLines(free, lane.down ? { room: 1, linesMax: 1 } : { room, linesMax: linesPerDeliveryMax });
+  const limits = lane.down ? { room: 1, linesMax: 1 } : { room, linesMax: linesPerDeliveryMax };
+  const free = await findFreeListings(client, cartId, lane, limits);
+  const groups = groupLines(free, limits);
   const zero = free.filter((listing) => listing.zero).map((listing) => listing.key);
   const unsettled = await lockListings(client, cartId, [...zero, ...groups.flat()]);
   const due = await readDue(client, cartId, lane.generation, [...zero, ...groups.flat()]);
@@ -64,11 +74,11 @@ async function dispatchIn(client: PoolClient, cartId: string, linesPerDeliveryMa
   return made;
 }
 
-function roomIn(lane: LaneRow): number {
+function roomIn(lane: LaneRow, callsMax: number | null): number {
   if (lane.paused || lane.comparing || !lane.in_effect) return 0;
   const runnable = Number(lane.runnable);
   if (lane.down) return lane.probe_due && runnable === 0 ? 1 : 0;
-  return (lane.job_window ?? 0) - runnable;
+  return Math.min(lane.job_window ?? 0, callsMax ?? Number.POSITIVE_INFINITY) - runnable;
 }
 
 /**
@@ -113,6 +123,12 @@ async function pushProbeBack(client: PoolClient, cartId: string): Promise<void> 
   );
 }
 
+interface Limits {
+  /** Deliveries that may be made. */
+  readonly room: number;
+  readonly linesMax: number;
+}
+
 interface FreeListing {
   readonly key: string;
   /** Its records cancel each other out. */
@@ -127,11 +143,17 @@ interface FreeListing {
  * and behind all of them, listings that only a Send or Get run makes owed anything.
  *
  * $1 cart, $2 its generation, $3 whether it clamps at zero (then a zero that was not settled by value holds increases back,
- * clamped-listings.ts), $4 whether a dead letter holds its listing back. The look-ahead counts only records that could
+ * clamped-listings.ts), $4 whether a dead letter holds its listing back, $5 how many records to look ahead. The look-ahead counts only records that could
  * leave: thousands that wait behind a quarantined line must not hide the rest of the lane. Sums are looked up key by key
  * (LATERAL): joined, the statement took 2 s over 2,000 records of one listing.
  */
-async function findFreeListings(client: PoolClient, cartId: string, lane: LaneRow): Promise<FreeListing[]> {
+async function findFreeListings(
+  client: PoolClient,
+  cartId: string,
+  lane: LaneRow,
+  { room, linesMax }: Limits,
+): Promise<FreeListing[]> {
+  const records = Math.min(lookAhead.max, Math.max(lookAhead.min, room * linesMax * lookAhead.perLine));
   const due = `WHERE w.state = 'waiting' AND w.generation = $2`;
   const found = await client.query<FreeListing>({
     name: 'find-free-listings',
@@ -148,7 +170,7 @@ async function findFreeListings(client: PoolClient, cartId: string, lane: LaneRo
                SELECT r.key FROM web_stack r JOIN carts c ON c.cart_id = r.cart_id JOIN lanes n ON n.cart_id = r.cart_id
                 WHERE r.cart_id = $1 AND r.state = 'waiting' AND r.generation = $2 AND r.key NOT IN (SELECT b.key FROM blocked b)
                   AND ${mayBeginSql('r', 'c', 'n')}
-                ORDER BY r.behind, r.id LIMIT ${lookAheadRecords}) AS oldest)
+                ORDER BY r.behind, r.id LIMIT $5) AS oldest)
            SELECT f.key, f.delta = 0 AS zero, f.alone
              FROM (SELECT a.key, s.*
                      FROM ahead a
@@ -163,16 +185,13 @@ async function findFreeListings(client: PoolClient, cartId: string, lane: LaneRo
             WHERE NOT ($3 AND f.delta > 0 AND EXISTS (SELECT FROM listings l WHERE l.cart_id = $1 AND l.key = f.key AND ${toBeSettledByValueSql('l')}))
             ORDER BY f.behind, (f.delta < 0 OR f.oldest < clock_timestamp() - interval '${starvationMs} milliseconds') DESC,
                      f.target, f.oldest, f.key`,
-    values: [cartId, lane.generation, lane.clamps, lane.dead_letters_hold],
+    values: [cartId, lane.generation, lane.clamps, lane.dead_letters_hold, records],
   });
   return found.rows;
 }
 
 /** @returns the keys of each delivery, at most `room` deliveries */
-function groupLines(
-  free: readonly FreeListing[],
-  limits: { readonly room: number; readonly linesMax: number },
-): string[][] {
+function groupLines(free: readonly FreeListing[], limits: Limits): string[][] {
   const groups: string[][] = [];
   let filling: string[] | undefined;
   for (const { key, zero, alone } of free) {

@@ -129,6 +129,8 @@ export const deliveries = pgTable(
     /** An earlier try may have been applied: from here on only the same bytes again, or settlement. */
     ambiguous: boolean().notNull().default(false),
     resends: integer().notNull().default(0),
+    /** Tries so far that its records do not count yet: each adds them with its own end. */
+    tries: integer().notNull().default(0),
     /** When the job of this take was last put into the lane; the sweeper looks for lost ones some time after it. */
     queuedAt: time('queued_at').notNull().defaultNow(),
     nextAttemptAt: time('next_attempt_at'),

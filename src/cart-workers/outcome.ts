@@ -191,6 +191,7 @@ const endLinesSql = `
     SELECT * FROM jsonb_to_recordset($3::jsonb) AS r (
       key text, response text, line_state text, record_state text, outcome text, quantity bigint, seen_from timestamptz,
       seen_to timestamptz, delay_ms int, counted int, look_again boolean, unlisted text, settle_in_ms int, evidence jsonb)),
+  tried AS MATERIALIZED (SELECT tries FROM deliveries WHERE id = $1),
   lines AS (
     UPDATE delivery_lines d
        SET state = r.line_state, outcome = r.outcome, response = r.response, quantity = r.quantity,
@@ -205,12 +206,13 @@ const endLinesSql = `
     RETURNING d.key),
   records AS (
     UPDATE web_stack w
-       SET state = r.record_state, last_response = r.response, attempts = w.attempts + $5, attempts_counted = w.attempts_counted + r.counted,
+       SET state = r.record_state, last_response = r.response,
+           attempts = w.attempts + CASE WHEN r.line_state = 'done' THEN $5 + t.tries ELSE 0 END, attempts_counted = w.attempts_counted + r.counted,
            delivery_id = CASE WHEN r.record_state = 'waiting' THEN NULL ELSE w.delivery_id END,
            not_before = CASE WHEN r.record_state = 'waiting' AND r.delay_ms > 0
                              THEN clock_timestamp() + r.delay_ms * interval '1 millisecond' END,
            ended_at = CASE WHEN r.record_state = 'delivered' THEN date_trunc('milliseconds', clock_timestamp()) END
-      FROM rows r JOIN lines l ON l.key = r.key
+      FROM rows r JOIN lines l ON l.key = r.key CROSS JOIN tried t
      -- The cart as well: by its index of open records, a key is looked up once and not once per cart.
      WHERE w.cart_id = $2 AND w.delivery_id = $1 AND w.key = r.key AND w.state IN ('in-flight', 'in-doubt', 'quarantined')),
   joined AS (
@@ -225,7 +227,10 @@ const endLinesSql = `
          unlisted = CASE WHEN r.line_state = 'done' THEN r.unlisted ELSE s.unlisted END
     FROM rows r JOIN lines l ON l.key = r.key
    WHERE s.cart_id = $2 AND s.key = r.key AND r.record_state <> 'in-flight'
-     AND NOT (r.record_state = 'waiting' AND r.quantity IS NULL AND NOT r.look_again)`;
+     AND NOT (r.record_state = 'waiting' AND r.quantity IS NULL AND NOT r.look_again)
+     -- Most listings have nothing to forget and nothing to learn: their rows stay as they are.
+     AND (r.quantity IS NOT NULL OR s.last_quantity_from IS NOT NULL OR s.last_quantity IS NOT NULL
+          OR r.line_state = 'done' AND s.unlisted IS DISTINCT FROM r.unlisted)`;
 
 /** A delivery is closed with its last open line; otherwise it is to be sent again, or settled. */
 async function endDelivery(client: PoolClient, end: AttemptEnd): Promise<void> {
@@ -235,13 +240,14 @@ async function endDelivery(client: PoolClient, end: AttemptEnd): Promise<void> {
               SET state = CASE WHEN o.open = 0 THEN 'closed' WHEN o.in_doubt > 0 THEN 'in-doubt' ELSE 'dispatched' END,
                   closed_at = CASE WHEN o.open = 0 THEN clock_timestamp() END,
                   ambiguous = d.ambiguous OR $2::int IS NOT NULL OR o.in_doubt > 0,
+                  tries = d.tries + $3,
                   queued_at = CASE WHEN $2::int IS NULL THEN d.queued_at ELSE clock_timestamp() END,
                   next_attempt_at = CASE WHEN o.open > 0 AND $2::int IS NOT NULL THEN clock_timestamp() + $2::int * interval '1 millisecond' END
              FROM (SELECT count(*) FILTER (WHERE state IN ('in-flight', 'in-doubt')) AS open,
                           count(*) FILTER (WHERE state = 'in-doubt') AS in_doubt
                      FROM delivery_lines WHERE delivery_id = $1) AS o
             WHERE d.id = $1 AND d.state <> 'closed'`,
-    values: [end.deliveryId, end.resendInMs ?? null],
+    values: [end.deliveryId, end.resendInMs ?? null, end.countsAsTry === true ? 1 : 0],
   });
 }
 

@@ -15,6 +15,11 @@ const keepInStepEveryMs = 2_000;
 /** How late a lane may open after its moment. */
 const openEveryMs = 500;
 const faultPauseMs = 500;
+/**
+ * Facts that the projector has still to apply, from which on lanes whose calls take many lines go one call at a time: what
+ * left now would be changed again by what comes, and what waits is summed up in place. Nothing stands still.
+ */
+const farBehindFacts = 2_000;
 
 /**
  * The Stack Controller: opens the way from the Web Stack into the lanes, and sweeps up deliveries whose job was lost
@@ -87,13 +92,15 @@ export class StackController {
       await this.openings.open();
     }
     const busy = await lanesWithWork(database);
+    const farBehind = busy.size > 0 && (await isFarBehind(database));
     const rounds = await Promise.all(
       lanes.cartIds().map(async (cartId) => {
         if (sweep) await this.sweep(cartId);
         const work = busy.get(cartId);
         if (work === undefined) return 0;
         const { linesPerDeliveryMax } = capabilitiesOf(connectorFor(work.settings.type), work.settings, work.probe);
-        const dispatched = await dispatchLane(database, cartId, linesPerDeliveryMax);
+        const callsMax = farBehind && linesPerDeliveryMax > 1 ? 1 : null;
+        const dispatched = await dispatchLane(database, cartId, { linesPerDeliveryMax, callsMax });
         if (dispatched.length > 0) reached('dispatch:committed', cartId);
         await lanes.add(cartId, dispatched);
         return dispatched.length;
@@ -114,6 +121,19 @@ export class StackController {
       if (again !== null) await lanes.add(cartId, [again]);
     }
   }
+}
+
+async function isFarBehind(database: Database): Promise<boolean> {
+  const found = await database.pool.query<{ behind: boolean }>({
+    name: 'is-far-behind',
+    text: `SELECT count(*) >= ${farBehindFacts} AS behind
+             FROM (SELECT FROM projection_checkpoints c
+                     JOIN LATERAL (SELECT FROM events e
+                                    WHERE (e.generation, e.transaction_id, e.position) > (c.generation, c.transaction_id, c.position)
+                                    ORDER BY e.generation, e.transaction_id, e.position LIMIT ${farBehindFacts}) e ON true
+                    WHERE c.name = 'main') x`,
+  });
+  return found.rows[0]?.behind === true;
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { PoolClient } from 'pg';
 import type { BaselineRow } from '../events/facts.js';
-import { waitStatesSql } from './listings.table.js';
+import { triesSql, waitStatesSql } from './listings.table.js';
 
 /**
  * Listings are locked first and in key order, in a statement of its own: the next one must see what a dispatcher or a
@@ -82,7 +82,8 @@ export async function baselineListings(
                 AND NOT EXISTS (SELECT FROM echoes e WHERE e.cart_id = l.cart_id AND e.key = l.key AND e.seen_by > $6)),
            superseded AS (
              UPDATE web_stack w
-                SET state = 'superseded', ended_at = date_trunc('milliseconds', clock_timestamp())
+                SET state = 'superseded', ended_at = date_trunc('milliseconds', clock_timestamp()),
+                    attempts = w.attempts + ${triesSql('w')}
                FROM rows r
               WHERE w.cart_id = r.cart_id AND w.key = r.key
                 AND w.state IN ${waitStatesSql}),

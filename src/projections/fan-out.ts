@@ -11,7 +11,7 @@ import { beginKitRecompute } from './availability/recompute-runs.js';
 import { expectedAfterEcho } from './availability/target.js';
 import { countPushed, type Push } from './guard.js';
 import { rememberListings } from './listing-memory.js';
-import type { RecordCause } from './listings.table.js';
+import { waitStatesSql, type RecordCause } from './listings.table.js';
 
 /** One thing a cart did to its own stock, found in an imported order. */
 export interface Echo {
@@ -70,7 +70,7 @@ interface LockedListing extends ListingFactsRow {
  * Listings are locked in (cart, key) order; four statements whatever the size of the batch, and a fifth after a change of
  * the rules.
  *
- * @returns how many records went onto the Web Stack
+ * @returns how many changes went onto the Web Stack
  */
 export async function fanOut(client: PoolClient, touched: Touched): Promise<number> {
   const { settings, locked } = await lockUnderSettings(client, touched);
@@ -270,9 +270,20 @@ async function insertEchoes(client: PoolClient, heard: readonly HeardEcho[]): Pr
   });
 }
 
+const millisecondsSql = (time: string) => `floor(extract(epoch FROM ${time}) * 1000)::bigint`;
+
+/** A record takes in what comes while it waits, up to this many changes: what it is made of stays short enough to read. */
+const partsMax = 50;
+
 /**
+ * What a listing is still to be told grows in place while its newest record waits and was never sent: behind a slow cart, a
+ * pause or a burst there is one record per listing, not one per change. A sum of zero is two records, which dispatch nets.
+ *
  * A listing that its cart does not know (or does not track) cannot be told anything until somebody looks again: its
  * records join the one dead letter it has.
+ *
+ * The listings are locked, so that no record of theirs leaves or ends meanwhile, and each is written where it was just
+ * found; joined by id, the planner read everything that waits.
  */
 async function insertRecords(
   client: PoolClient,
@@ -280,17 +291,39 @@ async function insertRecords(
   { push, behind = false }: Touched,
 ): Promise<void> {
   if (records.length === 0) return;
-  await client.query({
+  const kept = await client.query({
     name: 'insert-records',
-    text: `INSERT INTO web_stack (cart_id, key, sku, generation, delta, target, cause, state, push, behind, last_response, paced_at, accepted_at, created_at)
-           SELECT t.cart_id, t.key, t.sku, t.generation, t.delta, t.target, t.cause,
-                  CASE WHEN t.unlisted IS NOT NULL THEN 'dead-lettered' WHEN $10::text IS NOT NULL THEN 'held' ELSE 'waiting' END, $10::text, $12::boolean,
-                  CASE WHEN t.unlisted IS NOT NULL THEN 'The cart does not list this item (' || t.unlisted || ')' END,
-                  t.paced_at,
-                  t.accepted_at, date_trunc('milliseconds', clock_timestamp())
-             FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::bigint[], $6::bigint[], $7::jsonb[], $8::text[],
-                         $9::timestamptz[], $11::timestamptz[])
-                  AS t (cart_id, key, sku, generation, delta, target, cause, unlisted, accepted_at, paced_at)`,
+    text: `WITH added AS MATERIALIZED (
+             SELECT t.*, w.place
+               FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::bigint[], $6::bigint[], $7::jsonb[], $8::text[],
+                           $9::timestamptz[], $11::timestamptz[])
+                    AS t (cart_id, key, sku, generation, delta, target, cause, unlisted, accepted_at, paced_at)
+               LEFT JOIN LATERAL (
+                 SELECT n.*, n.ctid AS place FROM web_stack n
+                  WHERE n.cart_id = t.cart_id AND n.key = t.key AND n.state IN ${waitStatesSql}
+                  ORDER BY n.id DESC LIMIT 1) w
+                 ON w.state = 'waiting' AND w.generation = t.generation AND w.attempts = 0 AND w.not_before IS NULL
+                    AND w.push IS NULL AND $10::text IS NULL AND w.paced_at IS NULL AND t.paced_at IS NULL
+                    AND t.unlisted IS NULL AND w.behind = $12::boolean AND w.delta + t.delta <> 0
+                    AND coalesce(jsonb_array_length(w.parts), 1) < ${partsMax}),
+           grown AS (
+             UPDATE web_stack w
+                SET delta = w.delta + a.delta, target = a.target,
+                    cause = a.cause || jsonb_build_object('facts', (w.cause->>'facts')::int + (a.cause->>'facts')::int),
+                    parts = coalesce(w.parts, jsonb_build_array(jsonb_build_array(${millisecondsSql('w.created_at')}, w.delta)))
+                            || jsonb_build_array(jsonb_build_array(${millisecondsSql('clock_timestamp()')}, a.delta))
+               FROM added a WHERE w.ctid = a.place
+             RETURNING w.id),
+           made AS (
+             INSERT INTO web_stack (cart_id, key, sku, generation, delta, target, cause, state, push, behind, last_response, paced_at, accepted_at, created_at)
+             SELECT t.cart_id, t.key, t.sku, t.generation, t.delta, t.target, t.cause,
+                    CASE WHEN t.unlisted IS NOT NULL THEN 'dead-lettered' WHEN $10::text IS NOT NULL THEN 'held' ELSE 'waiting' END, $10::text, $12::boolean,
+                    CASE WHEN t.unlisted IS NOT NULL THEN 'The cart does not list this item (' || t.unlisted || ')' END,
+                    t.paced_at,
+                    t.accepted_at, date_trunc('milliseconds', clock_timestamp())
+               FROM added t WHERE t.place IS NULL
+             RETURNING id)
+           SELECT FROM grown UNION ALL SELECT FROM made`,
     values: [
       records.map((r) => r.listing.cart_id),
       records.map((r) => r.listing.key),
@@ -306,6 +339,8 @@ async function insertRecords(
       behind,
     ],
   });
+  if (kept.rowCount !== records.length)
+    throw new Error(`${kept.rowCount} of ${records.length} changes were put on the Web Stack`);
   if (push === undefined) return;
   const changes = records.map(({ listing, delta, target }) => ({
     cartId: listing.cart_id,

@@ -79,6 +79,14 @@ export const waitStates = recordStates.slice(0, 6);
 /** The waits as a list for `IN`, word for word as in the partial index, which is used only for that. */
 export const waitStatesSql = `('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held')`;
 
+/** When a change was put on the Web Stack, in ms since 1970, and by how much. The parts of a record add up to its delta. */
+export type RecordPart = readonly [at: number, delta: number];
+
+/** Tries of the delivery that a record is in; the record counts them itself only when it leaves it. @param record its alias */
+export const triesSql = (record: string) =>
+  `CASE WHEN ${record}.state IN ('in-flight', 'in-doubt', 'quarantined')
+             THEN coalesce((SELECT y.tries FROM deliveries y WHERE y.id = ${record}.delivery_id), 0) ELSE 0 END`;
+
 export interface RecordCause {
   /** The fact that made it; the last of them where one batch held several of the same listing. */
   readonly type: string;
@@ -106,6 +114,8 @@ export const webStack = pgTable(
     /** What the cart shows once this record and all before it have been applied. */
     target: bigint({ mode: 'number' }).notNull(),
     cause: jsonb().$type<RecordCause>().notNull(),
+    /** Changes that it sums up because it still waited when they came: see {@link RecordPart}. Null: it is one change. */
+    parts: jsonb().$type<readonly RecordPart[]>(),
     state: text().$type<RecordState>().notNull().default('waiting'),
     deliveryId: uuid('delivery_id'),
     /** The push it belongs to: see guard.ts. Null: it came by itself. */

@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll } from 'vitest';
 import { assertInvariants, assertShopsAgree } from '../projections/assert-invariants.js';
 import { createHarness, type Harness } from '../support/hub-harness.js';
 import { startShop, type Shop } from '../support/shops.js';
+import { triesSql } from '../../src/projections/listings.table.js';
 import { until } from '../support/until.js';
 
 export type LaneBackend = Parameters<typeof createHarness>[0]['backend'];
@@ -85,7 +86,7 @@ export function laneBench(
 
   const records = (cartId: string, sku: string) =>
     hub.rows<WebStackRow>(
-      `SELECT id::text, cart_id, delta::int, state, attempts, attempts_counted, last_response, delivery_id
+      `SELECT id::text, cart_id, delta::int, state, attempts + ${triesSql('web_stack')} AS attempts, attempts_counted, last_response, delivery_id
          FROM web_stack WHERE cart_id = $1 AND key = $2 ORDER BY id`,
       cartId,
       sku,

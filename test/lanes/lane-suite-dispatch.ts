@@ -16,6 +16,14 @@ export function dispatchSuite(backendOf: () => LaneBackend): void {
         .filter((change) => change.kind === 'delta' && change.key === sku)
         .map(({ delta }) => delta);
 
+    const recordsOf = (sku: string) =>
+      bench.hub.rows<{ delta: number; facts: number; parts: number[] | null }>(
+        `SELECT delta::int, (cause->>'facts')::int AS facts,
+                (SELECT array_agg((p->>1)::int ORDER BY p->>0, n) FROM jsonb_array_elements(parts) WITH ORDINALITY AS x (p, n)) AS parts
+           FROM web_stack WHERE cart_id = 'a' AND key = $1 ORDER BY id`,
+        sku,
+      );
+
     it('tells both shops of a receipt, as a delta', async () => {
       const sku = bench.sku();
       await bench.receive(sku, 100);
@@ -31,11 +39,33 @@ export function dispatchSuite(backendOf: () => LaneBackend): void {
         await bench.receive(sku, quantity);
         await bench.hub.projector.caughtUp(5_000);
       }
-      expect(await bench.records('a', sku)).toHaveLength(3);
+      // What waits grows in place, and says what it is made of.
+      expect(await recordsOf(sku)).toEqual([{ delta: 6, facts: 3, parts: [1, 2, 3] }]);
       await resumeAll();
       await bench.hub.quiet();
       expect(await deltasOf(bench.a, sku)).toEqual([6]);
       expect(await deltasOf(bench.b, sku)).toEqual([6]);
+    });
+
+    it('begins another record beside one that was tried, that waits for a later moment, or that sums up enough', async () => {
+      const [tried, later, long] = [bench.sku(), bench.sku(), bench.sku()];
+      await pauseAll();
+      for (const sku of [tried, later, long]) await bench.receive(sku, 1);
+      await bench.hub.projector.caughtUp(5_000);
+      const change = (sku: string, set: string) =>
+        bench.hub.rows(`UPDATE web_stack SET ${set} WHERE cart_id = 'a' AND key = $1 AND state = 'waiting'`, sku);
+      await change(tried, 'attempts = 1');
+      await change(later, `not_before = clock_timestamp() + interval '1 second'`);
+      await change(
+        long,
+        `parts = (SELECT jsonb_agg(jsonb_build_array(0, CASE n WHEN 1 THEN 1 ELSE 0 END)) FROM generate_series(1, 50) n)`,
+      );
+      for (const sku of [tried, later, long]) await bench.receive(sku, 2);
+      await bench.hub.projector.caughtUp(5_000);
+      for (const sku of [tried, later, long]) expect((await recordsOf(sku)).map(({ delta }) => delta)).toEqual([1, 2]);
+      await resumeAll();
+      await bench.hub.quiet();
+      for (const sku of [tried, later, long]) expect(await deltasOf(bench.a, sku)).toEqual([3]);
     });
 
     it('nets what cancels out: no call, and the records say so', async () => {

@@ -43,16 +43,8 @@ const rowsMax = (batch: number) => 8_000 + 12 * batch;
 
 /** What reads more than its batch calls for, and why that is borne. Whoever mends one takes its line away. */
 const excused = new Map([
-  ['judge-push', 'weighs a push against all listings of its cart, once per push'],
-  [
-    'lock-listings-plain',
-    'reads all listings of a cart that nobody has counted yet, by their key; counted, it looks them up',
-  ],
+  ['read-push', 'weighs a push against all listings of its cart, once per push'],
   ['end-lines', 'compares the lines that ended with those of the delivery each with each; a delivery has 100 of them'],
-  [
-    'find-free-listings',
-    'looks for the oldest waiting records from the beginning of the table, past what was delivered',
-  ],
   ['find-unattended', 'reads the index of all open lines for each delivery that is in doubt'],
 ]);
 
@@ -262,7 +254,7 @@ async function deliver(size: number): Promise<void> {
     await cancelOut(size);
     for (const [index, end] of ends.entries()) {
       await giveRoom(1);
-      const [delivery] = await dispatchLane(hub.database, 'shop', size);
+      const [delivery] = await dispatchLane(hub.database, 'shop', { linesPerDeliveryMax: size, callsMax: null });
       const job = { deliveryId: delivery?.deliveryId ?? '', take: 1 };
       const claimed = await claim(hub.database, job, { ...terms, keyed: index < 2, needsQ0: index >= 2 });
       if (claimed.kind !== 'claimed')
@@ -339,7 +331,7 @@ async function seldom(): Promise<void> {
 async function sweep(): Promise<void> {
   await watch.during(`${statistics}, sweep`, 1, async () => {
     await giveRoom(200);
-    const made = await dispatchLane(hub.database, 'shop', 1);
+    const made = await dispatchLane(hub.database, 'shop', { linesPerDeliveryMax: 1, callsMax: null });
     await aside(`UPDATE deliveries SET queued_at = queued_at - interval '1 minute' WHERE state = 'dispatched'`);
     const unattended = await findUnattended(hub.database, 'shop');
     expect(made.length).toBe(200);

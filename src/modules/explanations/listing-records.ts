@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg';
-import type { RecordCause, RecordState } from '../../projections/listings.table.js';
+import { triesSql, type RecordCause, type RecordState } from '../../projections/listings.table.js';
 
 /** Of one listing: what was owed to it at a moment, its last records and the cart's last answer by then. */
 export interface ToldListing {
@@ -31,12 +31,13 @@ interface RecordRow {
   readonly cart_id: string;
   readonly key: string;
   readonly id: string;
-  readonly delta: string;
+  /** Its delta as it was at the moment: while it waited it may have taken in more. */
+  readonly by_then: string;
   readonly target: string;
   readonly cause: RecordCause;
   readonly state: RecordState;
   readonly waited: boolean;
-  readonly attempts: number;
+  readonly tries: number;
   readonly last_response: string | null;
   readonly accepted_at: Date;
   readonly ended_at: Date | null;
@@ -59,11 +60,14 @@ export async function recordsOf(
 ): Promise<Map<string, ToldListing>> {
   const { rows } = await client.query<RecordRow>({
     name: 'explained-records',
-    text: `SELECT * FROM (
+    text: `SELECT x.*, x.attempts + ${triesSql('x')} AS tries FROM (
              SELECT w.*, w.ended_at IS NULL OR w.ended_at > $3 AS waited,
-                    coalesce(sum(w.delta) FILTER (WHERE w.ended_at IS NULL OR w.ended_at > $3) OVER (PARTITION BY w.cart_id, w.key), 0) AS owed,
+                    coalesce(sum(w.by_then) FILTER (WHERE w.ended_at IS NULL OR w.ended_at > $3) OVER (PARTITION BY w.cart_id, w.key), 0) AS owed,
                     row_number() OVER (PARTITION BY w.cart_id, w.key ORDER BY w.id DESC) AS place
-               FROM (SELECT * FROM web_stack WHERE sku = $1 ORDER BY id DESC LIMIT ${lookedThroughMax}) w
+               FROM (SELECT *, CASE WHEN parts IS NULL THEN delta
+                                    ELSE (SELECT sum((p->>1)::bigint) FROM jsonb_array_elements(parts) p
+                                           WHERE to_timestamp((p->>0)::float8 / 1000) <= $3) END AS by_then
+                       FROM web_stack WHERE sku = $1 ORDER BY id DESC LIMIT ${lookedThroughMax}) w
               WHERE w.created_at <= $3 AND ($2::text IS NULL OR w.cart_id = $2)) x
             WHERE place <= ${recordsShownMax} ORDER BY cart_id, key, id DESC`,
     values: [sku, cartId, at ?? 'infinity'],
@@ -86,12 +90,12 @@ export async function recordsOf(
 function shown(row: RecordRow): ShownRecord {
   return {
     id: row.id,
-    delta: Number(row.delta),
+    delta: Number(row.by_then),
     target: Number(row.target),
     cause: row.cause,
     state: row.state,
     waitedThen: row.waited,
-    attempts: row.attempts,
+    attempts: row.tries,
     lastResponse: row.last_response,
     acceptedAt: row.accepted_at.toISOString(),
     endedAt: row.ended_at?.toISOString() ?? null,

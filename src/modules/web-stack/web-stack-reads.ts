@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, asc, eq, gte, inArray, lt, lte, sql, type SQL } from 'drizzle-orm';
+import { and, asc, eq, getTableColumns, gte, inArray, lt, lte, sql, type SQL } from 'drizzle-orm';
 import { z } from 'zod';
 import { momentsAround } from '../../cart-workers/cadence.js';
 import { attempts, deliveries, deliveryLines, lanes } from '../../cart-workers/lanes.table.js';
@@ -7,6 +7,7 @@ import type { Cadence } from '../../events/facts.js';
 import type { Database } from '../../database.js';
 import {
   recordStates,
+  triesSql,
   waitStates,
   waitStatesSql,
   webStack,
@@ -39,6 +40,12 @@ interface NetRow {
 
 type RecordRow = typeof webStack.$inferSelect;
 
+/** A record as it stands, with the tries of the delivery that it is in. */
+const recordColumns = {
+  ...getTableColumns(webStack),
+  attempts: sql<number>`${webStack.attempts} + ${sql.raw(triesSql('web_stack'))}`.mapWith(Number).as('attempts'),
+};
+
 /** The Web Stack as a person reads it: what waits, for what, and which way each change took. */
 @Injectable()
 export class WebStackReads {
@@ -48,7 +55,7 @@ export class WebStackReads {
   async list(filter: RecordFilter) {
     const before = decodeCursor(filter.cursor, z.tuple([digits]));
     const rows = await this.database.orm
-      .select()
+      .select(recordColumns)
       .from(webStack)
       .where(and(...conditionsOf(filter), before === null ? undefined : lt(webStack.id, BigInt(before[0]))))
       .orderBy(sql`${webStack.id} desc`)
@@ -63,7 +70,7 @@ export class WebStackReads {
   async first(cartId: string) {
     const [owed, lane, waitingCount, cart] = await Promise.all([
       this.database.orm
-        .select()
+        .select(recordColumns)
         .from(webStack)
         .where(and(eq(webStack.cartId, cartId), inArray(webStack.state, owedStates)))
         .orderBy(...nextFirst)
@@ -118,7 +125,7 @@ export class WebStackReads {
   /** The same record for several carts in one query; carts that owe nothing are left out. */
   async firstOfEach(cartIds: readonly string[]) {
     const first = this.database.orm
-      .select()
+      .select(recordColumns)
       .from(webStack)
       .where(and(eq(webStack.cartId, carts.cartId), inArray(webStack.state, owedStates)))
       .orderBy(...nextFirst)
@@ -156,7 +163,7 @@ export class WebStackReads {
   /** One record with its delivery, the tries, and how long each hop took. */
   async get(id: string) {
     const [record] = await this.database.orm
-      .select()
+      .select(recordColumns)
       .from(webStack)
       .where(eq(webStack.id, BigInt(id)));
     if (record === undefined) return null;
