@@ -58,7 +58,7 @@ export async function playBusyHour({ options, screen, undo }) {
   screen.event(
     `the hour is over after ${seconds(Date.now() - startedAt)}: ${plural(account.orders, 'order')} in the shops, ${account.received} pieces came in`,
   );
-  const before = await untilAgreed({ hub, shops, truth, screen });
+  const before = await explained(shops, await untilAgreed({ hub, shops, truth, screen }));
   const repaired = before.length > 0 ? await compareAll(hub, shops) : 0;
   const after = before.length > 0 ? await untilAgreed({ hub, shops, truth, screen }) : before;
   const [quarantined, deadLetters] = await Promise.all([hub.list('/v1/quarantined'), hub.list('/v1/dead-letters')]);
@@ -192,6 +192,19 @@ async function untilAgreed({ hub, shops, truth, screen }) {
   }
 }
 
+/** By the shops' own journals: what their checkouts wrote beside what they sold. osCommerce writes what is left, over whatever came between. */
+async function explained(shops, differing) {
+  if (differing.length === 0) return [];
+  const told = await Promise.all(
+    shops.map(async (shop) => ({ ...(await shop.journal()), orders: await shop.orders() })),
+  );
+  const sumOf = (numbers) => numbers.reduce((sum, one) => sum + one, 0);
+  const swallowedAt = ({ journal, orders }, sku) =>
+    sumOf(journal.filter(({ kind, key }) => kind === 'sale' && key === sku).map(({ delta }) => delta)) +
+    sumOf(orders.flatMap(({ lines }) => lines.filter(({ key }) => key === sku).map(({ quantity }) => quantity)));
+  return differing.map((row) => ({ ...row, swallowed: told.map((shop) => swallowedAt(shop, row.sku)) }));
+}
+
 /** What a scheduled comparison does: @returns {Promise<number>} how many listings it had to mend */
 async function compareAll(hub, shops) {
   let mended = 0;
@@ -215,6 +228,9 @@ function tell(screen, { agree, before, after, repaired, quarantined, deadLetters
   screen.heading('The end');
   if (before.length === 0) screen.event('the hub and every shop show the same, and it is what plain sums say');
   else screen.event(`${plural(before.length, 'item')} differed; a comparison mended ${plural(repaired, 'listing')}`);
+  for (const { sku, swallowed } of before)
+    if (swallowed.some((pieces) => pieces !== 0))
+      screen.line(`  ${sku}: checkouts wrote over changes that came between (${swallowed.join(', ')} pieces)`);
   for (const row of after)
     screen.line(`  ${row.sku}: should be ${row.right}, hub ${row.hub}, shops ${row.shops.join(', ')}`);
   screen.event(`${quarantined.length} in quarantine, ${plural(deadLetters.length, 'dead letter')}`);
