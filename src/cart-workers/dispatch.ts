@@ -231,7 +231,7 @@ interface Due {
 
 /**
  * What the locked listings are owed now; between choosing and locking, records may have come or been superseded, and a line
- * may have left. The wide list of states makes the planner use the index by listing, and ids keep the updates from being
+ * may have left. The wide list of states makes the planner use the index by listing, key by key (LATERAL: with a list of keys it may read all that waits and compare), and ids keep the updates from being
  * joined: without statistics both were seen to take minutes over some thousand records of one listing.
  */
 async function readDue(
@@ -252,10 +252,11 @@ async function readDue(
   const found = await client.query<{ id: string; key: string; delta: string; state: string; may_begin: boolean }>({
     name: 'read-due',
     text: `SELECT w.id, w.key, w.delta, w.state, ${mayBeginSql('w', 'c', 'n')} AS may_begin
-             FROM web_stack w JOIN carts c ON c.cart_id = w.cart_id JOIN lanes n ON n.cart_id = w.cart_id
-            WHERE w.cart_id = $1 AND w.key = ANY ($3::text[])
-              AND w.state IN ${waitStatesSql}
-              AND w.generation = $2`,
+             FROM unnest($3::text[]) AS t (key)
+            CROSS JOIN LATERAL (SELECT * FROM web_stack x
+                                 WHERE x.cart_id = $1 AND x.key = t.key AND x.state IN ${waitStatesSql} AND x.generation = $2
+                                OFFSET 0) AS w
+             JOIN carts c ON c.cart_id = $1 JOIN lanes n ON n.cart_id = $1`,
     values: [cartId, generation, keys],
   });
   for (const { id, key, delta, state, may_begin: mayBegin } of found.rows) {

@@ -218,7 +218,8 @@ async function lockListings(
                   l.target, l.leans, l.unlisted, l.baseline_at, l.baseline_mark, l.generation,
                   c.is_on AND s.is_on AND l.generation = c.generation AS in_effect,
                   c.clamps_at_zero AS clamps, c.is_paced AS paced,
-                  (SELECT p.sku FROM kit_parts p WHERE p.kit = l.sku AND p.sku = ANY ($1::text[]) LIMIT 1) AS part,
+                  -- By the kit alone: as a condition of the index, the list of what moved was gone through again for each row.
+                  (SELECT p.sku FROM kit_parts p WHERE p.kit = l.sku AND p.sku || '' = ANY ($1::text[]) LIMIT 1) AS part,
                   (SELECT yes FROM many) AS many_kits
              FROM (SELECT * FROM touched ORDER BY cart_id, key) AS t
             -- Locked one by one, by key and in order: joined, all listings there are were read beside the few that are meant.
