@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Projector } from '../../src/projections/projector.js';
 import { startShop, type Shop } from '../support/shops.js';
 import { until } from '../support/until.js';
 import { startHubUnderTest, type HubUnderTest } from './hub-under-test.js';
@@ -88,9 +89,10 @@ describe('a cart on its way to being kept in step', () => {
 
   it('paused, it says what would go: the sum per listing, which is what goes', async () => {
     await hub.call('POST', '/v1/carts/shop/pause', { reason: 'stocktaking' });
+    // Each by itself: what cancels out within one batch of the projector is never owed.
     const adjust = (sku: string, delta: number) =>
       hub.call('POST', '/v1/movements', { kind: 'adjusted', sku, location: 'main', delta, reason: 'found' });
-    for (const [sku, delta] of [['CUP', 5], ['CUP', -2], ['JUG', 4], ['JUG', -4], ['POT', -3]] as const) await adjust(sku, delta); // prettier-ignore
+    for (const [sku, delta] of [['CUP', 5], ['CUP', -2], ['JUG', 4], ['JUG', -4], ['POT', -3]] as const) { await adjust(sku, delta); await hub.hub.app.get(Projector).caughtUp(10_000); } // prettier-ignore
     const net = async () =>
       (await hub.call('GET', '/v1/carts/shop/web-stack/net')).body.data.map(
         (row: { key: string; delta: number; target: number }) => [row.key, row.delta, row.target],

@@ -167,10 +167,10 @@ describe('named values and errors', () => {
 });
 
 describe('downloadqoh', () => {
-  it('keeps leading zeros and odd characters of SKUs', () => {
+  it('keeps leading zeros and odd characters of SKUs, and which product a row is of', () => {
     expect(parseQuantities(golden('seti-downloadqoh.response.xml'))).toEqual({
       rows: [
-        { key: '0012', quantity: 100 },
+        { key: '0012', quantity: 100, productId: '9' },
         { key: 'A&B é +/~', quantity: -3 },
         { key: '<odd>', quantity: null },
       ],
@@ -180,8 +180,8 @@ describe('downloadqoh', () => {
 
   it('reads the older tab-separated list', () => {
     expect(parseQuantities(golden('seti-downloadqoh-tabs.response.txt')).rows).toEqual([
-      { key: '0012', quantity: 5 },
-      { key: 'MUG RED', quantity: -2 },
+      { key: '0012', quantity: 5, productId: '17' },
+      { key: 'MUG RED', quantity: -2, productId: '18' },
     ]);
   });
 
