@@ -20,7 +20,8 @@ beforeAll(async () => {
   await hub.call('POST', '/v1/locations', { location: 'main', name: 'Main' });
   for (let at = 0; at < ROWS; at += 1_000) {
     const items = Array.from({ length: 1_000 }, (_, i) => ({ sku: sku(at + i), title: `Item ${at + i}` }));
-    expect((await hub.call('POST', '/v1/items/batch', { items })).status).toBeLessThan(300);
+    const { status } = await hub.call('POST', '/v1/items/batch', { items });
+    if (status >= 300) throw new Error(`The items were not taken: ${status}`);
   }
 });
 afterAll(() => hub.close());
