@@ -103,6 +103,7 @@ CREATE TABLE "delivery_lines" (
 	"settle_at" timestamp (3) with time zone,
 	"reopened_at" timestamp (3) with time zone,
 	"compared_at" timestamp (3) with time zone,
+	"look_at" timestamp (3) with time zone,
 	"evidence" jsonb,
 	"ended_at" timestamp (3) with time zone,
 	CONSTRAINT "delivery_lines_delivery_id_line_no_pk" PRIMARY KEY("delivery_id","line_no"),
@@ -739,6 +740,7 @@ CREATE INDEX "deliveries_open" ON "deliveries" USING btree ("cart_id","created_a
 CREATE UNIQUE INDEX "delivery_lines_one_per_listing" ON "delivery_lines" USING btree ("cart_id","key") WHERE state in ('in-flight', 'in-doubt', 'quarantined');--> statement-breakpoint
 CREATE INDEX "delivery_lines_listing" ON "delivery_lines" USING btree ("cart_id","key","ended_at");--> statement-breakpoint
 CREATE INDEX "delivery_lines_reopened" ON "delivery_lines" USING btree ("cart_id") WHERE reopened_at is not null and compared_at is null;--> statement-breakpoint
+CREATE INDEX "delivery_lines_to_look_at" ON "delivery_lines" USING btree ("cart_id","look_at") WHERE look_at is not null;--> statement-breakpoint
 CREATE INDEX "delivery_lines_settled" ON "delivery_lines" USING btree ("cart_id","key") WHERE outcome in ('settled as applied', 'settled as not applied') and reopened_at is null;--> statement-breakpoint
 CREATE UNIQUE INDEX "cart_probes_one_per_cart" ON "cart_probes" USING btree ("cart_id") WHERE state in ('waiting', 'running');--> statement-breakpoint
 CREATE INDEX "cart_probes_cart" ON "cart_probes" USING btree ("cart_id","asked_at");--> statement-breakpoint

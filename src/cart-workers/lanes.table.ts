@@ -168,6 +168,8 @@ export const deliveryLines = pgTable(
     /** An order that is older than the verdict was told after it, so the verdict may be wrong: the listing is compared. */
     reopenedAt: time('reopened_at'),
     comparedAt: time('compared_at'),
+    /** The cart's own checkout may have written over it: the listing is looked at then (overwritten-lines.ts). */
+    lookAt: time('look_at'),
     /** Everything a person needs to decide a quarantined line. */
     evidence: jsonb(),
     endedAt: time('ended_at'),
@@ -183,6 +185,9 @@ export const deliveryLines = pgTable(
     index('delivery_lines_reopened')
       .on(t.cartId)
       .where(sql`reopened_at is not null and compared_at is null`),
+    index('delivery_lines_to_look_at')
+      .on(t.cartId, t.lookAt)
+      .where(sql`look_at is not null`),
     index('delivery_lines_settled')
       .on(t.cartId, t.key)
       .where(sql`outcome in ('settled as applied', 'settled as not applied') and reopened_at is null`),

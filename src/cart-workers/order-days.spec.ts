@@ -43,11 +43,12 @@ describe('orders that are asked for by date', () => {
 
   it('one that is told again as it was imported is known, until it or what its keys are called changes', () => {
     const told = new ToldBefore();
-    const first = order('1', '2026-06-10T00:00:00Z');
-    told.imported('shop', first, ['MUG']);
-    expect(told.isSame('shop', { ...first }, ['MUG'])).toBe(true);
-    expect(told.isSame('other', first, ['MUG'])).toBe(false);
-    expect(told.isSame('shop', { ...first, state: 'cancelled' }, ['MUG'])).toBe(false);
-    expect(told.isSame('shop', first, ['CUP'])).toBe(false);
+    const first = { order: order('1', '2026-06-10T00:00:00Z'), skus: ['MUG'], version: '1' };
+    told.known('shop', first);
+    expect(told.isSame('shop', { ...first })).toBe(true);
+    expect(told.isSame('other', first)).toBe(false);
+    expect(told.isSame('shop', { ...first, order: { ...first.order, state: 'cancelled' } })).toBe(false);
+    expect(told.isSame('shop', { ...first, skus: ['CUP'] })).toBe(false);
+    expect(told.isSame('shop', { ...first, version: '2' })).toBe(false);
   });
 });

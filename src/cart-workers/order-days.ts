@@ -57,22 +57,33 @@ export function daysBefore(day: string, days: number): string {
 
 const rememberedMax = 20_000;
 
-/** Orders that were imported as they are told again now: each poll tells some days of them. Forgetting one costs a command. */
+/** An order as a cart tells it now, what its lines are here, and how often the log knew it otherwise when it was asked. */
+export interface ToldOrder {
+  readonly order: CartOrder;
+  readonly skus: readonly string[];
+  readonly version: string;
+}
+
+/**
+ * Orders that are known as they are told again now: each poll tells some days of them. Forgetting one costs a command. Other
+ * processes import orders, too, so what is known here is worth nothing once the log has gone on.
+ */
 export class ToldBefore {
   private readonly states = new Map<string, string>();
 
-  isSame(cartId: string, order: CartOrder, skus: readonly string[]): boolean {
-    return this.states.get(keyOf(cartId, order)) === stateOf(order, skus);
+  isSame(cartId: string, told: ToldOrder): boolean {
+    return this.states.get(keyOf(cartId, told.order)) === stateOf(told);
   }
 
-  imported(cartId: string, order: CartOrder, skus: readonly string[]): void {
-    const key = keyOf(cartId, order);
+  /** The log had nothing to add to it. */
+  known(cartId: string, told: ToldOrder): void {
+    const key = keyOf(cartId, told.order);
     this.states.delete(key);
-    this.states.set(key, stateOf(order, skus));
+    this.states.set(key, stateOf(told));
     const [oldest] = this.states.keys();
     if (this.states.size > rememberedMax && oldest !== undefined) this.states.delete(oldest);
   }
 }
 
 const keyOf = (cartId: string, { number }: CartOrder) => `${cartId} ${number}`;
-const stateOf = (order: CartOrder, skus: readonly string[]) => JSON.stringify([order, skus]);
+const stateOf = ({ order, skus, version }: ToldOrder) => JSON.stringify([order, skus, version]);

@@ -2,9 +2,11 @@ import { inTransaction, type Database } from '../database.js';
 import type { CommandBatcher } from '../events/command-batcher.js';
 import type { CommandOutcome } from '../events/commands.js';
 import type { OrderSighting } from '../events/facts.js';
+import { orderStream, type StreamName } from '../events/streams.js';
 import { callFor, type CartDirectory, type ReachableCart } from './cart-directory.js';
 import type { CartOrder } from './connectors/connector.js';
 import { databaseNow } from './database-clock.js';
+import { markOverwritten } from './drifts/overwritten-lines.js';
 import {
   beforeOf,
   isFromBefore,
@@ -17,7 +19,7 @@ import {
   type FeedState,
   type Overlap,
 } from './order-overlap.js';
-import { dayToAskFrom, newestDay, OldOrders, ToldBefore, wasAskedFor } from './order-days.js';
+import { dayToAskFrom, newestDay, OldOrders, ToldBefore, wasAskedFor, type ToldOrder } from './order-days.js';
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -160,10 +162,19 @@ export class OrderImport {
       cart.settings.cartId,
       known.flatMap((order) => order.lines.map((line) => line.key)),
     );
-    const skusOfOrder = (order: CartOrder) => order.lines.map(({ key }) => skus.get(key) ?? key);
-    const orders = known.filter((order) => !(dayMark && this.told.isSame(cartId, order, skusOfOrder(order))));
+    const versions = dayMark ? await this.versionsOf(cartId, known) : new Map<string, string>();
+    const asTold = (order: CartOrder): ToldOrder => ({
+      order,
+      skus: order.lines.map(({ key }) => skus.get(key) ?? key),
+      version: versions.get(order.number) ?? '0',
+    });
+    const orders = known.filter((order) => !(dayMark && this.told.isSame(cartId, asTold(order))));
     const after = (order: CartOrder) =>
       numbered ? notSeenAt(state, order.number) : !dayMark || wasAskedFor(state.day, order) ? state.startedAt : null;
+    if (cart.capabilities.checkoutOverwrites === true) {
+      const keys = await this.touchedKeys(cartId, orders);
+      await markOverwritten(this.database, cartId, keys, state.startedAt);
+    }
     const by = (await databaseNow(this.database)).toISOString();
     const outcomes = await Promise.all(
       orders.map((order) =>
@@ -176,7 +187,7 @@ export class OrderImport {
     await this.keepRefusals(cartId, judged);
     await this.reopenVerdicts(cartId, judged);
     for (const { order, outcome } of judged)
-      if (outcome?.kind === 'accepted') this.told.imported(cartId, order, skusOfOrder(order));
+      if (dayMark && outcome?.kind === 'accepted' && outcome.facts.length === 0) this.told.known(cartId, asTold(order));
     return judged
       .filter(({ outcome }) => outcome?.kind !== 'accepted' || outcome.facts.length > 0)
       .map(({ order }) => order);
@@ -301,6 +312,17 @@ export class OrderImport {
       values: [cartId, keys],
     });
     return new Map(found.rows.map((row) => [row.key, row.sku]));
+  }
+
+  /** How far the log is with each of these orders, by number. */
+  private async versionsOf(cartId: string, orders: readonly CartOrder[]): Promise<Map<string, string>> {
+    const streams = new Map(orders.map(({ number }) => [orderStream(`cart:${cartId}`, number), number]));
+    const found = await this.database.pool.query<{ stream: StreamName; version: string }>({
+      name: 'versions-of-orders',
+      text: 'SELECT stream, version::text AS version FROM stream_heads WHERE stream = ANY ($1::text[])',
+      values: [[...streams.keys()]],
+    });
+    return new Map(found.rows.map(({ stream, version }) => [streams.get(stream) ?? '', version]));
   }
 
   private async feedState(cartId: string): Promise<FeedState | null> {

@@ -1,13 +1,15 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { Drifts } from '../../src/cart-workers/drifts/drifts.js';
 import { everything } from '../../src/events/rule.js';
 import { assertInvariants, assertShopsAgree } from '../projections/assert-invariants.js';
 import { createHarness, type Harness } from '../support/hub-harness.js';
 import { describeWithShopServers } from '../support/mariadb.js';
 import { startShop, type Shop, type ShopKind } from '../support/shops.js';
 import { until } from '../support/until.js';
-import { sql } from './shop-database.js';
+import { Session, sql } from './shop-database.js';
 
-const skus = Array.from({ length: 8 }, (_, at) => `B-${at}`);
+const skus = Array.from({ length: 12 }, (_, at) => `B-${at}`);
 const items = skus.map((key) => ({ key, title: key, quantity: 20 }));
 const fast = { requestTimeoutMs: 1_500, quietTimeMs: 300, pollIntervalMs: 600_000 };
 
@@ -119,5 +121,82 @@ describeWithShopServers('a hub with bridges at osCommerce and X-Cart', () => {
     await sql(shopOf('oscommerce'), `UPDATE products SET products_quantity = 20 WHERE products_model = '${sku}'`);
     expect(await hub.runtime().compare('oscommerce')).toMatchObject({ differing: 1 });
     await until('it is repaired', async () => (await showing(sku)).every((quantity) => quantity === 25), 30_000);
+  });
+
+  /** A checkout of osCommerce that sells one piece and is held between its reading and its writing, until `meanwhile` is over. */
+  async function checkoutAround(sku: string, meanwhile: () => Promise<void>): Promise<void> {
+    const lock = `lock_${randomUUID()}`;
+    const holder = await Session.open(shopOf('oscommerce'));
+    await holder.run(`SELECT GET_LOCK('${lock}', 5)`);
+    const buying = shopOf('oscommerce').buyLines([{ key: sku, quantity: 1 }], false, {
+      'between reading and writing': lock,
+    });
+    const waits = () => sql(shopOf('oscommerce'), `SELECT 1 FROM till_waits WHERE name = '${lock}'`);
+    await until('the checkout has read', async () => (await waits()).length > 0);
+    await meanwhile();
+    await holder.run(`DO RELEASE_LOCK('${lock}')`);
+    await buying;
+    await holder.close();
+  }
+
+  // Broken once: the reply had vouched for the change, so nothing was suspected until the next comparison of the whole cart.
+  it.each([
+    ['pieces that came in', 8, 5, 'unknown', ['swallowed-by-checkout', 'order-not-imported']],
+    ['pieces that were sold elsewhere', 9, -2, 'swallowed-by-checkout', ['swallowed-by-checkout']],
+  ] as const)(
+    'by itself finds that a checkout of osCommerce has swallowed %s once its order comes in, and makes it good',
+    async (_what, at, delta, why, candidates) => {
+      const sku = skus[at] as string;
+      const comparisons = () => hub.rows(`SELECT id FROM cart_comparisons WHERE cart_id = 'oscommerce'`);
+      const before = await comparisons();
+      await hub.ask({ type: 'ChangeCart', cartId: 'oscommerce', driftPolicy: 'repair' });
+      await checkoutAround(sku, async () => {
+        await hub.ask({ type: 'AdjustStock', sku, location: 'MAIN', delta });
+        await hub.quiet();
+      });
+      expect(await showing(sku)).toEqual([19, 20 + delta]);
+      await hub.orderImport.poll('oscommerce');
+      const right = 19 + delta;
+      await until('both show it', async () => (await showing(sku)).every((shown) => shown === right), 30_000);
+      const drifts = await new Drifts(hub).list({ cartId: 'oscommerce', open: false, limit: 200 });
+      expect(drifts.filter(({ key }) => key === sku)).toMatchObject([
+        { state: 'repaired', class: why, candidates, raisedBy: 'comparison', difference: -delta },
+      ]);
+      expect(await comparisons()).toEqual(before);
+    },
+  );
+
+  it('finds it as well where the answer to the swallowed change comes only after the order', async () => {
+    const sku = skus[10] as string;
+    await hub.ask({ type: 'ChangeCart', cartId: 'oscommerce', driftPolicy: 'repair' });
+    await shopOf('oscommerce').faults({ delayAfterMs: 1_000 });
+    await checkoutAround(sku, async () => {
+      await receive(sku, 5);
+      await until('it has arrived', async () => (await showing(sku))[0] === 25);
+    });
+    await hub.orderImport.poll('oscommerce');
+    await until('both show it', async () => (await showing(sku)).every((shown) => shown === 24), 30_000);
+  });
+
+  it('leaves it to a person where that is the policy, and says what it was', async () => {
+    const sku = skus[11] as string;
+    await hub.ask({ type: 'ChangeCart', cartId: 'oscommerce', driftPolicy: 'report' });
+    await checkoutAround(sku, async () => {
+      await hub.ask({ type: 'AdjustStock', sku, location: 'MAIN', delta: -3 });
+      await hub.quiet();
+    });
+    await hub.orderImport.poll('oscommerce');
+    const drifts = new Drifts(hub);
+    const drift = await until(
+      'it is confirmed',
+      async () =>
+        (await drifts.list({ cartId: 'oscommerce', open: true, limit: 200 })).find(
+          ({ key, state }) => key === sku && state === 'confirmed',
+        ),
+      30_000,
+    );
+    expect([drift.class, drift.difference, (await showing(sku))[0]]).toEqual(['swallowed-by-checkout', 3, 19]);
+    await drifts.resolve({ id: drift.id, action: 'repair', reason: 'the checkout wrote over it', by: 'Ann' });
+    await until('both show it', async () => (await showing(sku)).every((shown) => shown === 16), 30_000);
   });
 });

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { CartProbes } from '../../src/cart-workers/cart-probes.js';
+import { OrderImport } from '../../src/cart-workers/order-import.js';
 import { CommandBatcher } from '../../src/events/command-batcher.js';
 import { EventStore } from '../../src/events/event-store.js';
 import type { CartSettings } from '../../src/events/facts.js';
@@ -90,6 +91,32 @@ describe('a script that is asked for its orders by date', () => {
     await poll();
     expect(await imported()).toEqual(['B open', 'C open', 'D open']);
   }); // prettier-ignore
+
+  // Broken once: a process that had heard the first edit took the order for known when it was edited back.
+  it('is heard as it is now, whichever process heard of it before', async () => {
+    await cartWith([['A', '10-Jun-2026']]);
+    const { database, directory } = hub;
+    const another = new OrderImport(database, new CommandBatcher(new EventStore(database.pool)), directory);
+    await poll();
+    script.sell('MUG', 2, 'B', '11-Jun-2026');
+    const edit = (quantity: number) => {
+      script.orders[1] = { ...script.orders[1]!, lines: [{ key: 'MUG', quantity }] };
+    };
+    await poll();
+    await poll();
+    edit(5);
+    await another.poll(cartId);
+    edit(2);
+    await poll();
+    await poll();
+    await hub.projector.caughtUp(10_000);
+    expect(
+      await hub.rows(
+        `SELECT state->'lines'->0->'quantity' AS quantity FROM stream_heads WHERE stream = $1`,
+        `order:cart:${cartId}/B`,
+      ),
+    ).toEqual([{ quantity: 2 }]);
+  });
 
   it('tells many pages, and one that breaks off begins again without a gap', async () => {
     await cartWith([['A', '10-Jun-2026']]);

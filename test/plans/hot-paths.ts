@@ -24,6 +24,7 @@ export const hotFiles = [
   'cart-workers/cart-worker.ts',
   'cart-workers/clamped-listings.ts',
   'cart-workers/drifts/suspicions.ts',
+  'cart-workers/drifts/overwritten-lines.ts',
 ];
 
 /** The names of prepared statements that a file mentions; of one that is put together, its beginning followed by `…`. */

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { claim, type Claim, type ClaimTerms } from '../../src/cart-workers/claim.js';
 import { dispatchLane, findUnattended, markQueued, takeUpAgain } from '../../src/cart-workers/dispatch.js';
 import { recordOutcome, type AttemptEnd, type LineEnd } from '../../src/cart-workers/outcome.js';
+import { endOverwritten, markOverwritten, takeOverwritten } from '../../src/cart-workers/drifts/overwritten-lines.js';
 import { createDatabase, type Database } from '../../src/database.js';
 import type { Command, CommandEnvelope } from '../../src/events/commands.js';
 import { hasSettledAfter, startOfLog } from '../../src/events/event-reader.js';
@@ -150,6 +151,7 @@ async function everything(tables: string): Promise<void> {
     await append(size);
     await sell(size);
     await deliver(size);
+    await overwrite(size);
   }
   await seldom();
   await sweep();
@@ -279,6 +281,23 @@ const endOf = (claimed: Claim, end: (key: string) => LineEnd): AttemptEnd => {
     mayStillRun: first === 'in-doubt',
   };
 };
+
+/** Orders that name what was delivered lately: lines that a checkout may have written over. */
+async function overwrite(size: number): Promise<void> {
+  await watch.during(`${statistics}, overwrite`, size, async () => {
+    const { rows } = await own.pool.query<{ key: string }>(
+      `SELECT key FROM delivery_lines WHERE cart_id = 'shop' AND state = 'done' AND outcome = 'applied' ORDER BY ended_at DESC, key LIMIT $1`,
+      [size],
+    );
+    const keys = rows.map(({ key }) => key);
+    expect(keys).toHaveLength(size);
+    await markOverwritten(hub.database, 'shop', keys, new Date(Date.now() - 3_600_000));
+    await aside(`UPDATE delivery_lines SET look_at = look_at - interval '1 minute' WHERE look_at IS NOT NULL`);
+    const taken = await takeOverwritten(hub.database, []);
+    expect(taken.length).toBeGreaterThan(0);
+    await endOverwritten(hub.database, 'shop', taken.map(({ key }) => key), []); // prettier-ignore
+  });
+}
 
 /** For that many deliveries more: those that have come to no end yet take none of it. */
 const giveRoom = (deliveries: number) =>

@@ -71,6 +71,8 @@ function bridgeConnector(shop: {
       orders: 'poll',
       stockMovesAt: 'order',
       restocksOnCancel: shop.restocksOnCancel,
+      // osCommerce and X-Cart 5 do; X-Cart 4 does not, and is read once too often.
+      checkoutOverwrites: true,
       canRead: true,
       flags: ['hide'],
     },

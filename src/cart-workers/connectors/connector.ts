@@ -62,6 +62,8 @@ export interface Capabilities {
   readonly stockMovesAt: 'order' | 'payment' | 'fulfilment' | 'never';
   /** Whether the cart puts pieces back by itself when an order is cancelled. */
   readonly restocksOnCancel: boolean;
+  /** Whether its checkout reads a quantity and then writes what is left, over whatever came between. Left out: no. */
+  readonly checkoutOverwrites?: boolean;
   readonly canRead: boolean;
   /** Whether reading everything tells every item: what is not among it is not in the cart. Left out: yes. */
   readonly listingComplete?: boolean;

@@ -9,6 +9,7 @@ import { readQuantities, type DoubledKeys } from '../read-cart.js';
 import type { OrdersUpToDate } from '../settle-delivery.js';
 import { Rounds } from '../rounds.js';
 import { repairDrifts } from './drift-repair.js';
+import { endOverwritten, takeOverwritten } from './overwritten-lines.js';
 import { layBeside, type LookedAt, type Shown } from './quiet-listings.js';
 import { recordLook, type OpenDrift } from './record-looks.js';
 
@@ -34,6 +35,12 @@ export interface LookDependencies {
 /** Told what a look laid beside each other, before anything follows from it. */
 export type OnLook = (listings: readonly LookedAt[]) => void;
 
+interface ToLookAt {
+  readonly suspected: readonly string[];
+  /** A checkout may have written over a line of theirs: nobody suspects anything yet. */
+  readonly overwritten: readonly string[];
+}
+
 /** Looks again at what was suspected: orders → read → orders, only while nothing is under way. */
 export class DriftLooks {
   private readonly rounds = new Rounds(lookEveryMs, () => this.round());
@@ -53,10 +60,10 @@ export class DriftLooks {
   private async round(): Promise<void> {
     const { log } = this.dependencies;
     try {
-      for (const [cartId, keys] of await this.take()) {
+      for (const [cartId, toLookAt] of await this.take()) {
         if (this.rounds.stopping) return;
         const began = steadyNow();
-        await this.look(cartId, keys).catch((error: unknown) => {
+        await this.look(cartId, toLookAt).catch((error: unknown) => {
           log.warn(`Cart ${cartId}: listings could not be looked at again, and will be: ${messageOf(error)}`);
         });
         this.restUntil.set(cartId, steadyNow() + restFactor * (steadyNow() - began));
@@ -67,9 +74,25 @@ export class DriftLooks {
   }
 
   /** Taken so that no other process looks at the same ones; what is not judged in time comes up again. */
-  private async take(): Promise<Map<string, string[]>> {
+  private async take(): Promise<Map<string, ToLookAt>> {
     const now = steadyNow();
     const resting = [...this.restUntil].filter(([, until]) => until > now).map(([cartId]) => cartId);
+    const [suspected, overwritten] = [
+      await this.takeSuspected(resting),
+      await takeOverwritten(this.dependencies.database, resting),
+    ];
+    const keysOf = (rows: readonly { cart_id: string; key: string }[], cartId: string) =>
+      rows.filter((row) => row.cart_id === cartId).map((row) => row.key);
+    const cartIds = new Set([...suspected, ...overwritten].map((row) => row.cart_id));
+    return new Map(
+      [...cartIds].map((cartId) => [
+        cartId,
+        { suspected: keysOf(suspected, cartId), overwritten: keysOf(overwritten, cartId) },
+      ]),
+    );
+  }
+
+  private async takeSuspected(resting: readonly string[]) {
     const found = await this.dependencies.database.pool.query<{ cart_id: string; key: string }>({
       name: 'take-suspicions',
       text: `UPDATE drifts t SET look_at = clock_timestamp() + interval '${takenSeconds} seconds'
@@ -80,20 +103,25 @@ export class DriftLooks {
               RETURNING t.cart_id, t.key`,
       values: [resting],
     });
-    const byCart = new Map<string, string[]>();
-    for (const { cart_id: cartId, key } of found.rows) byCart.set(cartId, [...(byCart.get(cartId) ?? []), key]);
-    return byCart;
+    return found.rows;
   }
 
-  private async look(cartId: string, keys: readonly string[]): Promise<void> {
+  private async look(cartId: string, { suspected, overwritten }: ToLookAt): Promise<void> {
+    const { database } = this.dependencies;
     const cart = await this.dependencies.directory.cart(cartId);
     const tellsOrders = cart.capabilities.orders !== 'none';
-    const before = await this.dependencies.ordersUpToDate(cartId, keys);
-    if (before) await endExplained(this.dependencies.database, cartId, keys);
-    const left = before ? await stillOpen(this.dependencies.database, cartId, keys) : keys;
-    if (tellsOrders && !before) return this.later(cartId, keys);
+    const before = await this.dependencies.ordersUpToDate(cartId, [...suspected, ...overwritten]);
+    if (before) await endExplained(database, cartId, suspected);
+    const open = before ? await stillOpen(database, cartId, suspected) : suspected;
+    if (tellsOrders && !before) return this.later(cartId, suspected);
+    const left = [...new Set([...open, ...overwritten])];
     if (left.length === 0) return;
-    await lookAt(this.dependencies, cart, left);
+    const busy: string[] = [];
+    const { signal } = new AbortController();
+    await lookAt(this.dependencies, cart, left, signal, (listings) =>
+      busy.push(...listings.filter((listing) => listing.busy).map(({ key }) => key)),
+    );
+    await endOverwritten(database, cartId, overwritten, busy);
   }
 
   private async later(cartId: string, keys: readonly string[]): Promise<void> {
