@@ -299,6 +299,8 @@ class OnhandDatabase
             throw new OnhandRefusal(503, 'The database does not know the character set of the settings.');
         }
         $this->run("SET SESSION sql_mode = 'STRICT_ALL_TABLES'");
+        // MySQL cuts a list that is put together after 1,024 letters unless it is told otherwise, without a word.
+        $this->run('SET SESSION group_concat_max_len = 1000000');
         if ($settings['time_zone'] !== '') {
             $this->run('SET SESSION time_zone = ?', array($settings['time_zone']));
         }

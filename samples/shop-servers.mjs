@@ -82,6 +82,8 @@ GRANT ALL ON *.* TO shops@'127.0.0.1' WITH GRANT OPTION;\n`,
       // Written at once and forced to the disk once a second: a killed server loses nothing, a lost machine may.
       '--innodb-flush-log-at-trx-commit=2',
       '--skip-name-resolve',
+      // As MySQL has it.
+      '--group-concat-max-len=1024',
       '--log-bin-trust-function-creators=1',
       ...asUser,
     ],
