@@ -1,4 +1,5 @@
 import type { OrdersBy } from '../../events/facts.js';
+import { steadyNow } from '../../steady-clock.js';
 import { CartError, OutcomeUnknownError } from './cart-error.js';
 import type { CallContext, CartConnection, CartOrder, OrderPage, OrdersReport } from './connector.js';
 import { ask } from './seti-call.js';
@@ -95,7 +96,9 @@ async function readOrdersAbove(cart: CartConnection, since: string | null, call:
   const seen = new Set<string>();
   let start = 1;
   for (let number = 0; number < PAGES_MAX; number += 1) {
-    const page = await download(cart, call, { lastorder: since ?? 'All', lastdate: 'All' }, start);
+    // Each page may take as long as a call may: of all orders together nobody knows how many there are.
+    const own = { ...call, deadlineMs: number === 0 ? call.deadlineMs : steadyNow() + cart.requestTimeoutMs };
+    const page = await download(cart, own, { lastorder: since ?? 'All', lastdate: 'All' }, start);
     const seenBefore = seen.size;
     for (const order of page.rows) {
       seen.add(order.number);

@@ -17,7 +17,7 @@ afterEach(() => {
   }
 });
 
-type Script = (form: URLSearchParams) => string | Buffer;
+type Script = (form: URLSearchParams) => string | Buffer | Promise<string>;
 
 async function script(answer: Script, status = 200): Promise<{ cart: CartConnection; calls: URLSearchParams[] }> {
   const calls: URLSearchParams[] = [];
@@ -26,7 +26,7 @@ async function script(answer: Script, status = 200): Promise<{ cart: CartConnect
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const form = new URLSearchParams(Buffer.concat(chunks).toString());
     calls.push(form);
-    response.writeHead(status, { location: 'https://elsewhere.example/' }).end(answer(form));
+    response.writeHead(status, { location: 'https://elsewhere.example/' }).end(await answer(form));
   });
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -122,6 +122,18 @@ describe('reading orders from a script', () => {
     );
     expect(await numbers(cart, '2000')).toEqual([newer.map(String), '2250']);
     expect(await numbers(cart, '2250')).toEqual([[], '2250']);
+  });
+
+  // Broken once: all pages together had the time of one call, so a large shop's orders could never be read.
+  it('that tells the newest first may take its time for each page', async () => {
+    const descending = newer.toReversed();
+    const { cart } = await script(async (form) => {
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      return document('SETIOrders', page(descending, form, 30).map(order));
+    });
+    const hasty = { ...cart, requestTimeoutMs: 600 };
+    const { orders } = await setiConnector.readOrders(hasty, null, { deadlineMs: steadyNow() + 600 });
+    expect(orders).toHaveLength(250);
   });
 
   it('that ignores the mark looks past the orders told before', async () => {
