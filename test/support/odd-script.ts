@@ -171,13 +171,14 @@ async function update(script: OddScript, row: Row | undefined): Promise<string |
   return `SETIResponse=OK;SKU=${key};QOH=${stock.get(key)};NOTE=`;
 }
 
-function replace({ stock }: OddScript, rows: readonly Row[]): string {
+async function replace(script: OddScript, rows: readonly Row[]): Promise<string | null> {
   if (rows.length === 0) return '';
   const lines = rows.map(({ key, number }) => {
-    if (!stock.has(key)) return `${key}=NF`;
-    stock.set(key, number);
+    if (!script.stock.has(key)) return `${key}=NF`;
+    script.stock.set(key, number);
     return `${key}=OK`;
   });
+  for (const { text } of rows) if (await script.afterChange(text)) return null;
   return ['SETIResponse', ...lines, 'SETIEndOfData', ''].join('\r\n');
 }
 
