@@ -39,6 +39,7 @@ CREATE TABLE "drifts" (
 	"mark" text,
 	"suspected_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	"confirmed_at" timestamp (3) with time zone,
+	"correcting_from" timestamp (3) with time zone,
 	"ended_at" timestamp (3) with time zone,
 	"resolution" text,
 	"ended_by" text,
@@ -762,6 +763,7 @@ CREATE INDEX "reset_files_content" ON "reset_files" USING btree ("source_id","ha
 CREATE INDEX "reset_files_newest" ON "reset_files" USING btree ("seen_at","id");--> statement-breakpoint
 CREATE INDEX "reset_files_under_way" ON "reset_files" USING btree ("source_id") WHERE state in ('seen', 'taken');--> statement-breakpoint
 CREATE INDEX "import_rows_identity" ON "import_rows" USING btree ("import_id","identity","row") WHERE identity is not null;--> statement-breakpoint
+CREATE INDEX "import_rows_sku" ON "import_rows" USING btree ("import_id","sku") WHERE outcome is null and sku is not null;--> statement-breakpoint
 CREATE INDEX "import_rows_refused" ON "import_rows" USING btree ("import_id","row") WHERE outcome = 'refused';--> statement-breakpoint
 CREATE UNIQUE INDEX "imports_key" ON "imports" USING btree ("client","idempotency_key");--> statement-breakpoint
 CREATE INDEX "imports_created_at" ON "imports" USING btree ("created_at","id");--> statement-breakpoint

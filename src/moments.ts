@@ -28,6 +28,18 @@ const moments = [
   'worker:answered',
   /** The outcome is committed; the job has not ended. */
   'worker:outcome-recorded',
+  /** The files of a folder are watched; none was read. */
+  'reset:files-seen',
+  /** A file is noted as taken; none of its rows is stored. */
+  'reset:file-taken',
+  /** A batch of rows of a file is stored, and its end was not met. */
+  'import:rows-stored',
+  /** A chunk of rows is committed together with how far that is; the next one is not. */
+  'import:chunk-applied',
+  /** All rows are applied, and what became of their file is not noted. */
+  'import:applied',
+  /** A file lies in the archive, and its report does not. */
+  'reset:file-archived',
 ] as const;
 
 export type Moment = (typeof moments)[number];

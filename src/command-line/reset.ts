@@ -24,6 +24,7 @@ interface Check {
   readonly zeroed: number;
   readonly absent: number;
   readonly pieces: number;
+  readonly carts: readonly { cartId: string; listings: number; changed: number; zeroed: number; inflated: number }[];
   readonly sample: readonly { sku: string; location: string; before: number; after: number }[];
 }
 
@@ -180,6 +181,13 @@ function showFile({ terminal }: Session, file: File): void {
               'Changes',
               `${formatNumber(check.raised)} raised, ${formatNumber(check.lowered)} lowered (${formatNumber(check.zeroed)} to nothing, ${formatNumber(check.absent)} not in the file), ${formatDelta(check.pieces)} pieces`,
             ],
+            ...check.carts.map(
+              ({ cartId, ...of }) =>
+                [
+                  `At ${cartId}`,
+                  `${formatNumber(of.changed)} of ${formatNumber(of.listings)} listings change (${formatNumber(of.zeroed)} to nothing, ${formatNumber(of.inflated)} to twice as much or more)`,
+                ] as const,
+            ),
           ] as const)),
       ...(file.archivedAs === null ? [] : ([['Archive', file.archivedAs]] as const)),
     ]),

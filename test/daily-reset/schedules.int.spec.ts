@@ -1,11 +1,13 @@
-import { Queue } from 'bullmq';
+import { getNextMillis, Queue } from 'bullmq';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { getQueueToken } from '@nestjs/bullmq';
 import { KeptSchedules, type KeptSchedule } from '../../src/modules/jobs/kept-schedules.js';
 import { IMPORTS } from '../../src/modules/imports/import-jobs.js';
 import { CLEAN_UP } from '../../src/modules/jobs/queue-names.js';
+import { RESETS } from '../../src/modules/daily-reset/reset-jobs.js';
 import { startHubUnderTest, type HubUnderTest } from '../api/hub-under-test.js';
 import { until } from '../support/until.js';
+import { addSource } from './given.js';
 
 let hub: HubUnderTest;
 let queue: Queue;
@@ -88,6 +90,39 @@ describe('schedules of a queue', () => {
     expect([set, [...(await present()).keys()].toSorted()]).toEqual([
       ['a', 'b', 'b'],
       ['a', 'b'],
+    ]);
+  });
+
+  it('of a source that names none is each day at 04:00 on its own wall, whatever the hub’s clock shows', async () => {
+    const zones = ['America/New_York', 'Asia/Kolkata'];
+    for (const [at, timeZone] of zones.entries())
+      await addSource(hub, `zone-${at}`, { from: { kind: 'folder', folder: `zone-${at}` }, timeZone });
+    await addSource(hub, 'zone-own', { from: { kind: 'folder', folder: 'own' } });
+    const { body } = await hub.call('GET', '/v1/reset-sources/zone-0');
+    expect(body.schedule).toEqual({ kind: 'daily', at: '04:00', lateMinutes: 180 });
+    const resets = hub.hub.app.get<Queue>(getQueueToken(RESETS));
+    const found = await until('they are scheduled', async () => {
+      const schedulers = await resets.getJobSchedulers(0, 100);
+      return schedulers.length === 3 ? schedulers : null;
+    });
+    const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    expect(Object.fromEntries(found.map(({ key, pattern, tz }) => [key, [pattern, tz]]))).toEqual({
+      'zone-0': ['0 4 * * *', 'America/New_York'],
+      'zone-1': ['0 4 * * *', 'Asia/Kolkata'],
+      'zone-own': ['0 4 * * *', own],
+    });
+    // What the queue runs next is that hour there, and a clock that is put forward or back at 02:00 moves it with the wall.
+    const [first] = found.filter(({ key }) => key === 'zone-0');
+    expect(first?.next).toBe(getNextMillis(Date.now(), { pattern: '0 4 * * *', tz: 'America/New_York' }));
+    const after = (moment: string) =>
+      new Date(getNextMillis(Date.parse(moment), { pattern: first!.pattern!, tz: first!.tz! })!).toISOString();
+    expect([after('2026-03-07T12:00:00Z'), after('2026-03-08T12:00:00Z')]).toEqual([
+      '2026-03-08T08:00:00.000Z',
+      '2026-03-09T08:00:00.000Z',
+    ]);
+    expect([after('2026-10-31T00:00:00Z'), after('2026-10-31T12:00:00Z')]).toEqual([
+      '2026-10-31T08:00:00.000Z',
+      '2026-11-01T09:00:00.000Z',
     ]);
   });
 

@@ -7,7 +7,7 @@ import { createHarness, type Harness } from '../support/hub-harness.js';
 import { startShop, type Shop } from '../support/shops.js';
 import { until } from '../support/until.js';
 
-const skus = Array.from({ length: 15 }, (_, index) => `R-${index}`);
+const skus = Array.from({ length: 16 }, (_, index) => `R-${index}`);
 
 describe('drifts', () => {
   let hub: Harness;
@@ -106,6 +106,41 @@ describe('drifts', () => {
       candidates: ['edited-at-cart', 'order-not-imported'],
     });
     await hub.quiet();
+    expect((await b.stock()).get(key)).toBe(10);
+  });
+
+  // Broken once: a comparison that saw the corrected listing before the correction was noted called it cleared, so that it
+  // did not count, neither in the account nor against corrections in a circle.
+  it('count as corrected whichever look sees first that they are, also when the one that did it is never heard of again', async () => {
+    await policy('b', 'repair');
+    const key = sku();
+    await edit(b, key, 6);
+    const { qohTransfer } = hub;
+    const baseline = qohTransfer.baselineReading.bind(qohTransfer);
+    let seen: unknown;
+    qohTransfer.baselineReading = async (...reading) => {
+      qohTransfer.baselineReading = baseline;
+      await baseline(...reading);
+      await hub.quiet();
+      await compare('b');
+      [seen] = await of('b', key);
+      throw new Error('The process ended here');
+    };
+    try {
+      await compare('b');
+      await until('it was corrected', () => seen);
+    } finally {
+      qohTransfer.baselineReading = baseline;
+    }
+    const corrected = {
+      state: 'repaired',
+      class: 'unknown',
+      difference: -4,
+      by: 'policy',
+      resolution: "Corrected by the cart's policy",
+    };
+    expect(seen).toMatchObject(corrected);
+    expect(await of('b', key)).toMatchObject([corrected]);
     expect((await b.stock()).get(key)).toBe(10);
   });
 

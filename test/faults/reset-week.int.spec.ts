@@ -112,13 +112,17 @@ it('ends with all carts equal, nothing left to correct, and no piece resurrected
     await buy(first, skus[day % 3]!, 2);
     // What the till sells is told to both carts; on some days one says OK to it and forgets it.
     const forgetful = day === 1 || day === 4;
+    const hiddenAtNight = day === 3 || day === 6;
+    await hubHears();
+    // What is forgotten is what the till sells, and nothing that was still on its way.
+    await quiet();
     if (forgetful) await shops.get('south')!.faults({ okButIgnored: 1 });
     await till(skus[(day + 1) % 3]!);
     if (forgetful) {
       await quiet();
       misfortunes += 1;
     }
-    await hubHears();
+    await quiet();
     // An order that the hub hears of only after the file.
     const late = shops.get(second)!;
     await late.setHub('http://127.0.0.1:1/nobody-hears');
@@ -129,10 +133,11 @@ it('ends with all carts equal, nothing left to correct, and no piece resurrected
     const asOf = new Date().toISOString();
     const file = header + rowsOf(Object.fromEntries(shelf));
     await until('the moment is over', () => Date.now() > Date.parse(asOf));
-    await till(skus[day % 3]!);
+    // Where this is what is hidden, the answer to it shows that a piece is missing.
+    await till(skus[hiddenAtNight ? day % 3 : (day + 2) % 3]!);
     expect((await sendFile(hub, 'erp', file, `asOf=${asOf}&name=day-${day}.csv`)).state).toBe('applied');
     if (day === 4) expect((await sendFile(hub, 'erp', file, `asOf=${asOf}&name=again.csv`)).state).toBe('repeated');
-    if (day === 3 || day === 6) {
+    if (hiddenAtNight) {
       // Hidden all night: its piece is missing for no reason that anybody knows, so it is put back, and taken away once it is told.
       await quiet();
       await compareAll();
@@ -161,17 +166,14 @@ it('ends with all carts equal, nothing left to correct, and no piece resurrected
   }
   const truth = asIs();
   for (const shop of shops.values()) expect(Object.fromEntries(await shop.stock())).toEqual(truth);
-  // A misfortune is corrected once, or not at all where it made no difference by the time of the look (two of one listing cancel
-  // out), and a correction caused no other one: nothing is left to do, however often it is looked.
-  const repaired = await drifts(`state = 'repaired'`);
-  expect(repaired).toBeGreaterThan(misfortunes / 2);
-  expect(repaired).toBeLessThanOrEqual(misfortunes);
+  // Each misfortune was corrected once, and a correction caused no other one: nothing is left to do, however often it is looked.
+  expect(await drifts(`state = 'repaired'`)).toBe(misfortunes);
   expect(await drifts(`state = 'parked'`)).toBe(0);
   const journals = async () => Promise.all([...shops.values()].map(async (shop) => (await shop.journal()).length));
   const before = [await records(), await journals()];
   await compareAll();
   await compareAll();
   expect([await records(), await journals()]).toEqual(before);
-  expect(await drifts(`state = 'repaired'`)).toBe(repaired);
+  expect(await drifts(`state = 'repaired'`)).toBe(misfortunes);
   await assertInvariants(hub.database);
 }, 180_000);

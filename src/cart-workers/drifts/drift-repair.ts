@@ -6,6 +6,7 @@ import type { OpenDrift } from './record-looks.js';
 /** A listing that was corrected that often within the window and differs again is parked: something else is wrong with it. */
 export const correctionsMax = 3;
 export const correctionsWindowHours = 24;
+export const correctedByPolicy = "Corrected by the cart's policy";
 /** Where something was under way at the wrong moment, it is tried again with the next look, so soon. */
 const againMs = 2_000;
 
@@ -34,16 +35,22 @@ export async function repairDrifts(
   const parked = await park(dependencies, cartId, wanted);
   const due = wanted.filter((drift) => !parked.has(drift.id));
   if (due.length === 0) return;
+  await dependencies.database.pool.query(
+    `UPDATE drifts SET correcting_from = $3, class = t.class
+       FROM unnest($1::bigint[], $2::text[]) AS t (id, class) WHERE drifts.id = t.id AND drifts.ended_at IS NULL`,
+    [due.map(({ id }) => id), due.map((drift) => drift.class), readFrom],
+  );
   const done = await correct(dependencies, cartId, policy, readFrom, due);
   await dependencies.database.pool.query(
     `UPDATE drifts SET state = 'repaired', ended_at = clock_timestamp(), look_at = NULL, class = t.class, resolution = $4, ended_by = 'policy',
             confirmed_at = coalesce(confirmed_at, clock_timestamp())
        FROM unnest($1::bigint[], $2::text[]) AS t (id, class) WHERE drifts.id = t.id AND drifts.ended_at IS NULL AND drifts.key = ANY ($3::text[])`,
-    [due.map(({ id }) => id), due.map((drift) => drift.class), [...done], `Corrected by the cart's policy: ${policy}`],
+    [due.map(({ id }) => id), due.map((drift) => drift.class), [...done], `${correctedByPolicy}: ${policy}`],
   );
   await dependencies.database.pool.query(
-    `UPDATE drifts SET look_at = clock_timestamp() + $2 * interval '1 millisecond' WHERE id = ANY ($1::bigint[]) AND ended_at IS NULL`,
-    [due.map(({ id }) => id), againMs],
+    `UPDATE drifts SET look_at = clock_timestamp() + $2 * interval '1 millisecond', correcting_from = NULL, class = CASE WHEN state <> 'suspected' THEN class END
+      WHERE id = ANY ($1::bigint[]) AND ended_at IS NULL AND correcting_from = $3`,
+    [due.map(({ id }) => id), againMs, readFrom],
   );
   for (const drift of due.filter(({ key }) => done.has(key)))
     dependencies.log.info(`Cart ${cartId}: ${drift.key} ${words(drift)}, corrected (${policy})`);

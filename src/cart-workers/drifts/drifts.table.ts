@@ -40,6 +40,11 @@ export const drifts = pgTable(
     mark: text(),
     suspectedAt: time('suspected_at').notNull().defaultNow(),
     confirmedAt: time('confirmed_at'),
+    /**
+     * While the policy corrects it: when the reading began that the correction is made of. A baseline of the listing from then on
+     * is that correction, whichever look sees first that it is equal, and whatever becomes of the process that made it.
+     */
+    correctingFrom: time('correcting_from'),
     endedAt: time('ended_at'),
     /** How it ended, and for an end that a person made, who and why. */
     resolution: text(),

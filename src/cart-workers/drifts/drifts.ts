@@ -1,4 +1,5 @@
 import type { Database } from '../../database.js';
+import { databaseNow } from '../database-clock.js';
 import type { QohTransfer } from '../qoh-transfer.js';
 import type { DriftClass } from './drift-class.js';
 import type { DriftState } from './drifts.table.js';
@@ -107,6 +108,7 @@ export class Drifts {
     const { id, action, reason, by } = request;
     const drift = await this.get(id);
     if (drift === null || drift.endedAt !== null) return null;
+    const began = await databaseNow(this.dependencies.database);
     if (action !== 'accept') {
       const report = await this.dependencies.qohTransfer.run({
         cartId: drift.cartId,
@@ -116,10 +118,11 @@ export class Drifts {
       });
       if (report.unsettled.includes(drift.key)) return drift;
     }
+    // Another look may have found it equal in the meantime: it is so because of this.
     await this.dependencies.database.pool.query(
       `UPDATE drifts SET state = $2, ended_at = clock_timestamp(), look_at = NULL, resolution = $3, ended_by = $4, reason = $5
-        WHERE id = $1 AND ended_at IS NULL`,
-      [id, action === 'accept' ? 'accepted' : 'repaired', words[action], by, reason],
+        WHERE id = $1 AND (ended_at IS NULL OR state = 'cleared' AND ended_at >= $6)`,
+      [id, action === 'accept' ? 'accepted' : 'repaired', words[action], by, reason, began],
     );
     return this.get(id);
   }

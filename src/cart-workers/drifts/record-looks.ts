@@ -1,5 +1,6 @@
 import { inTransaction, type Database } from '../../database.js';
 import { classify, type Classified, type DriftClass } from './drift-class.js';
+import { correctedByPolicy } from './drift-repair.js';
 import { readHistories, type History } from './drift-evidence.js';
 import type { DriftState } from './drifts.table.js';
 import { isEqual, type LookedAt } from './quiet-listings.js';
@@ -16,6 +17,11 @@ export interface Look {
   readonly quietTimeMs: number;
   readonly listings: readonly LookedAt[];
 }
+
+/** The policy's correction of it has become the listing's baseline, though nobody has noted that yet. */
+const isCorrectedSql = (drift: string) =>
+  `coalesce((SELECT l.baseline_at >= ${drift}.correcting_from FROM listings l WHERE l.cart_id = ${drift}.cart_id AND l.key = ${drift}.key), false)`;
+const correctedByPolicySql = correctedByPolicy.replaceAll("'", "''");
 
 /** A listing that differs, as it stands after a look. */
 export interface OpenDrift {
@@ -134,12 +140,13 @@ async function endEqual(database: Database, look: Look, equal: readonly LookedAt
   await database.pool.query({
     name: 'end-equal',
     text: `UPDATE drifts d
-              SET state = 'cleared', ended_at = clock_timestamp(), look_at = NULL,
-                  class = CASE WHEN d.state = 'suspected' THEN NULL WHEN o.explained THEN 'order-not-imported' ELSE d.class END,
-                  candidates = CASE WHEN d.state <> 'suspected' AND o.explained THEN '["order-not-imported"]' ELSE d.candidates END,
-                  resolution = CASE WHEN o.explained THEN 'An order that came in since explains it' ELSE 'The cart shows what it should' END
+              SET state = CASE WHEN o.corrected THEN 'repaired' ELSE 'cleared' END, ended_at = clock_timestamp(), look_at = NULL,
+                  ended_by = CASE WHEN o.corrected THEN 'policy' END, confirmed_at = CASE WHEN o.corrected THEN coalesce(d.confirmed_at, clock_timestamp()) ELSE d.confirmed_at END,
+                  class = CASE WHEN o.corrected THEN d.class WHEN d.state = 'suspected' THEN NULL WHEN o.explained THEN 'order-not-imported' ELSE d.class END,
+                  candidates = CASE WHEN NOT o.corrected AND d.state <> 'suspected' AND o.explained THEN '["order-not-imported"]' ELSE d.candidates END,
+                  resolution = CASE WHEN o.corrected THEN '${correctedByPolicySql}' WHEN o.explained THEN 'An order that came in since explains it' ELSE 'The cart shows what it should' END
              FROM (SELECT x.id, x.difference = (SELECT sum(e.expected_delta) FROM echoes e
-                                                 WHERE e.cart_id = x.cart_id AND e.key = x.key AND e.seen_by >= x.suspected_at) AS explained
+                                                 WHERE e.cart_id = x.cart_id AND e.key = x.key AND e.seen_by >= x.suspected_at) AS explained, ${isCorrectedSql('x')} AS corrected
                      FROM drifts x WHERE x.cart_id = $1 AND x.key = ANY ($2::text[]) AND x.ended_at IS NULL) o
             WHERE d.id = o.id`,
     values: [look.cartId, keys],
@@ -190,8 +197,10 @@ async function writeJudged(database: Database, look: Look, judged: readonly Judg
   }));
   return inTransaction(database, async (client) => {
     await client.query(
-      `UPDATE drifts SET state = 'cleared', ended_at = clock_timestamp(), look_at = NULL, class = CASE WHEN state = 'suspected' THEN NULL ELSE class END,
-              resolution = 'Another look found another difference'
+      `UPDATE drifts d SET state = CASE WHEN ${isCorrectedSql('d')} THEN 'repaired' ELSE 'cleared' END, ended_at = clock_timestamp(), look_at = NULL,
+              class = CASE WHEN state = 'suspected' AND NOT ${isCorrectedSql('d')} THEN NULL ELSE class END,
+              ended_by = CASE WHEN ${isCorrectedSql('d')} THEN 'policy' END,
+              resolution = CASE WHEN ${isCorrectedSql('d')} THEN '${correctedByPolicySql}' ELSE 'Another look found another difference' END
         WHERE cart_id = $1 AND key = ANY ($2::text[]) AND ended_at IS NULL`,
       [look.cartId, judged.filter(({ other }) => other !== undefined).map(({ listing }) => listing.key)],
     );

@@ -1,4 +1,4 @@
-import type { Database } from '../../database.js';
+import type { Pool, PoolClient } from 'pg';
 
 export interface CountLine {
   readonly sku: string;
@@ -23,11 +23,11 @@ export interface CountLine {
  * In: the session; after which SKU, how many; only of one state. Out: lines. Effects: none.
  */
 export async function countLines(
-  database: Database,
+  client: Pool | PoolClient,
   sessionId: string,
   { after = '', limit, state }: { after?: string; limit: number; state?: CountLine['state'] | undefined },
 ): Promise<CountLine[]> {
-  const { rows } = await database.pool.query<Omit<CountLine, 'countedAt'> & { countedAt: Date }>(
+  const { rows } = await client.query<Omit<CountLine, 'countedAt'> & { countedAt: Date }>(
     `WITH entry AS (
        SELECT e.sku, e.round, e.quantity, e.counted_at, e.by, s.location, s.includes_open_orders, s.tolerance_units, s.tolerance_percent,
               count(*) OVER (PARTITION BY e.sku) AS rounds,

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { desc, eq, sql } from 'drizzle-orm';
 import { z } from 'zod';
-import type { Database } from '../../database.js';
+import { inTransaction, type Database } from '../../database.js';
 import { refuseTime } from '../../events/decision.js';
 import type { CommandEnvelope } from '../../events/commands.js';
 import { EventStore } from '../../events/event-store.js';
@@ -26,6 +26,7 @@ export interface Entry {
 const LINES_MAX = 10_000;
 /** Lines of one transaction. */
 const CHUNK_LINES = 250;
+const REFUSED_SHOWN_MAX = 5;
 
 @Injectable()
 export class CountSessions {
@@ -65,7 +66,7 @@ export class CountSessions {
   /** @throws Problem */
   async get(id: string) {
     const session = await this.find(id);
-    const lines = await countLines(this.database, id, { limit: LINES_MAX });
+    const lines = await countLines(this.database.pool, id, { limit: LINES_MAX });
     const of = (state: CountLine['state']) => lines.filter((line) => line.state === state).length;
     return {
       ...shown(session),
@@ -80,7 +81,7 @@ export class CountSessions {
   ) {
     await this.find(id);
     const after = decodeCursor(page.cursor, z.tuple([z.string()]))?.[0] ?? '';
-    const rows = await countLines(this.database, id, { after, limit: page.limit + 1, state: page.state });
+    const rows = await countLines(this.database.pool, id, { after, limit: page.limit + 1, state: page.state });
     return pageOf(
       rows,
       page.limit,
@@ -102,6 +103,7 @@ export class CountSessions {
     const values = JSON.stringify(entries.map((entry) => ({ ...entry, countedAt: entry.countedAt ?? now })));
     const { rows } = await this.database.pool.query<{
       unknown: string | null;
+      kit: string | null;
       early: string | null;
       written: number;
       open: boolean;
@@ -110,21 +112,24 @@ export class CountSessions {
        session AS (SELECT id FROM count_sessions WHERE id = $1 AND state = 'open' FOR SHARE),
        wrong AS (
          SELECT (SELECT min(t.sku) FROM told t WHERE NOT EXISTS (SELECT FROM stream_heads h WHERE h.stream = 'item:' || t.sku AND h.version > 0)) AS unknown,
+                (SELECT min(t.sku) FROM told t WHERE EXISTS (SELECT FROM kit_parts k WHERE k.kit = t.sku)) AS kit,
                 (SELECT min(t.sku) FROM told t WHERE $2 > 1 AND NOT EXISTS (
                    SELECT FROM count_entries e WHERE e.session_id = $1 AND e.sku = t.sku AND e.round = $2 - 1)) AS early),
        written AS (
          INSERT INTO count_entries AS c (session_id, sku, round, quantity, counted_at, by)
          SELECT s.id, t.sku, $2, t.quantity, t."countedAt", $4 FROM session s, wrong w, told t
-          WHERE w.unknown IS NULL AND w.early IS NULL
+          WHERE w.unknown IS NULL AND w.kit IS NULL AND w.early IS NULL
          ON CONFLICT (session_id, sku, round) DO UPDATE
             SET quantity = excluded.quantity, counted_at = excluded.counted_at, by = excluded.by
          RETURNING 1)
-       SELECT w.unknown, w.early, (SELECT count(*) FROM written)::integer AS written, EXISTS (SELECT FROM session) AS open FROM wrong w`,
+       SELECT w.unknown, w.kit, w.early, (SELECT count(*) FROM written)::integer AS written, EXISTS (SELECT FROM session) AS open FROM wrong w`,
       [id, round, values, by],
     );
-    const { unknown, early, open } = rows[0]!;
+    const { unknown, kit, early, open } = rows[0]!;
     if (unknown !== null)
       throw new Problem('unknown-item', `There is no item with the SKU ${unknown}; create it first.`);
+    if (kit !== null)
+      throw new Problem('item-is-kit', `${kit} is a kit and has no stock of its own. Count what it is made of.`);
     if (early !== null)
       throw new Problem('not-allowed-now', `${early} was not counted in round ${round - 1} yet; count it there first.`);
     if (!open) throw await this.notOpen(id);
@@ -140,34 +145,54 @@ export class CountSessions {
   ): Promise<void> {
     const session = await this.find(id);
     if (session.state === 'approved') return;
-    const lines = await countLines(this.database, id, { limit: LINES_MAX + 1 });
-    if (lines.length === 0) throw new Problem('not-allowed-now', 'Nothing has been counted yet.');
-    if (lines.length > LINES_MAX)
-      throw new Problem('not-allowed-now', `A session has at most ${LINES_MAX} lines; count the rest in another one.`);
-    const unsure = lines.filter((line) => line.state === 'recount');
-    if (session.state === 'open' && unsure.length > 0 && !anyway)
-      throw new Problem(
-        'not-allowed-now',
-        `${unsure.length} lines are out of tolerance and not recounted, such as ${unsure[0]!.sku}. Count them again in round 2, or approve anyway with a reason.`,
-      );
-    const begun = await this.database.pool.query(
-      `UPDATE count_sessions SET state = 'approving', ended_by = $2, reason = $3 WHERE id = $1 AND state IN ('open', 'approving')`,
-      [id, by, reason],
-    );
-    if (begun.rowCount === 0) throw await this.notOpen(id);
+    const lines = await this.beginApproval(session, { anyway, by, reason });
+    const refused: string[] = [];
     const knows = session.includesOpenOrders ? await this.everybody() : (['direct'] as const);
     for (let at = 0; at < lines.length; at += CHUNK_LINES) {
       const chunk = lines.slice(at, at + CHUNK_LINES).map((line) => envelopeOf(session, line, knows));
       const settled = await this.store.appendSettled(chunk);
       for (const result of settled) {
         if (result.status === 'rejected') throw result.reason;
-        if (result.value.kind === 'refused') throw new Problem(result.value.refusal.code, result.value.refusal.detail);
+        if (result.value.kind === 'refused') refused.push(result.value.refusal.detail);
       }
     }
+    // What became impossible since it was counted keeps none of the others back.
+    const left = refused.length === 0 ? null : `Not applied: ${refused.slice(0, REFUSED_SHOWN_MAX).join(' ')}`;
     await this.database.pool.query(
-      `UPDATE count_sessions SET state = 'approved', ended_at = now() WHERE id = $1 AND state = 'approving'`,
-      [id],
+      `UPDATE count_sessions SET state = 'approved', ended_at = now(), reason = concat_ws(' ', reason, $2::text) WHERE id = $1 AND state = 'approving'`,
+      [id, left],
     );
+  }
+
+  /**
+   * From here on nothing more is counted. The lines are read once that is so: a recount whose answer was given must not be
+   * left out because it came while they were looked at.
+   */
+  private beginApproval(
+    { id, state }: Session,
+    { anyway, by, reason }: { anyway: boolean; by: string; reason: string | null },
+  ): Promise<CountLine[]> {
+    return inTransaction(this.database, async (client) => {
+      const begun = await client.query(
+        `UPDATE count_sessions SET state = 'approving', ended_by = $2, reason = $3 WHERE id = $1 AND state IN ('open', 'approving')`,
+        [id, by, reason],
+      );
+      if (begun.rowCount === 0) throw await this.notOpen(id);
+      const lines = await countLines(client, id, { limit: LINES_MAX + 1 });
+      if (lines.length === 0) throw new Problem('not-allowed-now', 'Nothing has been counted yet.');
+      if (lines.length > LINES_MAX)
+        throw new Problem(
+          'not-allowed-now',
+          `A session has at most ${LINES_MAX} lines; count the rest in another one.`,
+        );
+      const unsure = lines.filter((line) => line.state === 'recount');
+      if (state === 'open' && unsure.length > 0 && !anyway)
+        throw new Problem(
+          'not-allowed-now',
+          `${unsure.length} lines are out of tolerance and not recounted, such as ${unsure[0]!.sku}. Count them again in round 2, or approve anyway with a reason.`,
+        );
+      return lines;
+    });
   }
 
   async cancel(id: string, by: string, reason: string): Promise<void> {

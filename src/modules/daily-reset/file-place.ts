@@ -1,3 +1,5 @@
+import path from 'node:path';
+
 /** Where reset files lie. Two of them exist: a folder of this machine, and one behind SFTP. */
 export interface FilePlace {
   /** Plain files of the folder, not those of folders in it. */
@@ -20,6 +22,13 @@ export interface PlacedFile {
 }
 
 export const ARCHIVE = 'archive';
+
+/** `stock.csv` → `stock.1f3a….csv`: files of the same name keep their own place in the archive. */
+export function archiveName(name: string, id: string): string {
+  const { name: stem, ext } = path.parse(name);
+  return `${stem.slice(0, 180)}.${id.slice(0, 8)}${ext}`;
+}
+
 /** More files in one folder are no folder of reset files. */
 export const FILES_MAX = 10_000;
 

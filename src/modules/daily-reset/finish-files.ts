@@ -1,18 +1,12 @@
-import path from 'node:path';
 import { Inject, Injectable } from '@nestjs/common';
 import type { Database } from '../../database.js';
+import { reached } from '../../moments.js';
 import { shownImport } from '../imports/import-reads.js';
 import { brokenOffSentence, Imports } from '../imports/imports.js';
 import { DATABASE } from '../tokens.js';
-import { FilePlaceError } from './file-place.js';
+import { archiveName, FilePlaceError } from './file-place.js';
 import { ResetSources } from './reset-sources.js';
 import type { ResetFileState } from './reset-files.table.js';
-
-/** `stock.csv` → `stock.1f3a….csv`: files of the same name keep their own place in the archive. */
-export function archiveName(name: string, id: string): string {
-  const { name: stem, ext } = path.parse(name);
-  return `${stem.slice(0, 180)}.${id.slice(0, 8)}${ext}`;
-}
 
 const ARCHIVE_TRIES_MAX = 5;
 const KEPT_DAYS = 400;
@@ -83,13 +77,24 @@ export class FinishFiles {
     );
   }
 
-  /** A process died while it took the file: it is taken again; one that was sent has to be sent again. */
+  /**
+   * A process died while it took the file. One that lies in a folder is taken again, unless another one has come under its
+   * name; one that was sent, and so was never watched before it was taken, has to be sent again.
+   */
   private async watchAnew(id: string): Promise<void> {
     await this.database.pool.query(
-      `UPDATE reset_files SET state = CASE WHEN archived_as IS NULL THEN 'seen' ELSE 'refused' END, seen_at = now(), import_id = NULL,
-              problem = CASE WHEN archived_as IS NULL THEN NULL ELSE $2 END, ended_at = CASE WHEN archived_as IS NULL THEN NULL ELSE now() END
-        WHERE id = $1 AND state = 'taken'`,
-      [id, 'The hub ended while it took the file; nothing of it is applied. Send it again.'],
+      `UPDATE reset_files f
+          SET state = CASE WHEN o.why IS NULL THEN 'seen' ELSE 'refused' END, seen_at = now(), import_id = NULL, problem = o.why,
+              archived_as = CASE WHEN o.why IS NULL THEN NULL ELSE f.archived_as END, ended_at = CASE WHEN o.why IS NULL THEN NULL ELSE now() END
+         FROM (SELECT CASE WHEN t.seen_at >= t.taken_at THEN $2
+                           WHEN EXISTS (SELECT FROM reset_files n WHERE n.source_id = t.source_id AND n.name = t.name AND n.state = 'seen') THEN $3
+                      END AS why FROM reset_files t WHERE t.id = $1) o
+        WHERE f.id = $1 AND f.state = 'taken'`,
+      [
+        id,
+        'The hub ended while it took the file; nothing of it is applied. Send it again.',
+        'The hub ended while it took the file; nothing of it is applied. A newer one has come under its name since.',
+      ],
     );
   }
 
@@ -137,6 +142,7 @@ export class FinishFiles {
           const there = await place.stat(name);
           if (there?.size === size && there.modifiedAt.getTime() === modified_at.getTime())
             await place.archive(name, as);
+          reached('reset:file-archived');
           await place.leave(
             `${as}.report.json`,
             `${JSON.stringify({ file: name, state, problem, import: report }, null, 2)}\n`,

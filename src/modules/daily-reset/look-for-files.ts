@@ -2,11 +2,11 @@ import { stat } from 'node:fs/promises';
 import { Inject, Injectable } from '@nestjs/common';
 import type { Database } from '../../database.js';
 import type { ResetSourceSettings } from '../../events/facts.js';
+import { reached } from '../../moments.js';
 import { DATABASE } from '../tokens.js';
 import { matchesPattern, momentOfFile } from './file-moment.js';
 import { FilePlaceError, type FilePlace, type PlacedFile } from './file-place.js';
 import { ResetSources } from './reset-sources.js';
-import { archiveName } from './finish-files.js';
 import { TakeFile } from './take-file.js';
 
 export interface Look {
@@ -45,6 +45,7 @@ export class LookForFiles {
     try {
       const found = (await place.list()).filter(({ name }) => matchesPattern(source.files, name) && name.length <= 255);
       await this.watch(source.sourceId, found);
+      reached('reset:files-seen');
       const settled = await this.settled(source);
       if (await this.isBusy(source.sourceId)) return { taken: 0, watched: settled.length };
       for (const file of settled)
@@ -118,12 +119,7 @@ export class LookForFiles {
         await this.watch(source.sourceId, after === null ? [] : [after]);
         return false;
       }
-      const id = await this.files.take(source, { ...file, path, preview: false, by });
-      if (source.archive === 'hub') {
-        const kept = await this.files.keep(source.sourceId, path, archiveName(file.name, id));
-        await this.database.pool.query('UPDATE reset_files SET archived_as = $2 WHERE id = $1', [id, kept]);
-      }
-      return true;
+      return (await this.files.take(source, { ...file, path, preview: false, by, sent: false })) !== null;
     });
   }
 

@@ -48,10 +48,6 @@ export class ResetFileReads {
     return shown(row);
   }
 
-  async keptAs(id: string, path: string): Promise<void> {
-    await this.database.orm.update(resetFiles).set({ archivedAs: path }).where(eq(resetFiles.id, id));
-  }
-
   /** The moment of the last file of the same source that was applied after all. */
   async appliedSince(id: string): Promise<string | null> {
     const { rows } = await this.database.pool.query<{ as_of: Date | null }>(

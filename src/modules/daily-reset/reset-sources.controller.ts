@@ -20,7 +20,6 @@ import { fileOf, SILENCE_MS } from '../imports/file-body.js';
 import { bytesMax } from '../imports/receive-import.js';
 import { ENCRYPTION_KEY } from '../tokens.js';
 import { FilePlaceError } from './file-place.js';
-import { archiveName } from './finish-files.js';
 import { misfit, newResetSource, resetSourceChange, resetSourceId, type secret } from './reset-fields.js';
 import { ResetFileReads } from './reset-file-reads.js';
 import { ResetJobs } from './reset-jobs.js';
@@ -173,11 +172,11 @@ export class ResetSourcesController {
         // From here on it is the sender who hears nothing, as long as a million rows take to be stored.
         request.raw.socket.setTimeout(0);
         const { size } = await stat(path);
-        const file = { name, size, modifiedAt, path, charset, asOf, preview, by: asking.by };
-        const fileId = await this.files.take(source, file);
-        await this.reads.keptAs(fileId, await this.files.keep(id, path, archiveName(name, fileId)));
-        return fileId;
+        const file = { name, size, modifiedAt, path, charset, asOf, preview, by: asking.by, sent: true };
+        return this.files.take(source, file);
       });
+      if (taken === null)
+        throw new Problem('unavailable', 'The same file is being received; send it again when that one has an end.');
       return this.reads.get(taken);
     } finally {
       request.raw.socket.setTimeout(0);

@@ -10,7 +10,7 @@ import { ResetJobs, resetJobData, RESETS } from './reset-jobs.js';
 import { ResetSources } from './reset-sources.js';
 
 /** A job that was cut off by a crash stalls and is taken over from its beginning: what was done stands in the tables. */
-@Processor(RESETS, { concurrency: 4, lockDuration: 30_000, stalledInterval: 15_000, maxStalledCount: 1_000 })
+@Processor(RESETS, { concurrency: 4, lockDuration: 10_000, stalledInterval: 5_000, maxStalledCount: 1_000 })
 export class ResetsProcessor extends WorkerHost {
   constructor(
     private readonly looks: LookForFiles,

@@ -4,16 +4,19 @@ import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, inArray, sql } from 'drizzle-orm';
+import { and, desc, eq, inArray, isNull, notInArray, or, sql } from 'drizzle-orm';
 import type { Config } from '../../config.js';
 import type { Database } from '../../database.js';
 import { refuseTime } from '../../events/decision.js';
 import type { ResetSourceSettings, Source } from '../../events/facts.js';
+import { reached } from '../../moments.js';
 import { Problem } from '../http/problem.js';
 import { Imports } from '../imports/imports.js';
+import { imports } from '../imports/imports.table.js';
 import type { ResetPlan } from '../imports/reset-plan.js';
 import { CONFIG, DATABASE } from '../tokens.js';
 import { momentOfFile } from './file-moment.js';
+import { archiveName } from './file-place.js';
 import { resetFiles, type ResetFileState } from './reset-files.table.js';
 
 export interface FetchedFile {
@@ -27,6 +30,8 @@ export interface FetchedFile {
   readonly asOf?: string | undefined;
   readonly preview: boolean;
   readonly by: string;
+  /** To the hub: it lies in no folder that could be read again. */
+  readonly sent: boolean;
 }
 
 /** A whole file on this machine → an import of its rows, or the reason why there is none. */
@@ -38,8 +43,8 @@ export class TakeFile {
     private readonly imports: Imports,
   ) {}
 
-  /** @returns the id of the file's row, in whatever state it is then */
-  async take(source: ResetSourceSettings, file: FetchedFile): Promise<string> {
+  /** @returns the id of the file's row, in whatever state it is then; null: not now, the same content is being received */
+  async take(source: ResetSourceSettings, file: FetchedFile): Promise<string | null> {
     const hash = await hashOf(file.path);
     const asOf = file.asOf ?? momentOfFile(source, file.name, file.modifiedAt);
     const before = await this.lastApplied(source.sourceId);
@@ -51,6 +56,9 @@ export class TakeFile {
     const importId = randomUUID();
     const noted = { asOf, importId: why === null ? importId : null, problem: why?.problem ?? null };
     const id = await this.note(source, file, hash, { state: why?.state ?? 'taken', ...noted });
+    if (id === null) return null;
+    reached('reset:file-taken');
+    await this.keep(source, file, id);
     if (why !== null) return id;
     const { rows } = await this.database.pool.query('SELECT FROM reset_files WHERE id = $1 AND import_id = $2', [
       id,
@@ -72,12 +80,14 @@ export class TakeFile {
     }
   }
 
-  /** Files whose source keeps no archive of its own are kept here. */
-  async keep(sourceId: string, file: string, as: string): Promise<string> {
+  /** Files whose source keeps no archive of its own are kept here, before anything comes of them. */
+  private async keep({ sourceId, archive }: ResetSourceSettings, file: FetchedFile, id: string): Promise<void> {
+    if (archive === 'source' && !file.sent) return;
     const dir = path.join(this.config.dataDir, 'reset-archive', sourceId);
+    const as = path.join(dir, path.basename(archiveName(file.name, id)));
     await mkdir(dir, { recursive: true });
-    await copyFile(file, path.join(dir, path.basename(as)));
-    return path.join(dir, path.basename(as));
+    await copyFile(file.path, as);
+    await this.database.orm.update(resetFiles).set({ archivedAs: as }).where(eq(resetFiles.id, id));
   }
 
   private async stage(source: ResetSourceSettings, file: FetchedFile, importId: string, reset: ResetPlan) {
@@ -131,13 +141,15 @@ export class TakeFile {
     { name, size, modifiedAt, by }: FetchedFile,
     hash: Buffer,
     noted: Noted,
-  ): Promise<string> {
+  ): Promise<string | null> {
     const { sourceId } = source;
     return this.database.orm.transaction(async (tx) => {
       // Two that take the same content at the same moment must not both find that nobody has.
       await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${`reset ${sourceId}`}, 0))`);
       const same = noted.state === 'taken' ? await sameContent(tx, source, hash, noted.asOf) : null;
-      const row = same === null ? noted : repeated(same, noted.asOf);
+      // Should that one break off, this one is needed.
+      if (same !== null && !same.stored) return null;
+      const row = same === null ? noted : repeated(same.name, noted.asOf);
       const values = {
         state: row.state,
         takenAt: sql`now()`,
@@ -172,28 +184,35 @@ async function sameContent(
   { sourceId, moment }: ResetSourceSettings,
   hash: Buffer,
   asOf: string | null,
-): Promise<string | null> {
+): Promise<{ readonly name: string; readonly stored: boolean } | null> {
+  // Refused, and not noted as such yet.
+  const somethingCameOf = or(isNull(imports.state), notInArray(imports.state, ['refused', 'cancelled']));
+  // What was applied is stored, also when its rows were removed since.
+  const stored = sql<boolean>`${resetFiles.state} = 'applied' OR coalesce(${imports.state} <> 'receiving', false)`;
   const [last] = await tx
-    .select({ name: resetFiles.name, hash: resetFiles.hash })
+    .select({ name: resetFiles.name, hash: resetFiles.hash, stored })
     .from(resetFiles)
-    .where(and(eq(resetFiles.sourceId, sourceId), inArray(resetFiles.state, ['taken', 'applied'])))
+    .leftJoin(imports, eq(imports.id, resetFiles.importId))
+    .where(and(eq(resetFiles.sourceId, sourceId), inArray(resetFiles.state, ['taken', 'applied']), somethingCameOf))
     .orderBy(desc(resetFiles.takenAt))
     .limit(1);
-  if (moment.kind === 'file-time' && last?.hash?.equals(hash) === true) return last.name;
+  if (moment.kind === 'file-time' && last?.hash?.equals(hash) === true) return last;
   const [same] = await tx
-    .select({ name: resetFiles.name })
+    .select({ name: resetFiles.name, stored })
     .from(resetFiles)
+    .leftJoin(imports, eq(imports.id, resetFiles.importId))
     .where(
       and(
         eq(resetFiles.sourceId, sourceId),
         eq(resetFiles.hash, hash),
         inArray(resetFiles.state, ['taken', 'applied']),
+        somethingCameOf,
         // A file that tells its moments in its rows has them in its content.
         asOf === null ? undefined : eq(resetFiles.asOf, new Date(asOf)),
       ),
     )
     .limit(1);
-  return same?.name ?? null;
+  return same ?? null;
 }
 
 interface LastApplied {

@@ -7,6 +7,7 @@
 import { beginByKeysPlanned, inTransaction, type Database } from '../../database.js';
 import type { CommandOutcome } from '../../events/commands.js';
 import type { EventStore } from '../../events/event-store.js';
+import { reached } from '../../moments.js';
 import { appliedThrough, claimChunk, noteChunk, type NotedRow } from './note-chunk.js';
 import { ApplyPace } from './apply-pace.js';
 import { rowCommands, type ImportedFile, type RowCommand, type StagedRow } from './row-commands.js';
@@ -42,7 +43,10 @@ export async function applyImport(
     const outcomes = await appending.catch((fault: unknown) => pace.smaller(chunk.commands.length, fault));
     // Another worker was faster, or it is not known what became of it: the import itself knows.
     if (outcomes === null) next = readFrom(await appliedThrough(database, file.id));
-    else await pace.wait(outcomes, stopped);
+    else {
+      reached('import:chunk-applied');
+      await pace.wait(outcomes, stopped);
+    }
   }
 }
 

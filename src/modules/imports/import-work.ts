@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { eq } from 'drizzle-orm';
 import type { Database } from '../../database.js';
 import { EventStore } from '../../events/event-store.js';
+import { reached } from '../../moments.js';
 import { DATABASE } from '../tokens.js';
 import { applyImport } from './apply-import.js';
 import { imports, type ImportState } from './imports.table.js';
@@ -93,6 +94,7 @@ export class ImportWork {
       `UPDATE imports SET state = 'done', ended_at = now(), updated_at = now(), fault = NULL WHERE id = $1 AND state = 'applying'`,
       [valid.id],
     );
+    reached('import:applied');
   }
 
   private async find(id: string): Promise<StoredImport | undefined> {

@@ -117,6 +117,10 @@ export const importRows = pgTable(
     index('import_rows_identity')
       .on(t.importId, t.identity, t.row)
       .where(sql`identity is not null`),
+    // All rows of an item at once, whatever its places, as far as they may be applied.
+    index('import_rows_sku')
+      .on(t.importId, t.sku)
+      .where(sql`outcome is null and sku is not null`),
     index('import_rows_refused')
       .on(t.importId, t.row)
       .where(sql`outcome = 'refused'`),

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Database } from '../../database.js';
+import { reached } from '../../moments.js';
 import { requestHash } from '../http/hashing.js';
 import { readCsv, storable, type CsvRecord } from './csv-reader.js';
 import { readHeader } from './header.js';
@@ -118,6 +119,7 @@ async function storeRecords(
     batch.push(read(record, now));
     if (batch.length < batchRows) continue;
     await storeRows(database, id, batch);
+    reached('import:rows-stored');
     now = new Date().toISOString();
     batch = [];
   }

@@ -1,4 +1,5 @@
 import type { ResetSourceSettings, Source } from '../../events/facts.js';
+import type { CartImpact } from './cart-impacts.js';
 
 /**
  * What one reset file means: the settings of its source as they were when it was taken, and what was known of the file.
@@ -53,6 +54,8 @@ export interface ResetCheck {
   readonly bad: number;
   /** The latest moment that a row speaks of. */
   readonly latest: string | null;
+  /** Carts whose listings it would change, the worst first. */
+  readonly carts: readonly CartImpact[];
   readonly sample: readonly {
     readonly sku: string;
     readonly location: string;
@@ -83,5 +86,6 @@ export function whyHeld(plan: ResetPlan, check: ResetCheck, received: number): s
   if (much(check.bad, received)) return told(check.bad, received, 'rows are wrong');
   if (plan.complete && rowsBefore !== null && much(rowsBefore - received, rowsBefore))
     return told(rowsBefore - received, rowsBefore, 'rows of the file before are missing');
-  return null;
+  const guarded = check.carts.find(({ why }) => why !== null);
+  return guarded === undefined ? null : `At the cart ${guarded.cartId} ${guarded.why}.`;
 }

@@ -2,8 +2,10 @@
  * What a reset file means beside what is there: which items its names are, rows of several shelves added up, items that it
  * does not hold, and how much it would change. Set-based, a range of rows at a time; doing it again finds the same.
  */
-import type { Database } from '../../database.js';
+import { beginByKeys, inTransaction, type Database } from '../../database.js';
 import { orderSourcePattern } from '../../events/facts.js';
+import { isZeroed } from '../../projections/guard.js';
+import { CartImpacts, type MovedStock } from './cart-impacts.js';
 import type { ResetCheck, ResetPlan } from './reset-plan.js';
 import { countOutcomes, runChecks, type ValidatedCounts } from './validate-import.js';
 
@@ -38,7 +40,7 @@ export async function validateReset(
   const absentLeft = await whyAbsentIsLeft(database, file);
   const absent = absentLeft === null ? await stageAbsent(database, file, lastRow, stopped) : 0;
   if (absent === null) return null;
-  const check = await countChanges(database, file, lastRow + absent, stopped);
+  const check = await countChanges(database, file, stopped);
   if (check === null) return null;
   const counts = await countOutcomes(database, file.id);
   return { ...counts, absent, lastRow: lastRow + absent, check: { ...check, absent, absentLeft } };
@@ -184,7 +186,7 @@ const changes = `
        WHERE $4 = 'none' AND e.stream = 'stock:' || r.location || '/' || r.sku AND e.delta IS NOT NULL
          AND e.occurred_at > $5::timestamptz AND e.occurred_at <= (r.fields->>'asOf')::timestamptz
          AND e.type IN ('StockSold', 'StockReturned') AND e.data->>'source' ~ '${orderSourcePattern.source}') ordered
-   WHERE r.import_id = $1 AND r.row >= $2 AND r.row < $3 AND r.outcome IS NULL`;
+   WHERE r.import_id = $1 AND r.sku > $2 AND r.sku <= $3 AND r.outcome IS NULL`;
 
 const counted = `
   WITH changed AS MATERIALIZED (${changes}),
@@ -195,15 +197,17 @@ const counted = `
          (count(*) FILTER (WHERE zeroed))::integer AS zeroed, (count(*) FILTER (WHERE inflated))::integer AS inflated,
          coalesce(sum(after - before), 0)::float8 AS pieces, max(as_of) AS latest,
          (SELECT coalesce(jsonb_agg(jsonb_build_object('sku', s.sku, 'location', s.location, 'before', s.before, 'after', s.after)), '[]')
-            FROM (SELECT * FROM told WHERE after <> before ORDER BY zeroed OR inflated DESC, row LIMIT ${SAMPLE_MAX}) s) AS sample
+            FROM (SELECT * FROM told WHERE after <> before ORDER BY zeroed OR inflated DESC, row LIMIT ${SAMPLE_MAX}) s) AS sample,
+         (SELECT coalesce(jsonb_agg(jsonb_build_array(m.sku, m.location, m.after - m.before, m.known)), '[]')
+            FROM told m WHERE m.after <> m.before) AS moved
     FROM told`;
 
-type Counted = Omit<ResetCheck, 'absent' | 'absentLeft' | 'bad'>;
+type Counted = Omit<ResetCheck, 'absent' | 'absentLeft' | 'bad' | 'carts'>;
 
+/** All rows of an item at once, whatever its places: a listing shows the sum of several. */
 async function countChanges(
   database: Database,
   { id, reset }: ResetFile,
-  lastRow: number,
   stopped: () => boolean,
 ): Promise<Omit<ResetCheck, 'absent' | 'absentLeft'> | null> {
   let sum: Counted = {
@@ -217,23 +221,43 @@ async function countChanges(
     latest: null,
     sample: [],
   };
-  const ended = await inRanges(lastRow, stopped, async (from, to) => {
-    const { rows } = await database.pool.query<Counted>(counted, [
-      id,
-      from,
-      to,
-      reset.includesOrders,
-      reset.ordersSince,
-    ]);
-    sum = added(sum, rows[0]!);
-  });
-  if (!ended) return null;
+  const atCarts = new CartImpacts(database);
+  for (let after = '', last = await lastSkuOfPage(database, id, ''); last !== null;) {
+    if (stopped()) return null;
+    const page = [id, after, last, reset.includesOrders, reset.ordersSince];
+    const { rows } = await inTransaction(
+      database,
+      (client) => client.query<Counted & { moved: readonly MovedStock[] }>(counted, page),
+      beginByKeys,
+    );
+    const { moved, ...counts } = rows[0]!;
+    sum = added(sum, counts);
+    await atCarts.add(moved);
+    after = last;
+    last = await lastSkuOfPage(database, id, after);
+  }
   const { rows } = await database.pool.query<{ bad: number }>(
     `SELECT count(*)::integer AS bad FROM import_rows
       WHERE import_id = $1 AND outcome = 'refused' AND (problem_column NOT IN ('idValue', 'facilityId') OR identity IS NULL AND problem_column = 'idValue')`,
     [id],
   );
-  return { ...sum, bad: rows[0]!.bad };
+  return { ...sum, bad: rows[0]!.bad, carts: atCarts.told() };
+}
+
+/** @returns null: there is none behind that one */
+async function lastSkuOfPage(database: Database, id: string, after: string): Promise<string | null> {
+  const own = `FROM import_rows r WHERE r.import_id = $1 AND r.sku > $2 AND r.outcome IS NULL ORDER BY r.sku`;
+  const found = await inTransaction(
+    database,
+    (client) =>
+      client.query<{ last: string | null }>({
+        name: 'last-sku-of-page',
+        text: `SELECT coalesce((SELECT r.sku ${own} OFFSET ${rangeRows - 1} LIMIT 1), (SELECT r.sku ${own} DESC LIMIT 1)) AS last`,
+        values: [id, after],
+      }),
+    beginByKeys,
+  );
+  return found.rows[0]?.last ?? null;
 }
 
 const added = (a: Counted, b: Counted): Counted => ({
@@ -245,5 +269,9 @@ const added = (a: Counted, b: Counted): Counted => ({
   inflated: a.inflated + b.inflated,
   pieces: a.pieces + b.pieces,
   latest: a.latest === null || (b.latest !== null && b.latest > a.latest) ? b.latest : a.latest,
-  sample: [...a.sample, ...b.sample].slice(0, SAMPLE_MAX),
+  sample: [...a.sample, ...b.sample].toSorted((one, other) => harm(other) - harm(one)).slice(0, SAMPLE_MAX),
 });
+
+/** As it is counted: brought to nothing, or far more than there was. */
+const harm = ({ before, after }: ResetCheck['sample'][number]) =>
+  isZeroed(before, after) || after - before > Math.max(before, 10) ? 1 : 0;
