@@ -14,6 +14,8 @@ const moments = [
   'projector:applied',
   /** The batch is committed together with its checkpoint; nobody has been woken. */
   'projector:committed',
+  /** A chunk of listings that a setting concerns is written, and not committed yet. */
+  'projector:recomputing',
   /** A chunk of listings that a setting concerns is committed with the place it got to; the next one is not begun. */
   'projector:recomputed',
   /** Deliveries are written, and not in their lane yet. */

@@ -157,7 +157,9 @@ export class Projector {
         if (!(await holdProjection(client, projection))) return null;
         const released = await releaseChunk(client, releasedMax);
         if (released !== null) return { listings: 0, records: released };
-        return recomputeChunk(client, listingsMax, this.runListings, this.kitsNext);
+        const chunk = await recomputeChunk(client, listingsMax, this.runListings, this.kitsNext);
+        if (chunk !== null) reached('projector:recomputing');
+        return chunk;
       },
       beginByKeys,
     );
