@@ -743,6 +743,7 @@ CREATE INDEX "delivery_lines_listing" ON "delivery_lines" USING btree ("cart_id"
 CREATE INDEX "delivery_lines_reopened" ON "delivery_lines" USING btree ("cart_id") WHERE reopened_at is not null and compared_at is null;--> statement-breakpoint
 CREATE INDEX "delivery_lines_to_look_at" ON "delivery_lines" USING btree ("cart_id","look_at") WHERE look_at is not null;--> statement-breakpoint
 CREATE INDEX "delivery_lines_settled" ON "delivery_lines" USING btree ("cart_id","key") WHERE outcome in ('settled as applied', 'settled as not applied') and reopened_at is null;--> statement-breakpoint
+CREATE INDEX "flag_calls_refused" ON "flag_calls" USING btree ("cart_id","key") WHERE refused;--> statement-breakpoint
 CREATE UNIQUE INDEX "cart_probes_one_per_cart" ON "cart_probes" USING btree ("cart_id") WHERE state in ('waiting', 'running');--> statement-breakpoint
 CREATE INDEX "cart_probes_cart" ON "cart_probes" USING btree ("cart_id","asked_at");--> statement-breakpoint
 CREATE UNIQUE INDEX "qoh_runs_one_of_cart" ON "qoh_runs" USING btree ("cart_id") WHERE state in ('running', 'held') and not preview;--> statement-breakpoint

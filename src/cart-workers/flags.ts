@@ -19,6 +19,8 @@ import { Rounds } from './rounds.js';
 
 const roundEveryMs = 250;
 const rowsPerCallMax = 100;
+/** Each holds a connection while its cart answers. */
+const cartsAtOnceMax = 4;
 /** "flag", so that two workers are not at one cart's flags at once. */
 const flagLocks = 0x666c6167;
 
@@ -39,6 +41,10 @@ interface Ended extends Due {
 
 export class Flags {
   private readonly rounds = new Rounds(roundEveryMs, () => this.round());
+  /** Carts with a call under way: the others do not wait for a slow one, nor for one that cannot be asked at all. */
+  private readonly telling = new Map<string, Promise<void>>();
+  /** The cart that was begun with last; the next round begins behind it, so that each has its turn. */
+  private last = '';
 
   constructor(
     private readonly dependencies: {
@@ -54,18 +60,29 @@ export class Flags {
 
   async stop(): Promise<void> {
     await this.rounds.stop();
+    await Promise.all(this.telling.values());
   }
 
   private async round(): Promise<void> {
-    const { database, log } = this.dependencies;
     try {
-      for (const cartId of await cartsWithFlags(database)) {
-        if (this.rounds.stopping) return;
-        await this.tell(cartId);
+      const carts = await cartsWithFlags(this.dependencies.database);
+      const behind = carts.findIndex((cartId) => cartId > this.last);
+      for (const cartId of [...carts.slice(Math.max(behind, 0)), ...carts.slice(0, Math.max(behind, 0))]) {
+        if (this.rounds.stopping || this.telling.size >= cartsAtOnceMax) return;
+        if (this.telling.has(cartId)) continue;
+        this.last = cartId;
+        const told = this.tell(cartId)
+          .catch((error: unknown) => this.warn(`cart ${cartId}`, error))
+          .finally(() => this.telling.delete(cartId));
+        this.telling.set(cartId, told);
       }
     } catch (error) {
-      log.warn(`Flags could not be told to carts and are told again: ${String(error)}`);
+      this.warn('carts', error);
     }
+  }
+
+  private warn(whom: string, error: unknown): void {
+    this.dependencies.log.warn(`Flags could not be told to ${whom} and are told again: ${String(error)}`);
   }
 
   /** One call to one cart, while no other worker is at its flags. */

@@ -245,5 +245,10 @@ export const flagCalls = pgTable(
     quietAt: time('quiet_at').notNull(),
     confirmedAt: time('confirmed_at'),
   },
-  (t) => [primaryKey({ columns: [t.cartId, t.key] })],
+  (t) => [
+    primaryKey({ columns: [t.cartId, t.key] }),
+    index('flag_calls_refused')
+      .on(t.cartId, t.key)
+      .where(sql`refused`),
+  ],
 );

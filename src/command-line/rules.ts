@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import type { RuleEffect, RuleScope } from '../events/rule.js';
+import type { RefusedFlags } from '../modules/rules/refused-flags.js';
 import type { RuleReads } from '../modules/rules/rule-reads.js';
 import type { DryRun } from '../projections/availability/dry-run.js';
 import { UsageError } from './exit-codes.js';
@@ -19,6 +20,7 @@ interface Saved {
   readonly warnings?: readonly string[];
 }
 type RunPage = Awaited<ReturnType<RuleReads['runs']>>;
+type FlagPage = Awaited<ReturnType<RefusedFlags['list']>>;
 
 /** rules: what carts show. */
 export function addRuleCommands(program: Command, runtime: Runtime): void {
@@ -51,6 +53,20 @@ export function addRuleCommands(program: Command, runtime: Runtime): void {
     action<PageOptions>(runtime, async (session, options) => {
       const answer = await session.hub.get<RunPage>('/v1/recompute-runs', pageQuery(options));
       session.answer(answer, (page) => showRuns(session, page));
+    }),
+  );
+  examples(
+    pages(rules.command('refused').description('Items that carts refuse to hide, show or open to back-orders')).option(
+      '--cart <cart>',
+      'only of this cart',
+    ),
+    'rules refused',
+    'rules refused --cart main-shop',
+  ).action(
+    action<PageOptions & { cart?: string }>(runtime, async (session, options) => {
+      const query = { ...pageQuery(options), ...(options.cart !== undefined && { cart: options.cart }) };
+      const answer = await session.hub.get<FlagPage>('/v1/refused-flags', query);
+      session.answer(answer, (page) => showRefused(session, page));
     }),
   );
 }
@@ -311,6 +327,23 @@ function showRuns(session: Session, page: RunPage): void {
     ],
     page.data,
     'No run.',
+  );
+  moreHint(session, page.nextCursor);
+}
+
+function showRefused(session: Session, page: FlagPage): void {
+  session.terminal.table(
+    [
+      { title: 'CART', of: (one) => one.cartId },
+      { title: 'KEY', of: (one) => one.key },
+      { title: 'SKU', of: (one) => one.sku },
+      { title: 'ASKED FOR', of: (one) => one.flag },
+      { title: 'TRIES', of: (one) => formatNumber(one.attempts), right: true },
+      { title: 'NEXT', of: (one) => formatTime(one.nextTryAt) },
+      { title: 'ANSWER', of: (one) => one.lastResponse },
+    ],
+    page.data,
+    'No cart refuses anything that rules ask for.',
   );
   moreHint(session, page.nextCursor);
 }

@@ -171,13 +171,17 @@ describe('rules by API and command line', () => {
 
   it('lists what nobody has seen for long; counting or writing it off ends that', async () => {
     const yesterday = new Date(Date.now() - 86_400_000 * 200).toISOString();
-    for (const sku of ['OLD', 'LOST']) {
+    for (const sku of ['OLD', 'LOST', 'PART', 'SET']) {
       await hub.call('POST', '/v1/items', { sku, title: sku });
+      if (sku === 'SET') continue;
       const count = { sku, location: 'MAIN', quantity: 2, asOf: yesterday };
       expect((await hub.call('POST', '/v1/counts', count)).status).toBe(201);
     }
-    await record({ type: 'MapListings', cartId: 'shop', rows: ['OLD', 'LOST'].map((sku) => ({ key: sku, sku })) });
-    const rows = ['OLD', 'LOST'].map((sku) => ({ key: sku, sku, quantity: 2 }));
+    // Sold by no cart but in a set, whose number it holds back all the same.
+    await record({ type: 'SetKit', sku: 'SET', components: [{ sku: 'PART', quantity: 1 }], by: 'Ann' });
+    const listed = ['OLD', 'LOST', 'SET'];
+    await record({ type: 'MapListings', cartId: 'shop', rows: listed.map((sku) => ({ key: sku, sku })) });
+    const rows = listed.map((sku) => ({ key: sku, sku, quantity: 2 }));
     await record({
       type: 'BaselineListings',
       cartId: 'shop',
@@ -187,24 +191,29 @@ describe('rules by API and command line', () => {
       rows,
     });
     await put('seen', { effect: { kind: 'unconfirmed', atMost: 2, days: 60 } });
-    expect(await targets()).toMatchObject({ OLD: 0, LOST: 0, MUG: 5 });
+    expect(await targets()).toMatchObject({ OLD: 0, LOST: 0, SET: 0, MUG: 5 });
     const { body } = await hub.call('GET', '/v1/doubtful');
     expect(body).toMatchObject({
       data: [
         { sku: 'LOST', onHand: 2 },
         { sku: 'OLD', location: 'MAIN', heldBack: [{ cartId: 'shop', ruleId: 'seen' }] },
+        { sku: 'PART', location: 'MAIN', heldBack: [{ cartId: 'shop', ruleId: 'seen' }] },
       ],
       nextCursor: null,
     });
     const page = await hub.call('GET', '/v1/doubtful?limit=1');
     expect((await hub.call('GET', `/v1/doubtful?cursor=${page.body.nextCursor}`)).body.data).toMatchObject([
       { sku: 'OLD' },
+      { sku: 'PART' },
     ]);
+    expect((await hub.call('POST', '/v1/doubtful/count', { sku: 'PART', location: 'MAIN', quantity: 2 })).status).toBe(
+      201,
+    );
     expect((await hub.call('POST', '/v1/doubtful/count', { sku: 'OLD', location: 'MAIN', quantity: 1 })).status).toBe(
       201,
     );
     expect((await cli('doubtful', 'write-off', 'LOST', 'MAIN')).code).toBe(0);
-    expect(await targets()).toMatchObject({ OLD: 1, LOST: 0 });
+    expect(await targets()).toMatchObject({ OLD: 1, LOST: 0, SET: 2 });
     expect((await hub.call('GET', '/v1/doubtful')).body.data).toEqual([]);
     expect((await cli('doubtful')).out).toMatch(/Nothing is in doubt/);
   });

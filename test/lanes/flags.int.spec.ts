@@ -3,6 +3,7 @@ import { everything, type RuleScope, type ZeroPolicy } from '../../src/events/ru
 import { Flags } from '../../src/cart-workers/flags.js';
 import { Explanations } from '../../src/modules/explanations/explanations.js';
 import { LedgerReads } from '../../src/modules/inventory/ledger-reads.js';
+import { RefusedFlags } from '../../src/modules/rules/refused-flags.js';
 import { RuleWarnings } from '../../src/modules/rules/rule-warnings.js';
 import { assertInvariants, assertShopsAgree } from '../projections/assert-invariants.js';
 import { createHarness, type Harness } from '../support/hub-harness.js';
@@ -169,10 +170,18 @@ describe('a flag at a cart', () => {
     const explanations = new Explanations(hub.database, new LedgerReads(hub.database));
     const { carts } = await explanations.of('F8', { cart: 'flags', at: null, movements: 1 });
     expect(carts[0]?.sentence).toMatch(/Shop flags refuses to hide it \(.+\); it is asked again once an hour\.$/);
+    const refused = new RefusedFlags(hub.database);
+    expect(await refused.list({ limit: 10 })).toMatchObject({
+      data: [{ cartId: 'flags', cartName: 'Shop flags', key: 'F8', sku: 'F8', flag: 'hidden', attempts: 5 }],
+      nextCursor: null,
+    });
+    expect((await refused.list({ limit: 10, cart: 'plain' })).data).toEqual([]);
+    expect(await refused.perCart()).toEqual([{ cartId: 'flags', refused: 1 }]);
     await shop.faults({});
     await hub.rows(`UPDATE flag_calls SET retry_at = now() WHERE key = 'F8'`);
     await shows('F8', 'hidden');
     await settled();
+    expect(await refused.perCart()).toEqual([]);
   });
 
   it('is nothing to a cart that has none: no call is made, and rule and explanation say so', async () => {
@@ -193,4 +202,35 @@ describe('a flag at a cart', () => {
       ['plain', 'hidden', null, expect.stringMatching(/^Shop plain shows 0: .* Shop plain cannot hide items\.$/)],
     ]);
   });
+
+  it('does not wait for another cart that is slow to answer, or that cannot be asked at all', async () => {
+    const [slow, unreadable] = await Promise.all(
+      [1, 2].map(() => startShop('webhook', { items: skus.map((key) => ({ key, title: key, quantity: 5 })) })),
+    );
+    if (slow === undefined || unreadable === undefined) throw new Error('Two shops were started');
+    // Both are asked before the other one: carts are gone through by their ids.
+    await hub.connect('a-slow', slow, { requestTimeoutMs: 12_000 });
+    await hub.connect('b-unreadable', unreadable);
+    await hub.quiet();
+    const told = (shop: Shop, flag: string) =>
+      until(`F6 is ${flag}`, async () => (await shop.flags())['F6'] === flag, 20_000);
+    await Promise.all([told(slow, 'hidden'), told(unreadable, 'hidden')]);
+    await slow.faults({ scope: 'all', delayBeforeMs: 8_000 });
+    await hub.rows(`UPDATE cart_secrets SET key_id = key_id || ' lost' WHERE cart_id = 'b-unreadable'`);
+    // Its number is 0 before and after: nothing but the flag is to be told.
+    await save('show-zero', { sku: 'F6' });
+    await shows('F6', 'shown');
+    expect([(await slow.flags())['F6'], (await unreadable.flags())['F6']]).toEqual(['hidden', 'hidden']);
+    await hub.rows(`UPDATE cart_secrets SET key_id = left(key_id, 16) WHERE cart_id = 'b-unreadable'`);
+    await slow.faults({});
+    for (const [cartId, one] of [
+      ['a-slow', slow],
+      ['b-unreadable', unreadable],
+    ] as const) {
+      await told(one, 'shown');
+      await hub.ask({ type: 'SwitchCart', cartId, on: false });
+    }
+    expect(await hub.projector.caughtUp(20_000)).toBe(true);
+    await Promise.all([slow.stop(), unreadable.stop()]);
+  }, 60_000);
 });

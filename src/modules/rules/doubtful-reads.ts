@@ -19,7 +19,7 @@ interface Row {
   readonly seen_at: Date | null;
   readonly title: string | null;
   readonly tags: readonly string[] | null;
-  /** Carts that list the SKU and sell this location. */
+  /** Carts that list the SKU, or a kit it is part of, and sell this location. */
   readonly carts: readonly string[];
 }
 
@@ -63,8 +63,12 @@ export class DoubtfulReads {
     const { rows } = await this.database.pool.query<Row>({
       name: 'doubtful-stock',
       text: `SELECT q.sku, q.location, q.on_hand, q.seen_at, i.title, i.tags,
-                    ARRAY(SELECT DISTINCT l.cart_id::text FROM listings l JOIN cart_locations c ON c.cart_id = l.cart_id AND c.location = q.location
-                           WHERE l.sku = q.sku ORDER BY 1) AS carts
+                    ARRAY(SELECT c.cart_id::text FROM cart_locations c
+                           WHERE c.location = q.location
+                             AND (EXISTS (SELECT FROM listings l WHERE l.sku = q.sku AND l.cart_id = c.cart_id)
+                                  OR EXISTS (SELECT FROM kit_parts p JOIN listings l ON l.sku = p.kit
+                                              WHERE p.sku = q.sku AND l.cart_id = c.cart_id))
+                           ORDER BY 1) AS carts
                FROM quantity_on_hand q LEFT JOIN items i ON i.sku = q.sku
               WHERE (q.sku, q.location) > ($1, $2) AND q.location <> 'in-transit' AND q.on_hand BETWEEN 1 AND $3
                 AND (q.seen_at IS NULL OR q.seen_at < $4::timestamptz)

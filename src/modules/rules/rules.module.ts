@@ -2,15 +2,17 @@ import { Module } from '@nestjs/common';
 import { CloseDays } from './close-days.js';
 import { DoubtfulReads } from './doubtful-reads.js';
 import { DoubtfulController } from './doubtful.controller.js';
+import { RefusedFlagsController } from './refused-flags.controller.js';
+import { RefusedFlags } from './refused-flags.js';
 import { RuleReads } from './rule-reads.js';
 import { RuleWarnings } from './rule-warnings.js';
 import { RulesController } from './rules.controller.js';
 
 /** Rules are looked at and changed here; what follows from them is the projector's. */
 @Module({
-  controllers: [RulesController, DoubtfulController],
-  providers: [RuleReads, RuleWarnings, DoubtfulReads],
-  exports: [RuleReads],
+  controllers: [RulesController, DoubtfulController, RefusedFlagsController],
+  providers: [RuleReads, RuleWarnings, DoubtfulReads, RefusedFlags],
+  exports: [RuleReads, RefusedFlags],
 })
 export class RulesModule {}
 

@@ -103,7 +103,7 @@ function draw() {
 }
 
 let watchedFrom = '';
-/** Sends, Gets, held pushes and drifts; drawn anew only where they changed. */
+/** Sends, Gets, held pushes, drifts and refused flags; drawn anew only where they changed. */
 function drawWatched(equality, mayOperate) {
   const from = JSON.stringify([equality, mayOperate]);
   if (from === watchedFrom) return;

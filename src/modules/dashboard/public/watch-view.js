@@ -1,16 +1,17 @@
-// What both sides being equal needs people for: Sends and Gets under way, what the guard holds, and what differs.
+// What both sides being equal needs people for: Sends and Gets under way, what the guard holds, what differs, and flags that carts refuse.
 import { count, duration, element, plural } from './elements.js';
 
 /**
- * @param {{ runs: object[], pushes: object[], drifts: object[] }} equality as GET /v1/stream tells it
+ * @param {{ runs: object[], pushes: object[], drifts: object[], flags: object[] }} equality as GET /v1/stream tells it
  * @param {{ mayOperate: boolean, ask: (question: object) => void }} around
  * @returns {Node[]} nothing where nobody is needed
  */
-export function watchView({ runs, pushes, drifts }, around) {
+export function watchView({ runs, pushes, drifts, flags }, around) {
   return [
     ...pushes.map((push) => pushView(push, around)),
     ...runs.map((run) => runView(run, around)),
     driftsView(drifts),
+    flagsView(flags),
   ].filter((view) => view !== null);
 }
 
@@ -122,6 +123,28 @@ function driftsView(drifts) {
                 element('a', { href: `/v1/drifts?state=parked&cart=${cartId}` }, `${count(parked)} parked`),
                 ': corrected too often, a person has to look',
               ),
+        ),
+      ),
+    ),
+  );
+}
+
+/** Asked again once an hour; only what the cart says tells a person what to mend. */
+function flagsView(flags) {
+  if (flags.length === 0) return null;
+  return element(
+    'article',
+    { class: 'watched flags' },
+    element('p', {}, element('strong', {}, 'Carts that refuse to hide or show items')),
+    element(
+      'ul',
+      {},
+      ...flags.map(({ cartId, refused }) =>
+        element(
+          'li',
+          {},
+          `${cartId}: `,
+          element('a', { href: `/v1/refused-flags?cart=${cartId}` }, plural(refused, 'item', 'items')),
         ),
       ),
     ),
