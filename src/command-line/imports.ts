@@ -41,6 +41,7 @@ export function addImportCommand(program: Command, runtime: Runtime): void {
         'counts',
         'items',
         'orders',
+        'kits',
         'mappings',
       ]).makeOptionMandatory(),
     )
@@ -56,6 +57,7 @@ export function addImportCommand(program: Command, runtime: Runtime): void {
   examples(
     command,
     'import stock.csv --kind counts --dry-run',
+    'import kits.csv --kind kits --dry-run',
     'import keys.csv --kind mappings --cart main-shop --on-error skip',
   ).action(
     action<ImportOptions, [string]>(runtime, async (session, options, file) => {

@@ -140,6 +140,8 @@ const groups: Readonly<Record<string, readonly Row[]>> = {
     row(2, /must be a SKU and a whole number/, 'kits', 'set', '007', 'PEG=1e3'),
     row(1, /There is no item with the SKU PEG/, 'kits', 'set', '007', 'PEG=8'),
     row(1, /A kit cannot contain itself/, 'kits', 'set', '007', '007=1'),
+    row(1, /"component" is missing/, 'import', file('unknown-sku.csv'), '--kind', 'kits'),
+    row(1, /cart/, 'rules', 'refused', '--cart', 'No Such'),
     row(1, /007 is no kit/, 'kits', 'show', '007'),
     row(1, /007 is no kit/, 'kits', 'remove', '007'),
     row(1, /There is no order "NOPE"/, 'orders', 'post-mortem', 'NOPE'),

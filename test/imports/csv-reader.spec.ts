@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { readCsv } from '../../src/modules/imports/csv-reader.js';
+import { GroupedRows } from '../../src/modules/imports/grouped-rows.js';
 import { readHeader } from '../../src/modules/imports/header.js';
 import { ImportProblem } from '../../src/modules/imports/import-problem.js';
 import { rowsKinds } from '../../src/modules/imports/imports.table.js';
-import { OrderRows } from '../../src/modules/imports/order-rows.js';
 import { readRow, rowKinds } from '../../src/modules/imports/row-kinds.js';
 
 async function* inChunks(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Array> {
@@ -162,7 +162,7 @@ describe('whatever is sent', () => {
         const { fields, problem } = readRow(rowKinds[kind], columns, cells, '2026-06-01T00:00:00.000Z');
         if (problem === null) expect(JSON.stringify(fields)).not.toContain('\\u0000');
         else expect(problem.detail.length).toBeGreaterThan(5);
-        new OrderRows().place(2, fields);
+        new GroupedRows(rowKinds[kind]).place(2, fields);
       }),
       { numRuns: 2_000 },
     );

@@ -42,12 +42,7 @@ export class AccessGuard implements CanActivate {
         'Send a valid API key: Authorization: Bearer ohk_… or X-API-Key. An admin key makes others at POST /v1/api-keys.',
       );
     }
-    if (!allows(caller.scope, needed)) {
-      throw new Problem(
-        'forbidden',
-        `This needs the scope "${needed}"; the key "${caller.name}" has "${caller.scope}". Use another key.`,
-      );
-    }
+    refuseWithout(needed, caller);
     if (!looks && !this.sessions.isMeant(request)) {
       throw new Problem(
         'forbidden',
@@ -56,4 +51,13 @@ export class AccessGuard implements CanActivate {
     }
     return true;
   }
+}
+
+/** @throws Problem where the caller's key does not reach so far */
+export function refuseWithout(needed: Scope, caller: KeyHolder): void {
+  if (allows(caller.scope, needed)) return;
+  throw new Problem(
+    'forbidden',
+    `This needs the scope "${needed}"; the key "${caller.name}" has "${caller.scope}". Use another key.`,
+  );
 }

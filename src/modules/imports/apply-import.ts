@@ -11,7 +11,7 @@ import { reached } from '../../moments.js';
 import { appliedThrough, claimChunk, noteChunk, type NotedRow } from './note-chunk.js';
 import { ApplyPace } from './apply-pace.js';
 import { rowCommands, type ImportedFile, type RowCommand, type StagedRow } from './row-commands.js';
-import { rowsOfOrderMax } from './row-kinds.js';
+import { rowKinds } from './row-kinds.js';
 
 interface Chunk {
   /** Where the chunk before it ended. */
@@ -60,15 +60,16 @@ function append(store: Pick<EventStore, 'appendOnAccount'>, id: string, { after,
   );
 }
 
-/** In: where the last chunk ended. Out: the next rows that still have no outcome; of orders, whole ones. Null: there are none. */
+/** In: where the last chunk ended. Out: the next rows that still have no outcome; of orders and kits, whole ones. Null: there are none. */
 async function nextChunk(
   database: Database,
   file: ImportedFile,
   after: number,
   chunkCommands: number,
 ): Promise<Chunk | null> {
-  // Enough to hold the longest order whole and see where it ends.
-  const limit = file.kind === 'orders' ? Math.max(chunkCommands, rowsOfOrderMax + 1) : chunkCommands;
+  const group = file.kind === 'reset' ? undefined : rowKinds[file.kind].group;
+  // Enough to hold the longest order or kit whole and see where it ends.
+  const limit = group === undefined ? chunkCommands : Math.max(chunkCommands, group.rowsMax + 1);
   // The table has just been filled, and by statistics from before that the planner would sort all that is left, each time.
   const found = await inTransaction(
     database,
@@ -81,12 +82,12 @@ async function nextChunk(
       }),
     beginByKeysPlanned,
   );
-  const whole = file.kind === 'orders' && found.rows.length === limit ? withoutLastOrder(found.rows) : found.rows;
+  const whole = group !== undefined && found.rows.length === limit ? withoutLastGroup(found.rows) : found.rows;
   const last = whole.at(-1);
   return last === undefined ? null : { after, through: last.row, commands: rowCommands(file, whole) };
 }
 
-function withoutLastOrder(rows: readonly StagedRow[]): readonly StagedRow[] {
+function withoutLastGroup(rows: readonly StagedRow[]): readonly StagedRow[] {
   const last = rows.at(-1)?.commandRow;
   return rows.filter((row) => row.commandRow !== last);
 }

@@ -73,6 +73,16 @@ const queries: Readonly<Record<RowsKind, PreviewQueries>> = {
                             FROM ${valid} GROUP BY r.identity ORDER BY min(r.row) LIMIT $2) n
                     LEFT JOIN orders o ON o.source = n.origin AND o.number = n.number ORDER BY n.row`,
   },
+  kits: {
+    totals: `SELECT CASE WHEN EXISTS (SELECT FROM kit_components c WHERE c.kit = r.identity) THEN 'changed' ELSE 'new' END AS kind,
+                    count(*)::integer AS rows, count(DISTINCT r.command_row)::integer AS kits
+               FROM ${valid} GROUP BY 1 ORDER BY 1`,
+    differences: `SELECT n.kit, (SELECT string_agg(c.quantity || ' × ' || c.component, ', ' ORDER BY c.component)
+                                   FROM kit_components c WHERE c.kit = n.kit) AS before, n.after
+                    FROM (SELECT r.identity AS kit, min(r.row) AS row,
+                                 string_agg((r.fields->>'quantity') || ' × ' || r.sku, ', ' ORDER BY r.sku) AS after
+                            FROM ${valid} GROUP BY r.identity ORDER BY min(r.row) LIMIT $2) n ORDER BY n.row`,
+  },
   mappings: {
     totals: `SELECT CASE WHEN before IS NULL THEN 'new' WHEN before <> after THEN 'changed' ELSE 'same' END AS kind,
                     count(*)::integer AS rows, NULL AS pieces FROM (${mapped}) m GROUP BY 1 ORDER BY 1`,

@@ -2,8 +2,9 @@ import { Readable } from 'node:stream';
 import { Controller, Get, HttpCode, Param, Post, Query, Req, StreamableFile, type OnModuleInit } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import { ApiBearerAuth, ApiBody, ApiConsumes, ApiHeader, ApiOperation, ApiTags } from '@nestjs/swagger';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
+import { refuseWithout, type CallerRequest } from '../access/access.guard.js';
 import type { Asking } from '../http/asking.js';
 import { Asks } from '../http/asking.js';
 import { cartId, flag } from '../http/fields.js';
@@ -62,10 +63,12 @@ export class ImportsController implements OnModuleInit {
   @ApiOperation({ summary: 'Send a CSV file of up to 1,000,000 rows; it is checked whole before any of it is applied' })
   async send(
     @Query({ schema: sendQuery }) query: z.infer<typeof sendQuery>,
-    @Req() request: FastifyRequest,
+    @Req() request: CallerRequest,
     @Asks() asking: Asking,
   ) {
     const { kind, onError, preview, cart } = query;
+    // As at PUT /v1/kits/{sku}.
+    if (kind === 'kits' && request.caller) refuseWithout('admin', request.caller);
     const { client, by, idempotencyKey } = asking;
     const { bytes, charset } = fileOf(request);
     request.raw.socket.setTimeout(SILENCE_MS);

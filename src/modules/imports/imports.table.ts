@@ -21,7 +21,7 @@ const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
 const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
 
 /** Files that are sent as they are; a reset comes through its source, which says what it means. */
-export const rowsKinds = ['movements', 'counts', 'items', 'orders', 'mappings'] as const;
+export const rowsKinds = ['movements', 'counts', 'items', 'orders', 'kits', 'mappings'] as const;
 export type RowsKind = (typeof rowsKinds)[number];
 export const importKinds = [...rowsKinds, 'reset'] as const;
 export type ImportKind = (typeof importKinds)[number];
@@ -97,7 +97,7 @@ export const importRows = pgTable(
     importId: uuid('import_id').notNull(),
     /** As a spreadsheet counts: the header is row 1. */
     row: integer().notNull(),
-    /** The row whose number names the command; the first one of an order, else the row itself. */
+    /** The row whose number names the command; the first one of an order or a kit, else the row itself. */
     commandRow: integer('command_row').notNull(),
     /** As they stood in the file, to be handed back. */
     cells: jsonb().$type<readonly string[]>().notNull(),
@@ -105,7 +105,7 @@ export const importRows = pgTable(
     fields: jsonb(),
     sku: code(),
     location: code(),
-    /** What must not be in the file twice with another meaning: a key, an item's SKU, an order's number. */
+    /** What must not be in the file twice with another meaning: a key, an item's SKU, an order's number, a kit. */
     identity: code(),
     hash: bytea(),
     outcome: text().$type<RowOutcome>(),

@@ -7,10 +7,10 @@ import type { Database } from '../../database.js';
 import { reached } from '../../moments.js';
 import { requestHash } from '../http/hashing.js';
 import { readCsv, storable, type CsvRecord } from './csv-reader.js';
+import { GroupedRows } from './grouped-rows.js';
 import { readHeader } from './header.js';
 import { ImportProblem } from './import-problem.js';
 import type { ImportKind, RowsKind } from './imports.table.js';
-import { OrderRows } from './order-rows.js';
 import type { ResetPlan } from './reset-plan.js';
 import { resetReader } from './reset-rows.js';
 import { keyedHash } from './row-commands.js';
@@ -97,8 +97,8 @@ function rowReader(kind: ImportKind, reset: ResetPlan | null, header: readonly s
     return resetReader(header, reset);
   }
   const columns = readHeader(kind, rowKinds[kind], header);
-  const orders = new OrderRows();
-  return ({ row, cells }, now) => newRow(kind, row, cells, readRow(rowKinds[kind], columns, cells, now), orders);
+  const groups = new GroupedRows(rowKinds[kind]);
+  return ({ row, cells }, now) => newRow(kind, row, cells, readRow(rowKinds[kind], columns, cells, now), groups);
 }
 
 async function storeRecords(
@@ -141,20 +141,20 @@ export interface NewRow {
   readonly detail?: string;
 }
 
-function newRow(kind: RowsKind, row: number, cells: readonly string[], read: ReadRow, orders: OrderRows): NewRow {
+function newRow(kind: RowsKind, row: number, cells: readonly string[], read: ReadRow, groups: GroupedRows): NewRow {
   const { fields } = read;
-  // A wrong row of an order has its place in it, too: the others are not taken without it.
-  const placed = kind === 'orders' ? orders.place(row, fields) : { commandRow: row, problem: null };
+  // A wrong row of an order or a kit has its place in it, too: the others are not taken without it.
+  const placed = groups.place(row, fields);
   const problem = read.problem ?? placed.problem;
   const staged = { row, command_row: placed.commandRow, cells: cells.map(storable) };
-  const { identity } = rowKinds[kind];
+  const { identity, group } = rowKinds[kind];
   const name = identity === null ? undefined : fields[identity];
-  if (problem !== null) return { ...staged, ...(kind === 'orders' && { identity: name }), ...refusal(problem) };
+  if (problem !== null) return { ...staged, ...(group !== undefined && { identity: name }), ...refusal(problem) };
   const hash = kind === 'movements' ? keyedHash(fields as MovementRow) : requestHash('IMPORT', kind, fields);
   return {
     ...staged,
     fields,
-    sku: fields['sku'],
+    sku: fields['sku'] ?? fields['component'],
     location: fields['location'],
     ...(name !== undefined && { identity: name, hash: `\\x${hash.toString('hex')}` }),
   };

@@ -7,7 +7,7 @@ import { requestHash } from '../http/hashing.js';
 import type { ImportKind } from './imports.table.js';
 import type { ResetPlan } from './reset-plan.js';
 import type { ResetFields } from './reset-rows.js';
-import type { CountRow, ItemRow, MappingRow, MovementRow, OrderRow } from './row-kinds.js';
+import type { ComponentRow, CountRow, ItemRow, MappingRow, MovementRow, OrderRow } from './row-kinds.js';
 
 export interface StagedRow {
   readonly row: number;
@@ -19,6 +19,7 @@ export interface ImportedFile {
   readonly id: string;
   readonly kind: ImportKind;
   readonly client: string;
+  readonly by: string;
   readonly cartId: string | null;
   readonly reset: ResetPlan | null;
   /** When the upload began; what a file says without naming a moment was true then. */
@@ -35,7 +36,7 @@ export function rowCommands(file: ImportedFile, rows: readonly StagedRow[]): Row
   return groups(file.kind, rows).map((group) => ({ rows: group, envelope: envelopeOf(file, group) }));
 }
 
-/** A mapping is one fact about many listings; everything else is one command per row, or per order. */
+/** A mapping is one fact about many listings; everything else is one command per row, order or kit. */
 function groups(kind: ImportKind, rows: readonly StagedRow[]): StagedRow[][] {
   if (kind === 'mappings') return rows.length === 0 ? [] : [[...rows]];
   const found: StagedRow[][] = [];
@@ -79,6 +80,11 @@ function commandOf(file: ImportedFile, group: readonly StagedRow[]): Command {
       return orderCommand(
         file,
         group.map((row) => row.fields as OrderRow),
+      );
+    case 'kits':
+      return kitCommand(
+        file,
+        group.map((row) => row.fields as ComponentRow),
       );
     case 'mappings':
       return {
@@ -127,6 +133,14 @@ function resetCommand(plan: ResetPlan, { sku, location, quantity, asOf }: ResetF
     source: `file:${plan.sourceId}`,
   };
 }
+
+/** All of what the kit is made of, as at PUT /v1/kits/{sku}. */
+const kitCommand = ({ by }: ImportedFile, rows: readonly ComponentRow[]): Command => ({
+  type: 'SetKit',
+  sku: rows[0]!.kit,
+  components: rows.map(({ component: sku, quantity }) => ({ sku, quantity })),
+  by,
+});
 
 /** As an order told at POST /v1/orders that no cart took, so nothing echoes. */
 function orderCommand(file: ImportedFile, rows: readonly OrderRow[]): Command {

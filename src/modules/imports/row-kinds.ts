@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { refuseTime } from '../../events/decision.js';
+import { componentQuantityMax, componentsMax } from '../../events/kit-composition.js';
 import { tagList, tagsMax } from '../../events/item.js';
 import {
   barcode,
@@ -45,10 +46,24 @@ export interface RowKind {
   readonly schema: z.ZodType<RowFields>;
   /** The field that must not be in the file twice with another meaning. */
   readonly identity: string | null;
+  /** Set where consecutive rows of one identity are one command. */
+  readonly group?: RowGroup;
+}
+
+/** Rows that belong together: the lines of an order, the components of a kit. */
+export interface RowGroup {
+  /** What they are together. */
+  readonly one: string;
+  readonly rowsMax: number;
+  readonly tooMany: string;
+  /** The field in which the rows of a group differ; left out, it is the row's place among them. */
+  readonly each: string;
+  /** What stands in each of its rows, and must be the same in all of them. */
+  readonly common: readonly string[];
 }
 
 /** Lines of one order, as the API has it. */
-export const rowsOfOrderMax = 500;
+const rowsOfOrderMax = 500;
 
 const moved = {
   sku,
@@ -94,12 +109,21 @@ const orderLine = z.strictObject({
     .default('open'),
   revision: z.int().min(0).default(0),
 });
+const component = z.strictObject({
+  kit: sku,
+  component: sku,
+  quantity: z
+    .int()
+    .min(1, 'must be 1 or more')
+    .max(componentQuantityMax, `must be ${componentQuantityMax} or less, the pieces in one kit`),
+});
 const mapping = z.strictObject({ key: itemKey, sku });
 
 export type MovementRow = z.infer<typeof movement>;
 export type CountRow = z.infer<typeof count>;
 export type ItemRow = z.infer<typeof item>;
 export type OrderRow = z.infer<typeof orderLine> & { line: string };
+export type ComponentRow = z.infer<typeof component>;
 export type MappingRow = z.infer<typeof mapping>;
 
 export const rowKinds: Readonly<Record<RowsKind, RowKind>> = {
@@ -155,6 +179,26 @@ export const rowKinds: Readonly<Record<RowsKind, RowKind>> = {
     required: ['number', 'sku', 'location', 'quantity'],
     schema: orderLine,
     identity: 'number',
+    group: {
+      one: 'order',
+      rowsMax: rowsOfOrderMax,
+      tooMany: `An order has at most ${rowsOfOrderMax} lines`,
+      each: 'line',
+      common: ['origin', 'placedAt', 'state', 'revision'],
+    },
+  },
+  kits: {
+    columns: { kit: 'text', component: 'text', quantity: 'whole' },
+    required: ['kit', 'component', 'quantity'],
+    schema: component,
+    identity: 'kit',
+    group: {
+      one: 'kit',
+      rowsMax: componentsMax,
+      tooMany: `A kit has at most ${componentsMax} components; make a kit of some of them`,
+      each: 'component',
+      common: [],
+    },
   },
   mappings: { columns: { key: 'text', sku: 'text' }, required: ['key', 'sku'], schema: mapping, identity: 'key' },
 };
