@@ -1,14 +1,16 @@
+import { createHash, randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { appendFile, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { FinishFiles } from '../../src/modules/daily-reset/finish-files.js';
 import { LookForFiles } from '../../src/modules/daily-reset/look-for-files.js';
-import { startHubUnderTest, type HubUnderTest } from '../api/hub-under-test.js';
+import { ownerKey, startHubUnderTest, type HubUnderTest } from '../api/hub-under-test.js';
 import { given, onHand } from '../imports/send.js';
 import { sftpLogin, startSftpServer, type SftpServer } from '../support/sftp-server.js';
 import { temporaryDirectory } from '../support/temporary-directory.js';
 import { until } from '../support/until.js';
-import { addSource, filesAtRest, header, rowsOf } from './given.js';
+import { addSource, filesAtRest, header, rowsOf, sendFile } from './given.js';
 
 let hub: HubUnderTest;
 let base: string;
@@ -130,6 +132,74 @@ describe('a folder', () => {
     await expect
       .poll(async () => (await hub.call('GET', '/v1/reset-sources/late')).body.problem, { timeout: 15_000 })
       .toMatch(/^No file came from .* UTC until .* UTC\.$/);
+  });
+});
+
+describe('a file whose hub died while it took it', () => {
+  /** As such a hub leaves it. @param watched seconds for which it lay in a folder before it was taken; 0: it was sent */
+  const leave = async (source: string, text: string, watched: number, importId: string | null = null) => {
+    const id = randomUUID();
+    await hub.database.pool.query(
+      `INSERT INTO reset_files (id, source_id, name, size, modified_at, state, seen_at, taken_at, hash, import_id, by)
+       VALUES ($1, $2, 'stock.csv', $3, now() - interval '1 hour', 'taken', now() - interval '11 minutes' - $4 * interval '1 second', now() - interval '11 minutes', $5, $6, 'test')`,
+      [id, source, text.length, watched, createHash('sha256').update(text).digest(), importId],
+    );
+    return id;
+  };
+  const finish = () => hub.hub.app.get(FinishFiles).finish();
+  const shown = async (id: string) => (await hub.call('GET', `/v1/reset-files/${id}`)).body;
+
+  // Broken once: there can be one watched file of a name, and nothing of any source came to its end any more.
+  it('is not in the way of a newer one that has come under its name, nor of anybody else', async () => {
+    const dir = await folder('overtaken');
+    await addSource(hub, 'overtaken', {
+      from: { kind: 'folder', folder: 'overtaken' },
+      ...byHand,
+      settleSeconds: 3600,
+    });
+    const old = await leave('overtaken', 'old', 60);
+    await put(dir, 'stock.csv', header);
+    await look('overtaken');
+    await finish();
+    expect(await shown(old)).toMatchObject({
+      state: 'refused',
+      problem: expect.stringContaining('A newer one has come'),
+    });
+    const { body } = await hub.call('GET', '/v1/reset-files?source=overtaken');
+    expect(body.data.map(({ state }: { state: string }) => state).toSorted()).toEqual(['refused', 'seen']);
+  });
+
+  // Broken once: it was watched for ever, in no folder.
+  it('is refused where it was sent, and to be sent again', async () => {
+    await addSource(hub, 'sent-once');
+    const id = await leave('sent-once', 'sent', 0);
+    await finish();
+    expect(await shown(id)).toMatchObject({ state: 'refused', problem: expect.stringContaining('Send it again') });
+  });
+
+  // Broken once: sent again at once it was told to be a repeat, of what was refused some minutes later.
+  it('may be sent again, and is not called a repeat of what nobody knows the end of', async () => {
+    await given(hub, 'AGAIN');
+    await addSource(hub, 'sent-twice');
+    const text = header + rowsOf({ AGAIN: 7 });
+    const importId = randomUUID();
+    await hub.database.pool.query(
+      `INSERT INTO imports (id, kind, on_error, preview, client, by) VALUES ($1, 'reset', 'skip', false, 'x', 'x')`,
+      [importId],
+    );
+    await leave('sent-twice', text, 0, importId);
+    const early = await fetch(`${hub.url}/v1/reset-sources/sent-twice/files?name=again.csv`, {
+      method: 'POST',
+      headers: { Authorization: `Bearer ${ownerKey}`, 'Content-Type': 'text/csv' },
+      body: text,
+    });
+    expect([early.status, (await early.json()) as object]).toMatchObject([
+      503,
+      { type: 'urn:onhand:problem:unavailable' },
+    ]);
+    await hub.database.pool.query(`UPDATE imports SET state = 'refused', ended_at = now() WHERE id = $1`, [importId]);
+    expect((await sendFile(hub, 'sent-twice', text, 'name=again.csv')).state).toBe('applied');
+    expect(await onHand(hub, 'AGAIN')).toBe(7);
   });
 });
 

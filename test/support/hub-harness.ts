@@ -217,7 +217,9 @@ export async function createHarness(options: {
       await ask({ type: 'SwitchCart', cartId, on: true });
       await caughtUp(10_000);
       const skus = await rows<{ sku: string }>('SELECT sku FROM items ORDER BY sku');
-      await ask({ type: 'MapListings', cartId, rows: skus.map(({ sku }) => ({ key: sku, sku })) });
+      const listed = skus.map(({ sku }) => ({ key: sku, sku }));
+      for (let at = 0; at < listed.length; at += 1_000)
+        await ask({ type: 'MapListings', cartId, rows: listed.slice(at, at + 1_000) });
       await qohTransfer.run({ cartId, direction: 'send' });
     },
     quiet: async (timeoutMs = 20_000) => {
