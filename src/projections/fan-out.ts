@@ -311,8 +311,8 @@ async function insertRecords(
              UPDATE web_stack w
                 SET delta = w.delta + a.delta, target = a.target,
                     cause = a.cause || jsonb_build_object('facts', (w.cause->>'facts')::int + (a.cause->>'facts')::int),
-                    parts = coalesce(w.parts, jsonb_build_array(jsonb_build_array(${millisecondsSql('w.created_at')}, w.delta)))
-                            || jsonb_build_array(jsonb_build_array(${millisecondsSql('clock_timestamp()')}, a.delta))
+                    parts = coalesce(w.parts, jsonb_build_array(jsonb_build_array(${millisecondsSql('w.accepted_at')}, w.delta)))
+                            || jsonb_build_array(jsonb_build_array(${millisecondsSql('a.accepted_at')}, a.delta))
                FROM added a WHERE w.ctid = a.place
              RETURNING w.id),
            made AS (

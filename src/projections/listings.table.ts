@@ -79,8 +79,18 @@ export const waitStates = recordStates.slice(0, 6);
 /** The waits as a list for `IN`, word for word as in the partial index, which is used only for that. */
 export const waitStatesSql = `('waiting', 'in-flight', 'in-doubt', 'quarantined', 'dead-lettered', 'held')`;
 
-/** When a change was put on the Web Stack, in ms since 1970, and by how much. The parts of a record add up to its delta. */
+/** When a change was accepted, in ms since 1970, and by how much. The parts of a record add up to its delta. */
 export type RecordPart = readonly [at: number, delta: number];
+
+/**
+ * SQL: how much of a record was accepted by a moment: while it waits it takes in more. Counted from then on and not from when it
+ * came onto the Web Stack, because a target follows from what was accepted, however far behind the projector was.
+ * @param record its alias; @param at a timestamptz
+ */
+export const acceptedBySql = (record: string, at: string) =>
+  `CASE WHEN ${record}.parts IS NULL THEN CASE WHEN ${record}.accepted_at <= ${at} THEN ${record}.delta ELSE 0 END
+             ELSE (SELECT coalesce(sum((p->>1)::bigint), 0) FROM jsonb_array_elements(${record}.parts) p
+                    WHERE to_timestamp((p->>0)::float8 / 1000) <= ${at}) END`;
 
 /** Tries of the delivery that a record is in; the record counts them itself only when it leaves it. @param record its alias */
 export const triesSql = (record: string) =>

@@ -4,6 +4,7 @@ import { PostMortems } from '../../src/modules/explanations/post-mortems.js';
 import { LedgerReads } from '../../src/modules/inventory/ledger-reads.js';
 import { createHarness, type Harness } from '../support/hub-harness.js';
 import { startShop, type Shop } from '../support/shops.js';
+import { until } from '../support/until.js';
 import { assertInvariants } from '../projections/assert-invariants.js';
 
 describe('the post-mortem of an order', () => {
@@ -61,6 +62,49 @@ describe('the post-mortem of an order', () => {
     await hub.quiet();
     expect((await postMortems.of('cart:a', '7'))?.sentence).toMatch(/reached it .* after the sale\.$/);
     await assertInvariants(hub.database);
+  });
+
+  it('tells a change as it was at the sale, though the record took in more while it waited', async () => {
+    // Received again while the change still waited, it was no decrease any more, and nothing was late.
+    await hub.ask({ type: 'CountStock', sku: 'P', location: 'MAIN', quantity: 3 });
+    await hub.quiet();
+    await hub.laneControl.pause('a', 'Ann', 'stocktaking');
+    await hub.ask({ type: 'SellStock', sku: 'P', location: 'MAIN', quantity: 2 });
+    await hub.projector.caughtUp(20_000);
+    await order('71', 2);
+    const late = async () => (await postMortems.of('cart:a', '71'))?.lines[0];
+    const before = await late();
+    expect(before).toMatchObject({ showed: 3, shouldHaveShown: 1, lateRecords: [{ delta: -2, state: 'waiting' }] });
+    await hub.ask({ type: 'ReceiveStock', sku: 'P', location: 'MAIN', quantity: 9 });
+    await hub.projector.caughtUp(20_000);
+    expect(await late()).toMatchObject({ sentence: before?.sentence, showed: 3, lateRecords: [{ delta: -2 }] });
+    await hub.laneControl.resume('a');
+    await hub.quiet();
+    expect(await late()).toMatchObject({ showed: 3, lateRecords: [{ delta: -2, state: 'delivered' }] });
+    await assertInvariants(hub.database);
+  });
+
+  it('knows what the cart showed while a change was accepted and not on the Web Stack yet', async () => {
+    await hub.ask({ type: 'CountStock', sku: 'P', location: 'MAIN', quantity: 3 });
+    await hub.quiet();
+    const explanations = new Explanations(hub.database, new LedgerReads(hub.database));
+    const client = await hub.database.pool.connect();
+    let between: Date;
+    try {
+      // As a projector that is behind: the change stands in the log, and its record is not made.
+      await client.query('BEGIN');
+      await client.query(`SELECT FROM listings WHERE cart_id = 'a' AND key = 'P' FOR UPDATE`);
+      await hub.ask({ type: 'SellStock', sku: 'P', location: 'MAIN', quantity: 2 });
+      const { rows } = await client.query<{ now: Date }>('SELECT clock_timestamp() AS now');
+      between = new Date((rows[0]?.now.getTime() ?? 0) + 1);
+      await until('it is later', async () => Date.now() > between.getTime() + 5);
+    } finally {
+      await client.query('COMMIT');
+      client.release();
+    }
+    await hub.quiet();
+    const { carts } = await explanations.of('P', { cart: 'a', at: between, movements: 1 });
+    expect(carts).toMatchObject([{ shows: 3, owed: -2, target: 1 }]);
   });
 
   it('says of an order that oversold nothing that it did not, and knows no order that was never told', async () => {

@@ -84,6 +84,54 @@ describe('rules by API and command line', () => {
     expect((await hub.call('DELETE', '/v1/rules/keyed')).status).toBe(200);
   });
 
+  it('keeps of each change who made it, when, and in which version, undone ones and undone undoing too', async () => {
+    const keyOf = async (name: string) => {
+      const { body } = await hub.call('POST', '/v1/api-keys', { name, scope: 'admin' });
+      return { Authorization: `Bearer ${body.key}` };
+    };
+    const [ann, ben] = [await keyOf('Ann'), await keyOf('Ben')];
+    const before = Date.now();
+    const rule = (units: number) => ({ scope: { sku: 'CUP' }, effect: { kind: 'cap', units } });
+    const undo = (who: Record<string, string>) => hub.call('POST', '/v1/rules/told/undo', {}, who);
+    await put('told', rule(9), ann);
+    await put('told', rule(8), ben);
+    const undone = await undo(ann);
+    expect(undone.body.rule).toMatchObject({ effect: { units: 9 }, savedBy: 'Ann' });
+    expect((await targets())['CUP']).toBe(9);
+    const again = await undo(ben);
+    expect(again.body.rule).toMatchObject({ effect: { units: 8 }, savedBy: 'Ben' });
+    await hub.call('DELETE', '/v1/rules/told', undefined, ann);
+    expect((await undo(ben)).body.rule).toMatchObject({ effect: { units: 8 } });
+    expect((await undo(ann)).body.rule).toBeNull();
+
+    const { body } = await hub.call('GET', '/v1/rules/told');
+    type Version = { version: string; change: string; by: string; at: string; equals: string | null };
+    const versions: Version[] = body.versions.toReversed();
+    const [first] = versions.map(({ version }) => Number(version));
+    const expected = [
+      ['RuleSaved', 'Ann', null],
+      ['RuleSaved', 'Ben', null],
+      ['RuleRestored', 'Ann', 0],
+      ['RuleRestored', 'Ben', 1],
+      ['RuleRemoved', 'Ann', null],
+      ['RuleRestored', 'Ben', 3],
+      ['RuleRemoved', 'Ann', null],
+    ] as const;
+    expect(versions).toMatchObject(
+      expected.map(([change, by, equals], at) => ({
+        change,
+        by,
+        version: String(first! + at),
+        equals: equals === null ? null : String(first! + equals),
+      })),
+    );
+    const times = versions.map(({ at }) => Date.parse(at));
+    expect(times).toEqual(times.toSorted((a, b) => a - b));
+    // The hub's clock and the test's are one.
+    expect([times[0]! >= before - 1_000, times.at(-1)! <= Date.now() + 1_000]).toEqual([true, true]);
+    expect((await hub.call('GET', '/v1/rules')).body.data.map(({ id }: { id: string }) => id)).not.toContain('told');
+  });
+
   it('undoes a change, a removal and a first save, and goes back to any version', async () => {
     await put('sale', { scope: { tag: 'sale' }, effect: { kind: 'cap', units: 3 } });
     await put('sale', { scope: { tag: 'sale' }, effect: { kind: 'cap', units: 2 } });

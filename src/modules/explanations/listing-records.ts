@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg';
-import { triesSql, type RecordCause, type RecordState } from '../../projections/listings.table.js';
+import { acceptedBySql, triesSql, type RecordCause, type RecordState } from '../../projections/listings.table.js';
 
 /** Of one listing: what was owed to it at a moment, its last records and the cart's last answer by then. */
 export interface ToldListing {
@@ -64,11 +64,9 @@ export async function recordsOf(
              SELECT w.*, w.ended_at IS NULL OR w.ended_at > $3 AS waited,
                     coalesce(sum(w.by_then) FILTER (WHERE w.ended_at IS NULL OR w.ended_at > $3) OVER (PARTITION BY w.cart_id, w.key), 0) AS owed,
                     row_number() OVER (PARTITION BY w.cart_id, w.key ORDER BY w.id DESC) AS place
-               FROM (SELECT *, CASE WHEN parts IS NULL THEN delta
-                                    ELSE (SELECT sum((p->>1)::bigint) FROM jsonb_array_elements(parts) p
-                                           WHERE to_timestamp((p->>0)::float8 / 1000) <= $3) END AS by_then
-                       FROM web_stack WHERE sku = $1 ORDER BY id DESC LIMIT ${lookedThroughMax}) w
-              WHERE w.created_at <= $3 AND ($2::text IS NULL OR w.cart_id = $2)) x
+               FROM (SELECT s.*, ${acceptedBySql('s', '$3')} AS by_then
+                       FROM web_stack s WHERE s.sku = $1 ORDER BY s.id DESC LIMIT ${lookedThroughMax}) w
+              WHERE w.accepted_at <= $3 AND ($2::text IS NULL OR w.cart_id = $2)) x
             WHERE place <= ${recordsShownMax} ORDER BY cart_id, key, id DESC`,
     values: [sku, cartId, at ?? 'infinity'],
   });

@@ -4,6 +4,7 @@ import { cartOf, type OrderDifference, type OrderSource } from '../../events/fac
 import { orderStream, stockStream } from '../../events/streams.js';
 import { upcast } from '../../events/upcasters.js';
 import { versionsAt } from '../../projections/availability/state-at.js';
+import { acceptedBySql } from '../../projections/listings.table.js';
 import { DATABASE } from '../tokens.js';
 import { Explanations, type ExplainedListing } from './explanations.js';
 
@@ -163,9 +164,10 @@ export class PostMortems {
       last_response: string | null;
     }>({
       name: 'late-records',
-      text: `SELECT w.id, w.delta, w.state, w.cause, w.accepted_at, w.ended_at, w.last_response
+      text: `SELECT w.id, x.delta, w.state, w.cause, w.accepted_at, w.ended_at, w.last_response
                FROM listings l JOIN web_stack w ON w.sku = l.sku AND w.cart_id = l.cart_id AND w.key = l.key
-              WHERE l.cart_id = $1 AND l.key = $2 AND w.delta < 0 AND w.accepted_at <= $3
+              CROSS JOIN LATERAL (SELECT ${acceptedBySql('w', '$3::timestamptz')} AS delta) x
+              WHERE l.cart_id = $1 AND l.key = $2 AND x.delta < 0 AND w.accepted_at <= $3
                 AND (w.ended_at IS NULL OR w.ended_at > $3)
               ORDER BY w.id LIMIT ${lateMax}`,
       values: [cartId, key, placedAt],
