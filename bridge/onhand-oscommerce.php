@@ -105,8 +105,13 @@ function onhand_failed($seti, $error)
 function onhand_fail($seti, $status, $message)
 {
     // SETI tells errors in words, with status 200, as every script of its kind does.
+    $method = isset($_SERVER['REQUEST_METHOD']) ? $_SERVER['REQUEST_METHOD'] : 'GET';
     if ($seti) {
         onhand_answer(200, 'text/plain; charset=utf-8', 'SETIError: ' . $message);
+    } elseif ($method === 'GET' || $method === 'HEAD') {
+        // Somebody looks at it in a browser.
+        onhand_answer($status, 'text/html; charset=utf-8', onhand_html('Something is in the way',
+            '<p class="bad">' . htmlspecialchars($message, ENT_QUOTES, 'UTF-8') . '</p>'));
     } else {
         onhand_json($status, array('error' => $message));
     }
@@ -167,7 +172,8 @@ function onhand_require_https($settings)
     if (!empty($settings['trust_forwarded_proto']) && strtolower(trim($forwarded)) === 'https') {
         return;
     }
-    throw new OnhandRefusal(403, 'This address answers over https only; see allow_http in the settings of the bridge.');
+    throw new OnhandRefusal(403, 'This address answers over https only: put https:// before it. For a shop without https that you'
+        . ' only try things with, set allow_http to true in the settings at the top of this file.');
 }
 
 /** The bytes of the signing secret, or null where none is set. */
@@ -1826,8 +1832,8 @@ function onhand_page($settings)
         return onhand_html('Removed', '<p>The bridge\'s own tables are gone; the shop\'s are as they were. Now delete this file from the server.</p>');
     }
     if (onhand_secret_bytes($settings) !== null) {
-        return onhand_html('Ready', '<p>The bridge is set up. Give Onhand the address of this page and the code that you put into this file, and'
-            . ' press <em>Test connection</em> there.</p>');
+        return onhand_html('Ready', '<p>The bridge is set up. Add the shop in Onhand with the address of this page and the code that you put into'
+            . ' this file, and test the connection there.</p>');
     }
     try {
         onhand_make_tables(onhand_open_shop($settings));

@@ -66,8 +66,13 @@ function onhand_failed($seti, $error)
 function onhand_fail($seti, $status, $message)
 {
     // SETI tells errors in words, with status 200, as every script of its kind does.
+    $method = isset($_SERVER['REQUEST_METHOD']) ? $_SERVER['REQUEST_METHOD'] : 'GET';
     if ($seti) {
         onhand_answer(200, 'text/plain; charset=utf-8', 'SETIError: ' . $message);
+    } elseif ($method === 'GET' || $method === 'HEAD') {
+        // Somebody looks at it in a browser.
+        onhand_answer($status, 'text/html; charset=utf-8', onhand_html('Something is in the way',
+            '<p class="bad">' . htmlspecialchars($message, ENT_QUOTES, 'UTF-8') . '</p>'));
     } else {
         onhand_json($status, array('error' => $message));
     }
@@ -128,7 +133,8 @@ function onhand_require_https($settings)
     if (!empty($settings['trust_forwarded_proto']) && strtolower(trim($forwarded)) === 'https') {
         return;
     }
-    throw new OnhandRefusal(403, 'This address answers over https only; see allow_http in the settings of the bridge.');
+    throw new OnhandRefusal(403, 'This address answers over https only: put https:// before it. For a shop without https that you'
+        . ' only try things with, set allow_http to true in the settings at the top of this file.');
 }
 
 /** The bytes of the signing secret, or null where none is set. */

@@ -11,8 +11,8 @@ function onhand_page($settings)
         return onhand_html('Removed', '<p>The bridge\'s own tables are gone; the shop\'s are as they were. Now delete this file from the server.</p>');
     }
     if (onhand_secret_bytes($settings) !== null) {
-        return onhand_html('Ready', '<p>The bridge is set up. Give Onhand the address of this page and the code that you put into this file, and'
-            . ' press <em>Test connection</em> there.</p>');
+        return onhand_html('Ready', '<p>The bridge is set up. Add the shop in Onhand with the address of this page and the code that you put into'
+            . ' this file, and test the connection there.</p>');
     }
     try {
         onhand_make_tables(onhand_open_shop($settings));

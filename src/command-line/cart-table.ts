@@ -34,6 +34,7 @@ export function showCart(session: Session, cart: Cart): void {
       ['Delivery', cart.delivery ?? 'the strongest way of its type'],
       ['Kits', cart.kits === 'kit' ? 'lowers the kit it sells itself' : 'lowers their components itself'],
       ['Delivered by', cart.capabilities.delivery],
+      ['What differs', driftWords[cart.driftPolicy ?? 'report']],
       ['Probed', probedSentence(cart)],
       ['Cart switch', cart.switches.cartSwitch],
       ['System switch', cart.switches.systemSwitch],
@@ -45,6 +46,13 @@ export function showCart(session: Session, cart: Cart): void {
     ]),
   );
 }
+
+const driftWords: Record<NonNullable<Cart['driftPolicy']>, string> = {
+  report: 'is reported (report)',
+  repair: 'is repaired by a change (repair)',
+  'set-to-target': 'is set to what it should be (set-to-target)',
+  'take-over': 'is taken over as our stock (take-over)',
+};
 
 function cadenceWords(cadence: Cart['cadence']): string {
   switch (cadence.kind) {

@@ -69,7 +69,7 @@ describeWithShopServers('SKUs that a shop has twice, or not at all', () => {
     expect(version).toBe('1.0');
     expect(text).toMatch(/9 items, on PHP \d+\.\d+/);
     expect(text).toMatch(/products \(InnoDB, utf8mb4_unicode_ci\)/);
-    expect(text).toMatch(/1 SKUs belong to several items.*"TWIN" \(product 4, product 5\)/);
+    expect(text).toMatch(/1 SKU belongs to several items.*"TWIN" \(product 4, product 5\)/);
     expect(text).toMatch(/2 items have no SKU.*product 6; product 7/);
     expect(text).toMatch(/2 SKUs have blanks around them.*" BLANK".*"TAIL "/);
   });
@@ -130,7 +130,7 @@ describeWithShopServers('numbers that a column cannot hold', () => {
       HALF: null,
     });
     expect((await osCommerce.testConnection(connectionTo(shop), soon())).findings.join()).toMatch(
-      /1 items hold a fraction.*HALF/,
+      /1 item holds a fraction.*HALF/,
     );
   });
 

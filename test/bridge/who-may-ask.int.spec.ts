@@ -158,6 +158,12 @@ describeWithShopServers('who asks a bridge', () => {
         const told = { headers: { 'x-forwarded-proto': 'https' } };
         expect((await callBridge(closed, 'ping', {})).text).toMatch(/https only/);
         expect((await callBridge(closed, 'ping', {}, told)).status).toBe(403);
+        // Whoever opens it in a browser reads a page that says what to do.
+        const page = await fetch(closed.url);
+        expect([page.status, page.headers.get('content-type')]).toEqual([403, 'text/html; charset=utf-8']);
+        expect(await page.text()).toMatch(
+          /<p class="bad">This address answers over https only: put https:\/\/ before it/,
+        );
         expect((await callBridge(proxied, 'ping', {})).status).toBe(403);
         expect((await callBridge(proxied, 'ping', {}, told)).status).toBe(200);
       } finally {

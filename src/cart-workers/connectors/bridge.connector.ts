@@ -132,10 +132,19 @@ async function testConnection(cart: CartConnection, call: CallContext): Promise<
 const PROBLEM_PAGES_MAX = 20;
 const PROBLEMS_SHOWN_MAX = 10;
 const problemWords = {
-  doubled: 'SKUs belong to several items, so nothing is sent to them until each item has its own',
-  empty: 'items have no SKU, so they cannot be kept',
-  odd: 'SKUs have blanks around them or control characters, so they cannot be named',
-  fraction: 'items hold a fraction of a piece, and only whole pieces can be counted',
+  doubled: {
+    one: 'SKU belongs to several items, so nothing is sent to them until each has its own',
+    many: 'SKUs belong to several items, so nothing is sent to them until each item has its own',
+  },
+  empty: { one: 'item has no SKU, so it cannot be kept', many: 'items have no SKU, so they cannot be kept' },
+  odd: {
+    one: 'SKU has blanks around it or control characters, so it cannot be named',
+    many: 'SKUs have blanks around them or control characters, so they cannot be named',
+  },
+  fraction: {
+    one: 'item holds a fraction of a piece, and only whole pieces can be counted',
+    many: 'items hold a fraction of a piece, and only whole pieces can be counted',
+  },
 } as const;
 
 /** One sentence for each kind of item that cannot be kept, with the first of them by name. */
@@ -158,7 +167,7 @@ async function problemFindings(cart: CartConnection, call: CallContext): Promise
   return [...found].map(([problem, names]) => {
     const atLeast = cursor === null ? '' : 'At least ';
     const more = names.length > PROBLEMS_SHOWN_MAX ? `, and ${names.length - PROBLEMS_SHOWN_MAX} more` : '';
-    return `${atLeast}${names.length} ${problemWords[problem]}: ${names.slice(0, PROBLEMS_SHOWN_MAX).join('; ')}${more}.`;
+    return `${atLeast}${names.length} ${problemWords[problem][names.length === 1 ? 'one' : 'many']}: ${names.slice(0, PROBLEMS_SHOWN_MAX).join('; ')}${more}.`;
   });
 }
 
