@@ -21,18 +21,16 @@ export class NewKeys {
 
   /**
    * Maps what is called like one of our items, so that nobody has to; what is left is kept in sight as unknown, or, with
-   * `create`, becomes items of that SKU. Their title is what an order called them, until somebody gives a better one.
+   * `create`, becomes items of that SKU, unless several products of the cart share it. Their title is what an order called them, until somebody gives a better one.
    */
   async meet(cartId: string, keys: readonly string[], create: boolean): Promise<MetKeys> {
     const { known, unknown } = await this.lookAt(cartId, keys);
     for (const chunk of chunksOf(known)) await this.map(cartId, chunk);
     if (!create) {
-      for (const rows of chunksOf(unknown)) {
-        await this.submit({ type: 'MeetUnknownSkus', cartId, rows: rows.map(({ key, title }) => ({ key, title })) });
-      }
+      await this.keepInSight(cartId, unknown);
       return { unknownAtHub: unknown.slice(0, shownMax).map(({ key }) => key), created: 0 };
     }
-    const wanted = unknown.filter(({ ignored }) => !ignored);
+    const wanted = unknown.filter(({ ignored, doubled }) => !ignored && !doubled);
     for (const chunk of chunksOf(wanted)) {
       // Saved, not created: cut off in between and asked again, the ones that are there already are no obstacle.
       await Promise.all(
@@ -40,14 +38,19 @@ export class NewKeys {
       );
       await this.map(cartId, chunk);
     }
-    const left = unknown.filter(({ ignored }) => ignored);
+    const left = unknown.filter(({ ignored, doubled }) => ignored || doubled);
+    await this.keepInSight(
+      cartId,
+      left.filter(({ ignored }) => !ignored),
+    );
     return { unknownAtHub: left.slice(0, shownMax).map(({ key }) => key), created: wanted.length };
   }
 
   /** What {@link meet} would find, without changing anything. */
   async lookAt(cartId: string, keys: readonly string[]): Promise<{ known: UnmappedKey[]; unknown: UnmappedKey[] }> {
     const found = await this.database.pool.query<UnmappedKey & { is_item: boolean }>(
-      `SELECT t.key, i.sku IS NOT NULL AS is_item, u.title, coalesce(u.ignored_at IS NOT NULL, false) AS ignored
+      `SELECT t.key, i.sku IS NOT NULL AS is_item, u.title, coalesce(u.ignored_at IS NOT NULL, false) AS ignored,
+              EXISTS (SELECT FROM doubled_keys d WHERE d.cart_id = $1 AND d.key = t.key) AS doubled
          FROM unnest($2::text[]) AS t (key)
          LEFT JOIN items i ON i.sku = t.key
          LEFT JOIN unknown_skus u ON u.cart_id = $1 AND u.key = t.key
@@ -56,6 +59,11 @@ export class NewKeys {
       [cartId, keys],
     );
     return { known: found.rows.filter((row) => row.is_item), unknown: found.rows.filter((row) => !row.is_item) };
+  }
+
+  private async keepInSight(cartId: string, keys: readonly UnmappedKey[]): Promise<void> {
+    for (const rows of chunksOf(keys))
+      await this.submit({ type: 'MeetUnknownSkus', cartId, rows: rows.map(({ key, title }) => ({ key, title })) });
   }
 
   private map(cartId: string, keys: readonly UnmappedKey[]): Promise<void> {
@@ -69,6 +77,8 @@ interface UnmappedKey {
   readonly title: string | null;
   /** A person wanted it out of sight, so no item is made of it. */
   readonly ignored: boolean;
+  /** Several products of the cart share it: nobody can say which of them the item would be. */
+  readonly doubled: boolean;
 }
 
 function* chunksOf<T>(rows: readonly T[]): Generator<readonly T[]> {

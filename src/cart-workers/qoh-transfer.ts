@@ -35,7 +35,7 @@ export interface NewKeysPreview {
   /** Keys that are called like an item of ours. */
   readonly wouldBeMapped: number;
   readonly unknown: number;
-  /** What a Get with createNewProducts would create (the first thousand); keys that are ignored are left out. */
+  /** What a Get with createNewProducts would create (the first thousand); keys that are ignored, or shared by several products, are left out. */
   readonly newProducts: readonly {
     readonly sku: string;
     readonly title: string;
@@ -106,14 +106,15 @@ export class QohTransfer {
   /** Which keys of the cart are not mapped yet, as it shows them now: what a comparison would map, create or keep in sight. */
   async previewNewKeys(cartId: string, signal: AbortSignal): Promise<NewKeysPreview> {
     const cart = await this.dependencies.directory.cart(cartId);
-    const read = await readQuantities(cart, null, Number.POSITIVE_INFINITY, signal);
+    const doubled: DoubledKeys = new Map();
+    const read = await readQuantities(cart, null, Number.POSITIVE_INFINITY, signal, { doubled });
     const { known, unknown } = await this.newKeys.lookAt(cartId, [...read.keys()]);
     return {
       cartId,
       wouldBeMapped: known.length,
       unknown: unknown.length,
       newProducts: unknown
-        .filter(({ ignored }) => !ignored)
+        .filter(({ key, ignored }) => !ignored && !doubled.has(key))
         .slice(0, previewMax)
         .map(({ key, title }) => ({ sku: key, title: title ?? key, quantity: read.get(key) ?? null })),
     };

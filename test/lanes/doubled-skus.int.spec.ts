@@ -79,6 +79,20 @@ describe('a SKU of two products on different pages', () => {
     expect(read.get('SKU-22')).toBe(2);
   });
 
+  it('is made no item of by a Get that creates what nobody knows, and is kept in sight', async () => {
+    script = await startOddScript({ NEW: 5, TWIN: 3 });
+    script.doubles.push({ key: 'TWIN', quantity: 4 });
+    const cartId = 'get';
+    await hub.addCart(cartId, { kind: 'seti', url: script.url, secret: 'secret', user: 'u', storeCode: '' });
+    const preview = await hub.qohTransfer.previewNewKeys(cartId, AbortSignal.timeout(10_000));
+    expect(preview.newProducts).toEqual([{ sku: 'NEW', title: 'NEW', quantity: 5 }]);
+    const report = await hub.qohTransfer.run({ cartId, direction: 'get', createNewProducts: true });
+    expect(report).toMatchObject({ created: 1, unknownAtHub: ['TWIN'], doubled: ['TWIN'] });
+    await hub.projector.caughtUp(10_000);
+    expect(await hub.rows(`SELECT sku FROM items WHERE sku IN ('NEW', 'TWIN')`)).toEqual([{ sku: 'NEW' }]);
+    expect(await hub.rows('SELECT key FROM unknown_skus WHERE cart_id = $1', cartId)).toEqual([{ key: 'TWIN' }]);
+  });
+
   it('is found by a comparison after the cart was switched on, waits, and goes on once it is one again', async () => {
     await startScript({});
     const cartId = 'main';
