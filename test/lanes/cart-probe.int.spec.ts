@@ -342,7 +342,12 @@ describe('a probe that is cut off', () => {
 
   it.each([
     ['after +1', 1, 1, {}],
+    ['after −1', 2, 1, {}],
     ['at zero, which it clamped', 3, 0, { clamps: true }],
+    ['below zero', 3, 0, {}],
+    ['on its way back from below zero', 4, 0, {}],
+    ['in the middle of two at once', 5, 0, {}],
+    ['in the middle of two at once, of which one is lost', 5, 0, { losesParallel: true }],
     ['after a +1 that set', 1, 1, { sets: true }],
     ['after a +1 in a document', 1, 1, { updates: 'xml' }],
   ] as const)('%s puts the item back when it is taken up again', async (_when, at, sold, odd) => {
