@@ -150,6 +150,57 @@ describe.skipIf(!hasBrowser)('the road in a browser', () => {
     await until('the Send is done', async () => (await hub.call('GET', sent.body.statusUrl)).body.state === 'done');
   });
 
+  it('rejects one with a reason, and nothing of it has happened', async () => {
+    const before = (await shops[0]!.stock()).get('TENT-2') as number;
+    await shops[0]!.load([{ key: 'TENT-2', title: 'Tent for two', quantity: 1 }]);
+    const sent = await hub.call('POST', '/v1/carts/shop-a/comparison', { direction: 'send', skus: ['TENT-2'] });
+    const held = page.locator('.watched.held');
+    await held.getByRole('button', { name: 'Reject' }).click();
+    await page.getByRole('heading', { name: 'Reject at shop-a?' }).waitFor();
+    await page.getByLabel('Reason').fill('ask the shop first');
+    await page.locator('#ask-yes').click();
+    await held.waitFor({ state: 'detached' });
+    const run = await until('the Send has ended', async () => {
+      const { body } = await hub.call('GET', sent.body.statusUrl);
+      return body.state === 'cancelled' ? body : null;
+    });
+    expect(run.why).toMatch(/^Rejected by .*: ask the shop first$/);
+    expect((await shops[0]!.stock()).get('TENT-2')).toBe(1);
+    await shops[0]!.load([{ key: 'TENT-2', title: 'Tent for two', quantity: before }]);
+  });
+
+  it('cancels a Send that is under way, after asking', async () => {
+    await shops[0]!.faults({ delayBeforeMs: 2_000, scope: 'all' });
+    const sent = await hub.call('POST', '/v1/carts/shop-a/comparison', { direction: 'send' });
+    await page.getByRole('button', { name: 'Cancel: Send QOH to shop-a' }).click();
+    await page.getByRole('heading', { name: 'Cancel: Send QOH to shop-a?' }).waitFor();
+    await page.locator('#ask-yes').click();
+    await page.locator(`[data-run="${sent.body.id}"]`).waitFor({ state: 'detached' });
+    expect((await hub.call('GET', sent.body.statusUrl)).body).toMatchObject({
+      state: 'cancelled',
+      why: expect.stringMatching(/^Cancelled by /),
+    });
+    await shops[0]!.faults({});
+  });
+
+  it('counts the listings of a cart that show something else, and leads to them', async () => {
+    await shops[0]!.load([{ key: 'TENT-2', title: 'Tent for two', quantity: 77 }]);
+    await hub.call('POST', '/v1/carts/shop-a/comparison', { direction: 'look' });
+    const drifts = page.locator('.watched.drifts');
+    const link = drifts.getByRole('link', { name: '1 listing' });
+    await link.waitFor();
+    expect(await link.getAttribute('href')).toBe('/v1/drifts?open=true&cart=shop-a');
+    await link.click();
+    await page.waitForURL('**/v1/drifts?open=true&cart=shop-a');
+    expect(JSON.parse((await page.locator('pre').first().textContent()) ?? '').data).toMatchObject([
+      { key: 'TENT-2', shown: 77 },
+    ]);
+    await page.goBack();
+    const [drift] = (await hub.call('GET', '/v1/drifts?open=true&cart=shop-a')).body.data;
+    await hub.call('POST', `/v1/drifts/${drift.id}/resolve`, { action: 'accept', reason: 'a test' });
+    await drifts.waitFor({ state: 'detached' });
+  });
+
   it('gives the keyboard back to the lane after asking', async () => {
     await page.getByRole('button', { name: 'Pause Shop A' }).focus();
     await page.keyboard.press('Enter');
