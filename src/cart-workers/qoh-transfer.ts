@@ -197,7 +197,11 @@ export class QohTransfer {
       const moves = (key: string) => after.keys.has(key) || before.unsettled.has(key) || after.unsettled.has(key);
       // Nobody knows what a quarantined listing should show, so nothing can be taken over from it.
       const isCertain = (listing: ListingRow) =>
-        after.complete && !moves(listing.key) && !(direction === 'get' && listing.quarantined);
+        after.complete &&
+        // Not shown, and not known not to be there: nobody can say what it shows.
+        (read.has(listing.key) || absent.has(listing.key)) &&
+        !moves(listing.key) &&
+        !(direction === 'get' && listing.quarantined);
       const certain = listings.filter(isCertain);
       const { mark } = after;
       const differences = await baselining.baseline({

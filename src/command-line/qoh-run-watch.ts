@@ -122,7 +122,7 @@ export function showRun(session: Session, run: ShownQohRun): void {
     ['The cart does not list', result.notListed, 'map them to other keys, or create them there'],
     ['The hub does not know', result.unknownAtHub, 'create the items or map the keys: onhand unknown'],
     ['Several products of the cart share', result.doubled, 'onhand carts mapping-problems'],
-    ['Still moving, not compared', result.unsettled, 'compare again'],
+    ['Not compared, as they were still moving or not shown', result.unsettled, 'compare again'],
   ] as const;
   for (const [what, keys, mend] of lists) {
     if (keys.length > 0)

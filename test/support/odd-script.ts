@@ -28,6 +28,8 @@ export interface Oddities {
   /** Pages without a fixed order: each page is drawn anew. */
   readonly unstable?: boolean;
   readonly pageMax?: number;
+  /** Never listed, though it has them. */
+  readonly hides?: readonly string[];
   /** Each page begins with the last row of the one before, as where a script counts from 0. */
   readonly overlaps?: boolean;
   /** Tells the number of each product (WebID). */
@@ -190,7 +192,8 @@ interface ListedRow {
 
 let draws = 0;
 function pageOf({ odd, stock, doubles }: OddScript, form: URLSearchParams): ListedRow[] {
-  const rows = [...stock, ...doubles.map(({ key, quantity }) => [key, quantity] as const)].map(
+  const listed = [...stock].filter(([key]) => odd.hides?.includes(key) !== true);
+  const rows = [...listed, ...doubles.map(({ key, quantity }) => [key, quantity] as const)].map(
     ([key, quantity], at): ListedRow => ({ key, quantity, productId: at + 1 }),
   );
   const first = Math.max(0, Number(form.get('startnum') ?? 1) - (odd.overlaps ? 2 : 1));

@@ -83,6 +83,22 @@ export async function wantedOf(
   return found.rows.map(({ key }) => key);
 }
 
+/** Its listings, of one product each, that are not among these. */
+export async function unseenOf(database: Database, run: StoredQohRun, seen: ReadonlySet<string>): Promise<string[]> {
+  const unseen: string[] = [];
+  for (let after = ''; ;) {
+    const found = await database.pool.query<{ key: string }>({
+      name: 'unseen-of-qoh-run',
+      text: `SELECT l.key FROM listings l
+              WHERE l.cart_id = $1 AND l.key > $4 AND ${inScopeSql('$2', '$3')} AND ${isOneProductSql} ORDER BY l.key LIMIT ${keysAtOnce}`,
+      values: [run.cartId, run.scope.tag ?? null, run.scope.skus ?? null, after],
+    });
+    unseen.push(...found.rows.map(({ key }) => key).filter((key) => !seen.has(key)));
+    if (found.rows.length < keysAtOnce) return unseen;
+    after = found.rows.at(-1)?.key ?? after;
+  }
+}
+
 /** How many listings a run is about, and how many of them are equal since its phase began. */
 export async function countOf(
   database: Database,

@@ -4,7 +4,8 @@ import { wantedOf, type ListingGroup } from './listing-groups.js';
 import type { StoredQohRun } from './qoh-runs.table.js';
 
 export interface MadeEqual {
-  readonly equal: number;
+  /** Equal now. */
+  readonly keys: ReadonlySet<string>;
   readonly differences: number;
   readonly notListed: readonly string[];
   /** The poll that ended it; the next group begins with it. */
@@ -65,7 +66,7 @@ export async function makeEqual(
     certain.map(({ key }) => key),
   );
   return {
-    equal: done.size,
+    keys: done,
     differences,
     notListed: certain.filter(({ key }) => done.has(key) && !group.read.has(key)).map(({ key }) => key),
     after,

@@ -10,7 +10,7 @@ import type { MetKeys } from '../new-keys.js';
 import { checkoutPauseMs, type OrderImport, type PollResult } from '../order-import.js';
 import type { QohTransfer } from '../qoh-transfer.js';
 import type { DoubledKeys } from '../read-cart.js';
-import { isWhole, leftOf, namedKeys, readGroups, type ListingGroup } from './listing-groups.js';
+import { isWhole, leftOf, namedKeys, readGroups, unseenOf, type ListingGroup } from './listing-groups.js';
 import { differencesOf } from './look-at-cart.js';
 import { directionOf, makeEqual } from './make-equal.js';
 import type { QohRunState, StoredQohRun } from './qoh-runs.table.js';
@@ -104,7 +104,7 @@ export class QohRunWork {
     const counts = { looked: 0, differing: 0, zeroed: 0, inflated: 0 };
     const named = await namedKeys(database, run);
     const doubled: DoubledKeys = new Map();
-    for await (const { read } of readGroups(database, cart, named, signal, doubled)) {
+    for await (const { read } of this.lookedAt(run, cart, named, signal, doubled)) {
       signal.throwIfAborted();
       if (named === null && !run.preview) await this.meetNewKeys(run, read, false);
       const { looked, differences } = await differencesOf({ database, baselining }, run, read);
@@ -123,6 +123,31 @@ export class QohRunWork {
     const isKnown = counts.zeroed + counts.inflated <= (run.letPass ?? 0);
     const why = isKnown ? null : whyHeld({ ...counts, listings: counts.looked }, guard);
     await (why === null ? states.goOn(database, run, letPass) : states.hold(database, run, counts, why));
+  }
+
+  /** Everything once; of a cart whose listing was seen to leave items out, by name what did not come, so that it is judged too. */
+  private async *lookedAt(
+    run: StoredQohRun,
+    cart: ReachableCart,
+    named: readonly string[] | null,
+    signal: AbortSignal,
+    doubled: DoubledKeys,
+  ): AsyncGenerator<ListingGroup> {
+    if (cart.capabilities.listingComplete !== false)
+      return yield* readGroups(this.database, cart, named, signal, doubled);
+    const seen = new Set<string>();
+    for (let round = 0; round <= roundsMax; round += 1) {
+      let keys = named;
+      if (round > 0) {
+        keys = await unseenOf(this.database, run, seen);
+        if (keys.length === 0) return;
+      }
+      for await (const group of readGroups(this.database, cart, keys, signal, doubled)) {
+        const read = new Map([...group.read].filter(([key]) => !seen.has(key)));
+        for (const key of read.keys()) seen.add(key);
+        if (read.size > 0) yield { ...group, read };
+      }
+    }
   }
 
   /** As the cart tells its pages; then by name what did not come or was too busy; what is busy still, with a held lane. */
@@ -156,10 +181,9 @@ export class QohRunWork {
         for (const key of group.read.keys()) missing.delete(key);
         if (!(await this.makeEqual(pass, group, new Set()))) return 'other quantities';
       }
-      // A cart whose listing was seen to leave items out is not believed: they are made equal as if nothing was there.
-      const absent = cart.capabilities.listingComplete === false ? new Set<string>() : missing;
-      const asked = new Map<string, number | null>(absent === missing ? [] : [...missing].map((key) => [key, null]));
-      if (missing.size > 0 && !(await this.makeEqual(pass, { from, read: asked }, absent))) return 'other quantities';
+      // A cart whose listing was seen to leave items out is not believed that they are not there: nobody knows what they show.
+      if (missing.size === 0 || cart.capabilities.listingComplete === false) continue;
+      if (!(await this.makeEqual(pass, { from, read: new Map() }, missing))) return 'other quantities';
     }
   }
 
@@ -205,12 +229,14 @@ export class QohRunWork {
     if (danger === 'too much') return false;
     const made = await makeEqual({ baselining, orderImport }, run, { ...group, absent }, pass.before);
     pass.before = made.after;
-    run.dangerous += danger;
+    // What was too busy is read again, and counted then.
+    const dangerous = [...danger].filter((key) => made.keys.has(key)).length;
+    run.dangerous += dangerous;
     const { unknownAtHub, created } = met;
     await states.noteEqual(
       database,
       run,
-      { equal: made.equal, differences: made.differences, dangerous: danger, created },
+      { equal: made.keys.size, differences: made.differences, dangerous, created },
       { notListed: made.notListed, unknownAtHub },
     );
     return true;
@@ -224,13 +250,13 @@ export class QohRunWork {
   }
 
   /** A cart that shows something else now than when it was judged is not believed twice. */
-  private async dangerIn(run: StoredQohRun, { read }: ListingGroup): Promise<number | 'too much'> {
+  private async dangerIn(run: StoredQohRun, { read }: ListingGroup): Promise<ReadonlySet<string> | 'too much'> {
     const { letPass } = run;
-    if (letPass === null || letPass >= Number.MAX_SAFE_INTEGER) return 0;
+    if (letPass === null || letPass >= Number.MAX_SAFE_INTEGER) return new Set();
     const { baselining } = this.dependencies.qohTransfer;
     const { differences } = await differencesOf({ database: this.database, baselining }, run, read);
-    const danger = differences.filter((difference) => difference.danger !== null).length;
-    if (run.dangerous + danger <= letPass) return danger;
+    const dangerous = differences.filter(({ danger }) => danger !== null).map(({ key }) => key);
+    if (run.dangerous + dangerous.length <= letPass) return new Set(dangerous);
     await states.lookAgain(this.database, run);
     return 'too much';
   }
