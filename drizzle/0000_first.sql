@@ -504,6 +504,13 @@ CREATE TABLE "kits" (
 	"saved_at" timestamp (3) with time zone NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE "late_items" (
+	"sku" text COLLATE "C" PRIMARY KEY NOT NULL,
+	"id" bigint GENERATED ALWAYS AS IDENTITY (sequence name "late_items_id_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
+	"cause" jsonb NOT NULL,
+	"accepted_at" timestamp (3) with time zone NOT NULL
+);
+--> statement-breakpoint
 CREATE TABLE "echoes" (
 	"id" bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (sequence name "echoes_id_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
 	"cart_id" text COLLATE "C" NOT NULL,
@@ -564,6 +571,7 @@ CREATE TABLE "web_stack" (
 	"sku" text COLLATE "C" NOT NULL,
 	"generation" integer NOT NULL,
 	"delta" bigint NOT NULL,
+	"lowers" boolean GENERATED ALWAYS AS (delta < 0) STORED NOT NULL,
 	"target" bigint NOT NULL,
 	"cause" jsonb NOT NULL,
 	"parts" jsonb,
@@ -781,6 +789,7 @@ CREATE INDEX "items_active" ON "items" USING btree ("sku") WHERE active;--> stat
 CREATE INDEX "items_inactive" ON "items" USING btree ("sku") WHERE not active;--> statement-breakpoint
 CREATE INDEX "kit_components_component" ON "kit_components" USING btree ("component","kit");--> statement-breakpoint
 CREATE INDEX "kit_parts_sku" ON "kit_parts" USING btree ("sku","kit");--> statement-breakpoint
+CREATE INDEX "late_items_order" ON "late_items" USING btree ("id");--> statement-breakpoint
 CREATE INDEX "echoes_listing" ON "echoes" USING btree ("cart_id","key","seen_by");--> statement-breakpoint
 CREATE INDEX "listings_sku" ON "listings" USING btree ("sku","cart_id");--> statement-breakpoint
 CREATE INDEX "listings_alike" ON "listings" USING btree ("cart_id",lower(regexp_replace(btrim(key), '\s+', ' ', 'g')),"key");--> statement-breakpoint
@@ -789,8 +798,9 @@ CREATE INDEX "web_stack_waiting" ON "web_stack" USING btree ("cart_id","key","id
 CREATE INDEX "web_stack_backing_off" ON "web_stack" USING btree ("cart_id","not_before") WHERE state = 'waiting' and not_before is not null;--> statement-breakpoint
 CREATE INDEX "web_stack_paced" ON "web_stack" USING btree ("cart_id","paced_at") WHERE state = 'waiting' and paced_at is not null;--> statement-breakpoint
 CREATE INDEX "web_stack_ahead" ON "web_stack" USING btree ("cart_id","behind","id") WHERE state = 'waiting';--> statement-breakpoint
+CREATE INDEX "web_stack_lowering" ON "web_stack" USING btree ("cart_id","behind","id") WHERE state = 'waiting' and lowers;--> statement-breakpoint
 CREATE INDEX "web_stack_cart_state" ON "web_stack" USING btree ("cart_id","state","id");--> statement-breakpoint
-CREATE INDEX "web_stack_delivery" ON "web_stack" USING btree ("delivery_id");--> statement-breakpoint
+CREATE INDEX "web_stack_delivery" ON "web_stack" USING btree ("delivery_id") WHERE delivery_id is not null;--> statement-breakpoint
 CREATE INDEX "web_stack_held" ON "web_stack" USING btree ("push","cart_id","id") WHERE state = 'held';--> statement-breakpoint
 CREATE INDEX "web_stack_sku" ON "web_stack" USING btree ("sku","id");--> statement-breakpoint
 CREATE INDEX "cart_locations_location" ON "cart_locations" USING btree ("location");--> statement-breakpoint

@@ -1,6 +1,7 @@
 import type { PoolClient } from 'pg';
 import { beginByKeysPlanned, inTransaction, type Database } from '../database.js';
 import { reached } from '../moments.js';
+import { waitStatesSql } from '../projections/listings.table.js';
 import { suspectReplies } from './drifts/suspicions.js';
 
 /** What a listing showed, and between which moments (by the database's clock); null: as long as the try lasted. */
@@ -191,6 +192,13 @@ const endLinesSql = `
     SELECT * FROM jsonb_to_recordset($3::jsonb) AS r (
       key text, response text, line_state text, record_state text, outcome text, quantity bigint, seen_from timestamptz,
       seen_to timestamptz, delay_ms int, counted int, look_again boolean, unlisted text, settle_in_ms int, evidence jsonb)),
+  -- One by one by key, and written where it was found (the listings are locked): joined, each row is compared with each line.
+  open AS MATERIALIZED (
+    SELECT r.*, o.line FROM rows r
+     CROSS JOIN LATERAL (SELECT x.ctid AS line FROM delivery_lines x
+                          WHERE x.cart_id = $2 AND x.key = r.key AND x.state IN ('in-flight', 'in-doubt', 'quarantined') AND x.delivery_id = $1
+                            AND (x.state <> 'quarantined' OR r.record_state = 'delivered')
+                         OFFSET 0) AS o),
   tried AS MATERIALIZED (SELECT tries FROM deliveries WHERE id = $1),
   lines AS (
     UPDATE delivery_lines d
@@ -200,10 +208,15 @@ const endLinesSql = `
                                  + r.settle_in_ms * interval '1 millisecond' END,
            evidence = r.evidence,
            ended_at = CASE WHEN r.line_state = 'done' THEN clock_timestamp() END
-      FROM rows r
-     WHERE d.delivery_id = $1 AND d.key = r.key
-       AND (d.state IN ('in-flight', 'in-doubt') OR d.state = 'quarantined' AND r.record_state = 'delivered')
-    RETURNING d.key),
+      FROM open r WHERE d.ctid = r.line
+    RETURNING r.*),
+  owed AS MATERIALIZED (
+    SELECT r.*, o.place, o.leaves FROM lines r
+     CROSS JOIN LATERAL (SELECT w.ctid AS place, w.state <> 'waiting' AS leaves FROM web_stack w
+                          WHERE w.cart_id = $2 AND w.key = r.key AND w.state IN ${waitStatesSql}
+                            AND (w.delivery_id = $1 AND w.state IN ('in-flight', 'in-doubt', 'quarantined')
+                                 OR r.unlisted IS NOT NULL AND w.state = 'waiting')
+                         OFFSET 0) AS o),
   records AS (
     UPDATE web_stack w
        SET state = r.record_state, last_response = r.response,
@@ -212,20 +225,17 @@ const endLinesSql = `
            not_before = CASE WHEN r.record_state = 'waiting' AND r.delay_ms > 0
                              THEN clock_timestamp() + r.delay_ms * interval '1 millisecond' END,
            ended_at = CASE WHEN r.record_state = 'delivered' THEN date_trunc('milliseconds', clock_timestamp()) END
-      FROM rows r JOIN lines l ON l.key = r.key CROSS JOIN tried t
-     -- The cart as well: by its index of open records, a key is looked up once and not once per cart.
-     WHERE w.cart_id = $2 AND w.delivery_id = $1 AND w.key = r.key AND w.state IN ('in-flight', 'in-doubt', 'quarantined')),
+      FROM owed r CROSS JOIN tried t WHERE w.ctid = r.place AND r.leaves),
   joined AS (
     UPDATE web_stack w SET state = 'dead-lettered', last_response = r.response
-      FROM rows r JOIN lines l ON l.key = r.key
-     WHERE r.unlisted IS NOT NULL AND w.cart_id = $2 AND w.key = r.key AND w.state = 'waiting')
+      FROM owed r WHERE w.ctid = r.place AND NOT r.leaves)
   UPDATE listings s
      SET last_quantity = r.quantity,
          last_quantity_from = CASE WHEN r.quantity IS NOT NULL
                                    THEN coalesce(r.seen_from, (SELECT a.started_at FROM attempts a WHERE a.id = $4)) END,
          last_quantity_to = CASE WHEN r.quantity IS NOT NULL THEN coalesce(r.seen_to, clock_timestamp()) END,
          unlisted = CASE WHEN r.line_state = 'done' THEN r.unlisted ELSE s.unlisted END
-    FROM rows r JOIN lines l ON l.key = r.key
+    FROM lines r
    WHERE s.cart_id = $2 AND s.key = r.key AND r.record_state <> 'in-flight'
      AND NOT (r.record_state = 'waiting' AND r.quantity IS NULL AND NOT r.look_again)
      -- Most listings have nothing to forget and nothing to learn: their rows stay as they are.

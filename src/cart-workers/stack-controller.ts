@@ -2,6 +2,7 @@ import type { Database } from '../database.js';
 import { Doorbell, type Wakeups } from '../wakeups.js';
 import type { CartSettings } from '../events/facts.js';
 import { reached } from '../moments.js';
+import { isFarBehind } from '../projections/late-items.js';
 import { capabilitiesOf, type ProbedAt } from './connectors/capabilities.js';
 import { connectorFor } from './connectors/index.js';
 import { LaneOpenings } from './lane-openings.js';
@@ -16,11 +17,10 @@ const keepInStepEveryMs = 2_000;
 const openEveryMs = 500;
 const faultPauseMs = 500;
 /**
- * Facts that the projector has still to apply, from which on lanes whose calls take many lines go one call at a time: what
- * left now would be changed again by what comes, and what waits is summed up in place. Nothing stands still.
+ * While the projector is far behind, lanes whose calls take many lines have one call under way and begin one that often at
+ * most: what left now would be changed again by what comes, and what waits is summed up in place. Nothing stands still.
  */
-const farBehindFacts = 2_000;
-
+const farBehindEveryMs = 500;
 /**
  * The Stack Controller: opens the way from the Web Stack into the lanes, and sweeps up deliveries whose job was lost
  * between dispatch and lane, by a queue that forgot everything, or with its worker.
@@ -33,6 +33,8 @@ export class StackController {
   private sweptAt = 0;
   private inStepAt = 0;
   private openedAt = 0;
+  /** When each lane was last given something. */
+  private readonly givenAt = new Map<string, number>();
   private readonly openings: LaneOpenings;
 
   constructor(
@@ -92,16 +94,21 @@ export class StackController {
       await this.openings.open();
     }
     const busy = await lanesWithWork(database);
-    const farBehind = busy.size > 0 && (await isFarBehind(database));
+    const inBatches = new Map([...busy].map(([cartId, work]) => [cartId, linesMaxOf(work)]));
+    const farBehind = [...inBatches.values()].some((lines) => lines > 1) && (await isFarBehind(database));
     const rounds = await Promise.all(
       lanes.cartIds().map(async (cartId) => {
         if (sweep) await this.sweep(cartId);
-        const work = busy.get(cartId);
-        if (work === undefined) return 0;
-        const { linesPerDeliveryMax } = capabilitiesOf(connectorFor(work.settings.type), work.settings, work.probe);
-        const callsMax = farBehind && linesPerDeliveryMax > 1 ? 1 : null;
+        const linesPerDeliveryMax = inBatches.get(cartId);
+        if (linesPerDeliveryMax === undefined) return 0;
+        const slowly = farBehind && linesPerDeliveryMax > 1;
+        if (slowly && now - (this.givenAt.get(cartId) ?? -farBehindEveryMs) < farBehindEveryMs) return 0;
+        const callsMax = slowly ? 1 : null;
         const dispatched = await dispatchLane(database, cartId, { linesPerDeliveryMax, callsMax });
-        if (dispatched.length > 0) reached('dispatch:committed', cartId);
+        if (dispatched.length > 0) {
+          reached('dispatch:committed', cartId);
+          this.givenAt.set(cartId, now);
+        }
         await lanes.add(cartId, dispatched);
         return dispatched.length;
       }),
@@ -121,19 +128,6 @@ export class StackController {
       if (again !== null) await lanes.add(cartId, [again]);
     }
   }
-}
-
-async function isFarBehind(database: Database): Promise<boolean> {
-  const found = await database.pool.query<{ behind: boolean }>({
-    name: 'is-far-behind',
-    text: `SELECT count(*) >= ${farBehindFacts} AS behind
-             FROM (SELECT FROM projection_checkpoints c
-                     JOIN LATERAL (SELECT FROM events e
-                                    WHERE (e.generation, e.transaction_id, e.position) > (c.generation, c.transaction_id, c.position)
-                                    ORDER BY e.generation, e.transaction_id, e.position LIMIT ${farBehindFacts}) e ON true
-                    WHERE c.name = 'main') x`,
-  });
-  return found.rows[0]?.behind === true;
 }
 
 /**
@@ -158,6 +152,9 @@ async function lanesWithWork(database: Database): Promise<Map<string, CartWithWo
   });
   return new Map(found.rows.map((row) => [row.cart_id, row]));
 }
+
+const linesMaxOf = ({ settings, probe }: CartWithWork) =>
+  capabilitiesOf(connectorFor(settings.type), settings, probe).linesPerDeliveryMax;
 
 interface CartWithWork {
   readonly settings: CartSettings;

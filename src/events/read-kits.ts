@@ -21,7 +21,10 @@ export async function readKits(client: PoolClient, streams: readonly string[]): 
     name: 'read-kits',
     text: `
       WITH RECURSIVE k AS (
-        SELECT h.stream, h.version, h.state, 1 AS level FROM stream_heads h WHERE h.stream = ANY ($1::text[])
+        SELECT h.stream, h.version, h.state, 1 AS level FROM stream_heads h
+         -- Where there is no kit at all, one look says so for all of them.
+         WHERE (SELECT EXISTS (SELECT FROM stream_heads x WHERE x.stream > 'kit:' AND x.stream < 'kit;'))
+           AND h.stream = ANY ($1::text[])
         UNION ALL
         SELECT h.stream, h.version, h.state, k.level + 1
           FROM k CROSS JOIN LATERAL jsonb_array_elements(k.state->'components') AS c

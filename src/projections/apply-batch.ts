@@ -8,6 +8,7 @@ import { baselineListings, discardRecords, mapListings, supersedeWaiting } from 
 import { fanOut, kitListingsMax, type Cause, type Echo, type Touched } from './fan-out.js';
 import { decidePush } from './guard.js';
 import { keepKits, type ChangedKits } from './kits.js';
+import { noteLate } from './late-items.js';
 import { rememberListings } from './listing-memory.js';
 import { addToOpenOrderLines } from './open-order-lines.js';
 import { addToQuantityOnHand } from './quantity-on-hand.js';
@@ -24,8 +25,14 @@ export interface BatchResult {
 /**
  * Applies a batch of facts in their global order. Movements and orders add up, so a run of them is applied as one set;
  * a setting stands exactly where it stands and divides the run before it from the run after it.
+ *
+ * @param later the listings of items that moved are looked at later, see late-items.ts
  */
-export async function applyBatch(client: PoolClient, facts: readonly RecordedFact[]): Promise<BatchResult> {
+export async function applyBatch(
+  client: PoolClient,
+  facts: readonly RecordedFact[],
+  later = false,
+): Promise<BatchResult> {
   let records = 0;
   let lanesChanged = false;
   let run: RecordedFact[] = [];
@@ -34,12 +41,12 @@ export async function applyBatch(client: PoolClient, facts: readonly RecordedFac
       run.push(recorded);
       continue;
     }
-    records += await applyRun(client, run);
+    records += await applyRun(client, run, later);
     run = [];
     records += await applySetting(client, recorded);
     lanesChanged = true;
   }
-  records += await applyRun(client, run);
+  records += await applyRun(client, run, later);
   return { records, lanesChanged };
 }
 
@@ -62,7 +69,7 @@ const settingTypes: ReadonlySet<string> = new Set<Fact['type']>([
 
 const isSetting = (fact: Fact) => settingTypes.has(fact.type);
 
-async function applyRun(client: PoolClient, run: readonly RecordedFact[]): Promise<number> {
+async function applyRun(client: PoolClient, run: readonly RecordedFact[], later: boolean): Promise<number> {
   if (run.length === 0) return 0;
   const described = await describe(client, run);
   await addToQuantityOnHand(client, run);
@@ -74,8 +81,10 @@ async function applyRun(client: PoolClient, run: readonly RecordedFact[]): Promi
   // Rules may speak of tags, and a described item may have others now.
   if (described.length > 0 && (await readSettings(client)).book.usesTags) addDescribed(skus, run);
   await addKits(client, skus, kits, run);
-  if (skus.size === 0 && echoes.length === 0) return 0;
-  return fanOut(client, { skus, listings: [], echoes, otherwise: causeOf(run[run.length - 1] as RecordedFact, 1) });
+  if (later) await noteLate(client, skus);
+  if (echoes.length === 0 && (later || skus.size === 0)) return 0;
+  const otherwise = causeOf(run[run.length - 1] as RecordedFact, 1);
+  return fanOut(client, { skus, listings: [], echoes, otherwise, skusLater: later });
 }
 
 async function applySetting(client: PoolClient, recorded: RecordedFact): Promise<number> {

@@ -7,8 +7,8 @@ export interface StoredCheckpoint extends Checkpoint {
   /** The effective projector: the name of its process; null when there is none. */
   readonly projector: string | null;
   /**
-   * How far the work between batches is: listings that have to be looked at once more (availability/recompute.ts), records
-   * to be let go (guard.ts); null: there is none.
+   * How far the work between batches is: items whose listings were put off (late-items.ts), listings that have to be looked at
+   * once more (availability/recompute.ts), records to be let go (guard.ts); null: there is none.
    */
   readonly recomputing: string | null;
   /** Whether that process is connected; it may be frozen. */
@@ -25,6 +25,7 @@ export async function readCheckpoint(client: PoolClient, name: string, self: str
     projector: string | null;
     projector_lives: boolean;
     recomputing: string | null;
+    late: string | null;
   }>({
     name: 'read-checkpoint',
     text: `SELECT generation, transaction_id::text, position::text, stopped IS NOT NULL AS stopped, projector,
@@ -35,7 +36,8 @@ export async function readCheckpoint(client: PoolClient, name: string, self: str
                   coalesce((SELECT concat_ws(' ', r.id, r.done) FROM recompute_runs r
                              WHERE r.state = 'running' ORDER BY r.created_at, r.id LIMIT 1),
                            (SELECT concat_ws(' ', p.push, p.cart_id, p.released_to) FROM pushes p
-                             WHERE ${isReleasing} ORDER BY p.opened_at, p.push, p.cart_id LIMIT 1)) AS recomputing
+                             WHERE ${isReleasing} ORDER BY p.opened_at, p.push, p.cart_id LIMIT 1)) AS recomputing,
+                  (SELECT i.id::text FROM late_items i ORDER BY i.id LIMIT 1) AS late
              FROM projection_checkpoints c WHERE name = $1`,
     values: [name, self],
   });
@@ -48,7 +50,7 @@ export async function readCheckpoint(client: PoolClient, name: string, self: str
     stopped: row.stopped,
     projector: row.projector,
     projectorLives: row.projector_lives,
-    recomputing: row.recomputing,
+    recomputing: row.late === null ? row.recomputing : `${row.recomputing ?? ''} late ${row.late}`,
   };
 }
 

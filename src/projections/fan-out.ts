@@ -39,6 +39,8 @@ export interface Touched {
   readonly push?: Push | undefined;
   /** Its records let everything else go first: many at once, which nobody waits for. */
   readonly behind?: boolean | undefined;
+  /** Listings of these SKUs are looked at later (late-items.ts), and only the others now; the causes are known here all the same. */
+  readonly skusLater?: boolean | undefined;
 }
 
 export type Cause = RecordCause & { readonly acceptedAt: string };
@@ -225,7 +227,11 @@ async function lockListings(
             -- Locked one by one, by key and in order: joined, all listings there are were read beside the few that are meant.
             CROSS JOIN LATERAL (SELECT * FROM listings x WHERE x.cart_id = t.cart_id AND x.key = t.key FOR UPDATE) AS l
              JOIN carts c ON c.cart_id = l.cart_id JOIN system_switch s ON s.id = 1`,
-    values: [[...touched.skus.keys()], direct.map((d) => d.cartId), direct.map((d) => d.key)],
+    values: [
+      touched.skusLater === true ? [] : [...touched.skus.keys()],
+      direct.map((d) => d.cartId),
+      direct.map((d) => d.key),
+    ],
   });
   return found.rows;
 }

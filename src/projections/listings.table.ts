@@ -121,6 +121,10 @@ export const webStack = pgTable(
     sku: code().notNull(),
     generation: integer().notNull(),
     delta: bigint({ mode: 'number' }).notNull(),
+    /** By itself, so that a record which grows keeps its place in the index of those that lower. */
+    lowers: boolean()
+      .notNull()
+      .generatedAlwaysAs(sql`delta < 0`),
     /** What the cart shows once this record and all before it have been applied. */
     target: bigint({ mode: 'number' }).notNull(),
     cause: jsonb().$type<RecordCause>().notNull(),
@@ -165,8 +169,14 @@ export const webStack = pgTable(
     index('web_stack_ahead')
       .on(t.cartId, t.behind, t.id)
       .where(sql`state = 'waiting'`),
+    // The oldest that lower what a cart shows: found behind any number that raise it.
+    index('web_stack_lowering')
+      .on(t.cartId, t.behind, t.id)
+      .where(sql`state = 'waiting' and lowers`),
     index('web_stack_cart_state').on(t.cartId, t.state, t.id),
-    index('web_stack_delivery').on(t.deliveryId),
+    index('web_stack_delivery')
+      .on(t.deliveryId)
+      .where(sql`delivery_id is not null`),
     index('web_stack_held')
       .on(t.push, t.cartId, t.id)
       .where(sql`state = 'held'`),

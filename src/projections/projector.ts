@@ -12,12 +12,15 @@ import { recomputeChunk } from './availability/recompute.js';
 import { RunListings } from './availability/run-listings.js';
 import { releaseChunk } from './guard.js';
 import { ensureCheckpoint, holdProjection, moveCheckpoint, readCheckpoint } from './checkpoint.js';
+import { fanOutLate, farBehindFacts, hasFactsAfter } from './late-items.js';
 import { Standby, standbyPollMs, type TakeOver } from './standby.js';
 
 /** The one checkpoint of everything that follows from the log in one transaction: on hand, listings, Web Stack. */
 const projection = 'main';
 /** Facts in one transaction; a single larger transaction of the log is taken whole. */
 const batchFactsMax = 500;
+/** The same while it is far behind: then only on hand follows at once, and listings between the batches. */
+const farBehindFactsMax = 2_000;
 /** The safety net under lost wake-ups. */
 const pollMs = 250;
 /** After a wake-up: what was announced may still be behind a transaction that is about to end. */
@@ -28,15 +31,21 @@ const releasedMax = 2_000;
 
 export type StepResult = BatchResult & {
   readonly facts: number;
-  /** Listings that a setting concerns are still to be looked at. */
+  /** Listings that a setting concerns, or that were put off, are still to be looked at. */
   readonly recomputing: boolean;
 };
+
+/** @returns null when there was nothing to do */
+type ChunkWork = (
+  client: PoolClient,
+  max: number,
+) => Promise<{ readonly looked: number; readonly records: number } | null>;
 
 export interface ProjectorStatus {
   readonly state: 'following' | 'stopped';
   /** The one projector that works while the others stand by; null while there is none. */
   readonly effective: { readonly name: string; readonly since: string; readonly lives: boolean } | null;
-  /** Facts in the log that are not applied yet. */
+  /** Facts in the log that are not applied yet, or whose listings are still to be looked at. */
   readonly lagFacts: number;
   /** Age of the oldest of them, in ms. */
   readonly lagMs: number;
@@ -68,6 +77,10 @@ export class Projector {
   private unsubscribe: (() => void) | undefined;
   private effective = false;
   private readonly chunkSize = new ChunkSize();
+  /** In items, not listings. */
+  private readonly lateChunkSize = new ChunkSize();
+  private readonly farBehindFacts: number;
+  private farBehind = false;
   private readonly runListings = new RunListings();
   private kitsNext = true;
 
@@ -78,8 +91,12 @@ export class Projector {
       /** Started before the projector and stopped after it: the others take over when they see it gone. */
       readonly presence: Pick<Presence, 'name'>;
       readonly log: { info(text: string): void; error(text: string): void };
+      /** Facts in the log, from which on it is far behind; 0: always, as tests want it. */
+      readonly farBehindFacts?: number | undefined;
     },
-  ) {}
+  ) {
+    this.farBehindFacts = dependencies.farBehindFacts ?? farBehindFacts;
+  }
 
   async start(): Promise<void> {
     await prepareProjections(this.dependencies.database);
@@ -122,15 +139,21 @@ export class Projector {
       const replaced = from.projector !== null && from.projector !== self;
       if (replaced) this.standBy();
       const mine = !replaced && !from.stopped && (await holdProjection(client, projection));
-      const facts = mine ? await readAfter(client, from, factsMax) : [];
+      const wanted = this.farBehind && factsMax === batchFactsMax ? farBehindFactsMax : factsMax;
+      const facts = mine ? await readAfter(client, from, wanted) : [];
       const last = facts.at(-1);
       if (last === undefined) {
         await client.query('ROLLBACK');
         return mine && from.recomputing !== null ? 'recomputing' : null;
       }
       first = facts[0];
+      // Whole transactions: a batch that was filled may be a good deal smaller.
+      this.farBehind = facts.length > wanted / 2 && (await hasFactsAfter(client, last, this.farBehindFacts));
+      const later = this.farBehind || facts.length > Math.min(batchFactsMax, this.farBehindFacts);
       const result =
-        factsMax > 1 ? await applyBatch(client, facts) : await applyOneByOne(client, facts, (fact) => (first = fact));
+        factsMax > 1
+          ? await applyBatch(client, facts, later)
+          : await applyOneByOne(client, facts, (fact) => (first = fact));
       reached('projector:applied');
       if (!(await moveCheckpoint(client, projection, from, last))) {
         await client.query('ROLLBACK');
@@ -138,7 +161,7 @@ export class Projector {
       }
       await client.query('COMMIT');
       reached('projector:committed');
-      return { facts: facts.length, ...result, recomputing: from.recomputing !== null };
+      return { facts: facts.length, ...result, recomputing: later || from.recomputing !== null };
     } catch (error) {
       await client.query('ROLLBACK').catch(() => undefined);
       throw new BatchFailedError(first, error);
@@ -147,27 +170,39 @@ export class Projector {
     }
   }
 
-  /** One chunk, for which this projector holds the projection as for a batch: nobody else applies anything meanwhile. */
+  /** A chunk of what was put off, and one of what has to be looked at once more. */
   private async recompute(): Promise<StepResult | null> {
+    const late = await this.betweenBatches(this.lateChunkSize, async (client, itemsMax) => {
+      const done = await fanOutLate(client, itemsMax);
+      return done === null ? null : { looked: done.items, records: done.records };
+    });
+    const again = await this.betweenBatches(this.chunkSize, async (client, listingsMax) => {
+      const released = await releaseChunk(client, releasedMax);
+      if (released !== null) return { looked: 0, records: released };
+      const done = await recomputeChunk(client, listingsMax, this.runListings, this.kitsNext);
+      if (done === null) return null;
+      reached('projector:recomputing');
+      return { looked: done.listings, records: done.records };
+    });
+    if (late === null && again === null) return null;
+    if (again !== null) this.kitsNext = !this.kitsNext;
+    const records = (late?.records ?? 0) + (again?.records ?? 0);
+    return { facts: 0, records, lanesChanged: false, recomputing: true };
+  }
+
+  /** One chunk, for which this projector holds the projection as for a batch: nobody else applies anything meanwhile. */
+  private async betweenBatches(size: ChunkSize, work: ChunkWork): Promise<Awaited<ReturnType<ChunkWork>>> {
     const startedAt = performance.now();
-    const listingsMax = this.chunkSize.now;
+    const max = size.now;
     const done = await inTransaction(
       this.dependencies.database,
-      async (client) => {
-        if (!(await holdProjection(client, projection))) return null;
-        const released = await releaseChunk(client, releasedMax);
-        if (released !== null) return { listings: 0, records: released };
-        const chunk = await recomputeChunk(client, listingsMax, this.runListings, this.kitsNext);
-        if (chunk !== null) reached('projector:recomputing');
-        return chunk;
-      },
+      async (client) => ((await holdProjection(client, projection)) ? work(client, max) : null),
       beginByKeys,
     );
     if (done === null) return null;
-    this.kitsNext = !this.kitsNext;
-    if (done.listings === listingsMax) this.chunkSize.took(performance.now() - startedAt);
+    if (done.looked === max) size.took(performance.now() - startedAt);
     reached('projector:recomputed');
-    return { facts: 0, records: done.records, lanesChanged: false, recomputing: true };
+    return done;
   }
 
   async status(): Promise<ProjectorStatus> {
@@ -183,7 +218,7 @@ export class Projector {
     if (!(await this.applied(timeoutMs))) return false;
     for (;;) {
       const { rows } = await this.dependencies.database.pool.query<{ running: boolean }>(
-        `SELECT EXISTS (SELECT FROM recompute_runs WHERE state = 'running') AS running`,
+        `SELECT EXISTS (SELECT FROM recompute_runs WHERE state = 'running') OR EXISTS (SELECT FROM late_items) AS running`,
       );
       if (rows[0]?.running === false) return true;
       if (steadyNow() >= end) return false;
@@ -206,10 +241,19 @@ export class Projector {
         `SELECT (generation, transaction_id) >= ($2::int, $3::xid8) AS reached FROM projection_checkpoints WHERE name = $1`,
         [projection, goal.generation, goal.transaction_id],
       );
-      if (reached.rows[0]?.reached === true) return true;
+      if (reached.rows[0]?.reached === true) break;
       if (steadyNow() >= end) return false;
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
+    const late = await pool.query<{ last: string | null }>('SELECT max(id) AS last FROM late_items');
+    const last = late.rows[0]?.last ?? null;
+    while (last !== null) {
+      const left = await pool.query('SELECT FROM late_items WHERE id <= $1 LIMIT 1', [last]);
+      if (left.rowCount === 0) break;
+      if (steadyNow() >= end) return false;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    return true;
   }
 
   /** After somebody mended what a fact failed on: forgets the stop and tries that fact again. It is never skipped. */
@@ -359,8 +403,9 @@ export async function readProjectorStatus(database: Database): Promise<Projector
     `SELECT c.stopped, c.projector, c.projector_since AS since,
             EXISTS (SELECT FROM pg_stat_activity p
                      WHERE p.datname = current_database() AND p.application_name = c.projector) AS lives,
-            count(e.position) AS lag_facts,
-            coalesce(extract(epoch FROM clock_timestamp() - min(e.recorded_at)) * 1000, 0)::bigint AS lag_ms
+            count(e.position) + (SELECT coalesce(sum((i.cause->>'facts')::int), 0) FROM late_items i) AS lag_facts,
+            coalesce(extract(epoch FROM clock_timestamp() - least(min(e.recorded_at), (SELECT min(i.accepted_at) FROM late_items i))) * 1000, 0)::bigint
+              AS lag_ms
        FROM projection_checkpoints c
        LEFT JOIN events e ON (e.generation, e.transaction_id, e.position) > (c.generation, c.transaction_id, c.position)
       WHERE c.name = $1

@@ -12,9 +12,14 @@ const dayTimeoutMs = 180_000;
 /** Trading days that nobody planned, at a cart of every way of delivering, compared with a model after each quiet moment. */
 describe('random histories', () => {
   let floor: TradingFloor;
+  let opened = 0;
+  /** In turns a projector that follows fact by fact, and one that goes by item, as when it is far behind. */
   const open = () => {
     const redisUrl = inject('redisUrl');
-    return openTradingFloor(redisUrl === '' ? 'postgres' : { redisUrl }, keptHistories.length + daysPerFloor);
+    const backend = redisUrl === '' ? 'postgres' : { redisUrl };
+    const farBehindFacts = (depth.seed + opened) % 2 === 0 ? 2_000 : 0;
+    opened += 1;
+    return openTradingFloor(backend, keptHistories.length + daysPerFloor, farBehindFacts);
   };
 
   beforeAll(async () => {

@@ -21,9 +21,10 @@ export interface TradingFloor {
 export async function openTradingFloor(
   backend: Parameters<typeof createHarness>[0]['backend'],
   days: number,
+  farBehindFacts?: number,
 ): Promise<TradingFloor> {
   const skus = Array.from({ length: days * itemsPerDay }, (_, index) => `H${index + 1}`);
-  const hub = await createHarness({ backend });
+  const hub = await createHarness({ backend, ...(farBehindFacts !== undefined && { farBehindFacts }) });
   const items = skus.map((key) => ({ key, title: `Item ${key}`, quantity: onHandAtFirst }));
   for (const location of locations) await hub.ask({ type: 'AddLocation', location, name: location });
   for (const sku of skus) {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { until } from '../support/until.js';
 import { claim } from '../../src/cart-workers/claim.js';
+import { dispatchLane } from '../../src/cart-workers/dispatch.js';
 import { laneBench, type LaneBackend } from './lane-bench.js';
 
 /** From the Web Stack into the lane: what is merged, in which order it leaves, and how much of it at once. */
@@ -179,6 +180,28 @@ export function dispatchSuite(backendOf: () => LaneBackend): void {
       const waiting = (await bench.records('b', blocked)).filter(({ state }) => state === 'waiting');
       expect(waiting).toHaveLength(2_100);
       await bench.hub.rows(`UPDATE web_stack SET not_before = NULL WHERE cart_id = 'b' AND key = $1`, blocked);
+    });
+
+    it('finds what lowers behind thousands of records that raise', async () => {
+      const [raised, lowered] = [bench.sku(), bench.sku()];
+      for (const sku of [raised, lowered]) await bench.receive(sku, 5);
+      await bench.hub.quiet();
+      await bench.hub.stopWorkers();
+      // They come to nothing together, so that the shop and what is expected of it stay what they are.
+      const insert = `INSERT INTO web_stack (cart_id, key, sku, generation, delta, target, cause, accepted_at, created_at)
+        SELECT 'b', $1, $1, 1, CASE WHEN n = 2100 THEN -2099 ELSE 1 END, 11, '{}', now(), now() FROM generate_series(1, 2100) n`;
+      await bench.hub.rows(insert, raised);
+      await bench.hub.ask({ type: 'SellStock', sku: lowered, location: 'MAIN', quantity: 1 });
+      await bench.hub.projector.caughtUp(5_000);
+      const made = await dispatchLane(bench.hub.database, 'b', { linesPerDeliveryMax: 1, callsMax: null });
+      const lines = await bench.hub.rows<{ key: string }>(
+        'SELECT key FROM delivery_lines WHERE delivery_id = $1',
+        made[0]?.deliveryId,
+      );
+      expect(lines).toEqual([{ key: lowered }]);
+      await bench.hub.restartWorkers();
+      await bench.recordIn('b', lowered, 'delivered');
+      await bench.hub.quiet();
     });
 
     it('lets a job that is repeated, stale or in the wrong lane do nothing', async () => {

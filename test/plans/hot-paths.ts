@@ -16,6 +16,7 @@ export const hotFiles = [
   'projections/velocity.ts',
   'projections/fan-out.ts',
   'projections/listing-memory.ts',
+  'projections/late-items.ts',
   'cart-workers/stack-controller.ts',
   'cart-workers/lane-openings.ts',
   'cart-workers/dispatch.ts',

@@ -1,16 +1,18 @@
 import { randomUUID } from 'node:crypto';
+import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { claim, type Claim, type ClaimTerms } from '../../src/cart-workers/claim.js';
 import { dispatchLane, findUnattended, markQueued, takeUpAgain } from '../../src/cart-workers/dispatch.js';
 import { recordOutcome, type AttemptEnd, type LineEnd } from '../../src/cart-workers/outcome.js';
 import { endOverwritten, markOverwritten, takeOverwritten } from '../../src/cart-workers/drifts/overwritten-lines.js';
-import { createDatabase, type Database } from '../../src/database.js';
+import { beginByKeys, createDatabase, inTransaction, type Database } from '../../src/database.js';
 import type { Command, CommandEnvelope } from '../../src/events/commands.js';
 import { hasSettledAfter, startOfLog } from '../../src/events/event-reader.js';
 import { EventStore } from '../../src/events/event-store.js';
 import { ledgerPage } from '../../src/events/ledger.js';
 import { WebStackReads } from '../../src/modules/web-stack/web-stack-reads.js';
 import { awaitProjection } from '../../src/projections/checkpoint.js';
+import { fanOutLate, fanOutLateOf, isFarBehind, noteLate } from '../../src/projections/late-items.js';
 import { createHarness, type Harness } from '../support/hub-harness.js';
 import { startPrivatePostgres, type PrivatePostgres } from '../support/private-postgres.js';
 import { startShop, type Shop } from '../support/shops.js';
@@ -45,7 +47,6 @@ const rowsMax = (batch: number) => 8_000 + 12 * batch;
 /** What reads more than its batch calls for, and why that is borne. Whoever mends one takes its line away. */
 const excused = new Map([
   ['read-push', 'weighs a push against all listings of its cart, once per push'],
-  ['end-lines', 'compares the lines that ended with those of the delivery each with each; a delivery has 100 of them'],
   ['find-unattended', 'reads the index of all open lines for each delivery that is in doubt'],
 ]);
 
@@ -189,9 +190,38 @@ async function append(size: number): Promise<void> {
       Array.from({ length: size }, (_, i) => envelope({ type: 'CreateItem', sku: `N${used}-${i}`, title: 'New' })),
     );
     await hub.projector.caughtUp(30_000);
+    await farBehind(size);
     await baseline(someSkus(size));
   });
 }
+
+/** As the projector does it when much has come: items are noted, and looked at between the batches. */
+async function farBehind(size: number): Promise<void> {
+  const note = (client: PoolClient, skus: readonly string[]) =>
+    noteLate(client, new Map(skus.map((sku) => [sku, causeOf(sku)])));
+  const skus = someSkus(size);
+  await inTransaction(
+    hub.database,
+    async (client) => {
+      await awaitProjection(client, 'main');
+      await note(client, skus);
+      await fanOutLateOf(
+        client,
+        skus.map((key) => ({ cartId: 'shop', key })),
+      );
+      await note(client, someSkus(size));
+      await fanOutLate(client, size);
+    },
+    beginByKeys,
+  );
+  await isFarBehind(hub.database);
+}
+
+const causeOf = (sku: string) => {
+  const now = new Date().toISOString();
+  const stream = `stock:MAIN/${sku}`;
+  return { type: 'StockAdjusted', stream, version: '1', recordedAt: now, facts: 1, reference: null, acceptedAt: now };
+};
 
 /** What a comparison found of listings that owe nothing. */
 async function baseline(skus: readonly string[]): Promise<void> {

@@ -59,14 +59,17 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 );
 
 /** Trading days that nobody planned: movements, orders at both shops, pauses, faults and restarts in any order. */
-describe('random trading', () => {
+describe.each([
+  { how: 'fact by fact', farBehindFacts: 2_000 },
+  { how: 'item by item, as when it is far behind', farBehindFacts: 0 },
+])('random trading, projected $how', ({ farBehindFacts }) => {
   let hub: Harness;
   const shops = new Map<string, Shop>();
   const shop = (id: string) => shops.get(id) as Shop;
 
   beforeAll(async () => {
     console.log(`random trading: seed ${seed}`);
-    hub = await createHarness({ backend: 'postgres' });
+    hub = await createHarness({ backend: 'postgres', farBehindFacts });
     const items = skus.map((key) => ({ key, title: key, quantity: 20 }));
     shops.set('a', await startShop('seti', { items })).set('b', await startShop('webhook', { items }));
     await hub.stockUp(Object.fromEntries(skus.map((key) => [key, 20])));

@@ -72,6 +72,8 @@ export async function createHarness(options: {
   readonly backend: 'postgres' | { readonly redisUrl: string };
   readonly lanesMax?: number;
   readonly workers?: boolean;
+  /** Facts from which on its projector is far behind and goes by item; 0: always. */
+  readonly farBehindFacts?: number;
   /** A database on a server of the test's own; closed with the harness. */
   readonly database?: TestDatabase;
 }): Promise<Harness> {
@@ -98,7 +100,8 @@ export async function createHarness(options: {
   await wakeups.start();
   const store = new EventStore(database.pool, { onAppended: () => wakeups.signal('events') });
   const batcher = new CommandBatcher(store);
-  const projector = new Projector({ database, wakeups, presence: hubPresence, log: silent });
+  const { farBehindFacts } = options;
+  const projector = new Projector({ database, wakeups, presence: hubPresence, log: silent, farBehindFacts });
   const secrets = new CartSecrets(database, { current: encryptionKey, previous: [] });
   const directory = new CartDirectory(database, secrets, { allowPrivateCartUrls: true });
   const orderImport = new OrderImport(database, batcher, directory);

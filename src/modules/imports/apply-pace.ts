@@ -60,8 +60,9 @@ export class ApplyPace {
     while (performance.now() < end && !stopped()) {
       const { rows } = await this.database.pool.query<{ lag_ms: string | null }>({
         name: 'import-projector-lag',
-        text: `SELECT extract(epoch FROM $1::timestamptz - recorded_at) * 1000 AS lag_ms FROM projection_checkpoints
-                WHERE name = 'main' AND stopped IS NULL`,
+        text: `SELECT greatest(extract(epoch FROM $1::timestamptz - recorded_at),
+                               extract(epoch FROM clock_timestamp() - (SELECT i.accepted_at FROM late_items i ORDER BY i.id LIMIT 1))) * 1000 AS lag_ms
+                 FROM projection_checkpoints WHERE name = 'main' AND stopped IS NULL`,
         values: [recordedAt],
       });
       if (Number(rows[0]?.lag_ms ?? 0) <= lagMsMax) return;

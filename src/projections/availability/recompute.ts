@@ -1,6 +1,7 @@
 import type { PoolClient } from 'pg';
 import { fanOut } from '../fan-out.js';
 import { endPush, type Push } from '../guard.js';
+import { fanOutLateOf } from '../late-items.js';
 import { pushId, type RunCause } from './recompute-runs.js';
 import { countInScope, RunListings, type RunPlace } from './run-listings.js';
 
@@ -58,6 +59,7 @@ export async function recomputeChunk(
   const { listings, left, end } = await ahead.next(client, run, listingsMax);
   const total = run.total ?? left ?? (await countInScope(client, run.scopes));
   const otherwise = { ...run.cause, acceptedAt: run.accepted_at.toISOString() };
+  const moved = listings.length === 0 ? 0 : await fanOutLateOf(client, listings);
   const records =
     listings.length === 0
       ? 0
@@ -80,5 +82,5 @@ export async function recomputeChunk(
     ],
   });
   if (end) await endPush(client, pushId(run.id));
-  return { listings: listings.length, records };
+  return { listings: listings.length, records: moved + records };
 }

@@ -42,7 +42,8 @@ export async function stateNow(
     text: `SELECT ${facts.columns}, l.target, l.unlisted, l.shown_told, c.settings->>'name' AS cart_name, c.is_on AS cart_on, s.is_on AS system_on,
                   l.generation > 0 AND l.generation = c.generation AND l.expected IS NOT NULL AS in_step,
                   EXISTS (SELECT FROM recompute_runs r
-                           WHERE r.state = 'running' AND (l.cart_id, l.key) > (r.cursor_cart, r.cursor_key)) AS recomputing
+                           WHERE r.state = 'running' AND (l.cart_id, l.key) > (r.cursor_cart, r.cursor_key))
+                    OR EXISTS (SELECT FROM late_items i WHERE i.sku = l.sku) AS recomputing
              FROM listings l JOIN carts c ON c.cart_id = l.cart_id JOIN system_switch s ON s.id = 1
             WHERE l.sku = $1 AND ($2::text IS NULL OR l.cart_id = $2)
             ORDER BY l.cart_id, l.key LIMIT ${listingsMax}`,

@@ -27,7 +27,7 @@ type Row = ListingFactsRow & { readonly expected: string; readonly target: strin
 /**
  * Works out every synchronised listing of a range of SKUs once more, by the function that published it. Settings and
  * listings are read in one snapshot, page by page, so it is exact while everybody writes. Listings that a recompute run has
- * still to come to are left out.
+ * still to come to are left out, and those of late items.
  * @param found told of each page's differences
  */
 export async function compareTargetsIn(
@@ -47,6 +47,8 @@ export async function compareTargetsIn(
                 AND l.expected IS NOT NULL AND c.is_on AND s.is_on AND l.generation = c.generation
                 AND NOT EXISTS (SELECT FROM recompute_runs r
                                  WHERE r.state = 'running' AND (l.cart_id, l.key) > (r.cursor_cart, r.cursor_key))
+                AND NOT EXISTS (SELECT FROM late_items i WHERE i.sku = l.sku)
+                AND NOT EXISTS (SELECT FROM kit_parts p JOIN late_items i ON i.sku = p.sku WHERE p.kit = l.sku)
               ORDER BY l.sku, l.cart_id, l.key LIMIT ${pageSize}`,
       values: [...at, through],
     });
