@@ -308,9 +308,11 @@ async function insertRecords(
                LEFT JOIN LATERAL (
                  SELECT n.*, n.ctid AS place FROM web_stack n
                   WHERE n.cart_id = t.cart_id AND n.key = t.key AND n.state IN ${waitStatesSql}
+                        -- Of a push nothing grows, so nothing is looked for.
+                    AND $10::text IS NULL
                   ORDER BY n.id DESC LIMIT 1) w
                  ON w.state = 'waiting' AND w.generation = t.generation AND w.attempts = 0 AND w.not_before IS NULL
-                    AND w.push IS NULL AND $10::text IS NULL AND w.paced_at IS NULL AND t.paced_at IS NULL
+                    AND w.push IS NULL AND w.paced_at IS NULL AND t.paced_at IS NULL
                     AND t.unlisted IS NULL AND w.behind = $12::boolean AND w.delta + t.delta <> 0
                     AND coalesce(jsonb_array_length(w.parts), 1) < ${partsMax}),
            grown AS (

@@ -182,9 +182,12 @@ export async function releaseChunk(client: PoolClient, recordsMax: number): Prom
     text: `WITH p AS MATERIALIZED (
              SELECT push, cart_id, released_to FROM pushes
               WHERE ${isReleasing} ORDER BY opened_at, push, cart_id LIMIT 1),
+           -- From the push to its records: joined, the planner went through all that is held, for pushes that nobody lets go of yet.
            next AS MATERIALIZED (
-             SELECT w.id FROM p JOIN web_stack w ON w.push = p.push AND w.cart_id = p.cart_id AND w.state = 'held' AND w.id > p.released_to
-              ORDER BY w.push, w.cart_id, w.id LIMIT $1),
+             SELECT n.id FROM p CROSS JOIN LATERAL (
+               SELECT w.id FROM web_stack w
+                WHERE w.push = p.push AND w.cart_id = p.cart_id AND w.state = 'held' AND w.id > p.released_to
+                ORDER BY w.id LIMIT $1) n),
            gone AS (
              UPDATE web_stack w SET state = 'waiting' WHERE w.id = ANY (ARRAY(SELECT id FROM next)) AND w.state = 'held')
            UPDATE pushes q SET released_to = CASE WHEN x.count = $1 THEN x.last END

@@ -38,7 +38,7 @@ export class RunListings {
     this.ahead.delete(run.id);
     const goesOn = known?.cart === run.cursor_cart && known.key === run.cursor_key;
     const { found, isLast } =
-      goesOn && (known.isLast || known.found.length >= max) ? known : await lookAhead(client, run, max);
+      goesOn && (known.isLast || known.found.length > 0) ? known : await lookAhead(client, run, max);
     const listings = found.slice(0, max);
     const behind = found.slice(max);
     const last = listings.at(-1);
