@@ -242,4 +242,34 @@ describe('a change of the rules', () => {
     expect(await listing('T11')).toMatchObject({ target: 1 });
     await assertInvariants(database);
   });
+
+  it('tells progress that ends where its total does, though listings came while nobody worked on it', async () => {
+    const { database } = hub;
+    const presence = { name: 'onhand a third' };
+    const step = () => new Projector({ database, wakeups: new Wakeups(database), presence, log: silent }).step();
+    // Each as another process, which has looked nothing up yet.
+    const chunk = (listingsMax: number) =>
+      inTransaction(database, (client) => recomputeChunk(client, listingsMax, new RunListings()));
+    const applied = async () => {
+      await belowHorizon();
+      expect((await step())?.facts).toBeGreaterThan(0);
+    };
+    await save('cap', cap(2));
+    await applied();
+    expect(await chunk(5)).toMatchObject({ listings: 5 });
+    // Two more, behind the place that the run has got to.
+    await hub.ask({ type: 'CreateItem', sku: 'T99', title: 'Late' });
+    const rows = ['T98', 'T99'].map((key) => ({ key, sku: 'T99' }));
+    await hub.ask({ type: 'MapListings', cartId: 'a', rows });
+    const at = new Date().toISOString();
+    const read = rows.map((row) => ({ ...row, quantity: 0 }));
+    await hub.ask({ type: 'BaselineListings', cartId: 'a', kind: 'write', at, mark: null, rows: read });
+    await applied();
+    expect(await chunk(5)).toMatchObject({ listings: 5 });
+    expect((await runs()).at(-1)).toMatchObject({ state: 'running', done: 10, total: 12 });
+    expect(await chunk(3)).toMatchObject({ listings: 3 });
+    expect((await runs()).at(-1)).toMatchObject({ done: 13, total: 13 });
+    expect(await chunk(100)).toMatchObject({ listings: 1 });
+    expect((await runs()).at(-1)).toMatchObject({ state: 'done', done: 14, total: 14 });
+  });
 });

@@ -68,7 +68,9 @@ export async function recomputeChunk(
   await client.query({
     name: 'note-recompute',
     text: `UPDATE recompute_runs
-              SET cursor_cart = $2, cursor_key = $3, done = done + $4, records = records + $5, total = $7,
+              SET cursor_cart = $2, cursor_key = $3, done = done + $4, records = records + $5,
+                  -- Listings come and go while a run waits for somebody who works on it.
+                  total = CASE WHEN $6 THEN done + $4 ELSE greatest($7::bigint, done + $4) END,
                   state = CASE WHEN $6 THEN 'done' ELSE state END, ended_at = CASE WHEN $6 THEN clock_timestamp() END
             WHERE id = $1`,
     values: [
