@@ -439,7 +439,7 @@ function onhand_own_tables($prefix)
             delta INT NULL, target INT NULL, from_quantity INT NULL, done TINYINT UNSIGNED NOT NULL DEFAULT 0,
             PRIMARY KEY (id, line)) DEFAULT CHARSET=utf8",
         $p . 'orders' => "CREATE TABLE IF NOT EXISTS {$p}orders (
-            order_id INT UNSIGNED NOT NULL, fingerprint CHAR(40) NOT NULL, seq BIGINT UNSIGNED NOT NULL,
+            order_id INT UNSIGNED NOT NULL, fingerprint CHAR(40) NOT NULL, born INT UNSIGNED NOT NULL, seq BIGINT UNSIGNED NOT NULL,
             PRIMARY KEY (order_id), KEY seq (seq)) DEFAULT CHARSET=utf8",
         $p . 'seen' => "CREATE TABLE IF NOT EXISTS {$p}seen (
             source TINYINT UNSIGNED NOT NULL, item_id INT UNSIGNED NOT NULL, sku VARBINARY(1024) NOT NULL, quantity DOUBLE NOT NULL,
@@ -1056,13 +1056,15 @@ function onhand_describe($shop)
         'transactions' => onhand_has_transactions($shop),
         'items' => (int) $counts['items'],
         'clockSeconds' => (int) $clock['seconds'],
-        'notes' => $shop->notes(),
+        'notes' => array_merge($shop->notes(), onhand_order_notes($shop)),
     );
 }
 
 define('ONHAND_ORDERS_MAX', 200);
 /* An order younger than this may still be in the middle of the shop's checkout, which writes without transactions. */
 define('ONHAND_SETTLE_S', 3);
+/* Less than any two time zones differ, more than the clocks of two servers may. */
+define('ONHAND_CLOCKS_DIFFER_S', 300);
 /* All watched orders are looked at this often, the newest ones at every call. */
 define('ONHAND_LOOK_S', 20);
 
@@ -1109,43 +1111,81 @@ function onhand_look_at_orders($shop)
 {
     $table = $shop->prefix . 'onhand_bridge_orders';
     $facts = $shop->prefix . 'onhand_bridge_facts';
-    $last = $shop->database->one("SELECT value FROM $facts WHERE name = 'orders looked at' AND value + 0 > UNIX_TIMESTAMP() - ?", array(ONHAND_LOOK_S));
-    $newest = $shop->database->one("SELECT MAX(order_id) AS id FROM $table");
-    $whole = $last === null || $newest['id'] === null;
+    $newest = $shop->database->one("SELECT MAX(order_id) AS id, UNIX_TIMESTAMP() AS now FROM $table");
+    $now = (int) $newest['now'];
+    $looked = array('whole' => 0, 'any' => 0);
+    foreach ($shop->database->rows("SELECT name, value FROM $facts WHERE name IN ('orders looked at', 'new orders looked at')") as $row) {
+        $looked[$row['name'] === 'orders looked at' ? 'whole' : 'any'] = (int) $row['value'];
+    }
+    $whole = $looked['whole'] <= $now - ONHAND_LOOK_S || $newest['id'] === null;
     $from = $whole ? $shop->first_watched_order() : max(0, (int) $newest['id'] - 50);
     $known = array();
-    foreach ($shop->database->rows("SELECT order_id, fingerprint FROM $table WHERE order_id >= ?", array($from)) as $row) {
-        $known[(int) $row['order_id']] = $row['fingerprint'];
+    foreach ($shop->database->rows("SELECT order_id, fingerprint, born FROM $table WHERE order_id >= ?", array($from)) as $row) {
+        $known[(int) $row['order_id']] = $row;
     }
+    // All that is new has come up since then; at the very first look nobody knows.
+    $new_since = $newest['id'] === null ? 0 : $looked['any'];
     $young = array('complete' => true, 'keys' => array());
     $different = array();
     foreach ($shop->order_heads($from) as $head) {
-        if ($head['age'] < ONHAND_SETTLE_S) {
+        $id = (int) $head['id'];
+        $born = isset($known[$id]) ? (int) $known[$id]['born'] : onhand_born($head, $now, $new_since);
+        if (onhand_age($head['age'], $born, $now) < ONHAND_SETTLE_S) {
             $young['complete'] = $young['complete'] && $head['whole'];
             $young['keys'] += array_fill_keys($head['keys'], true);
         }
-        $id = (int) $head['id'];
-        if ($head['told'] && (!isset($known[$id]) || $known[$id] !== $head['fingerprint'])) {
-            $different[$id] = $head['fingerprint'];
+        if ($head['told'] && (!isset($known[$id]) || $known[$id]['fingerprint'] !== $head['fingerprint'])) {
+            $different[$id] = array($head['fingerprint'], $born);
         }
     }
     ksort($different);
     $seq = count($different) > 0 ? onhand_next_seq($shop, $table) : 0;
-    foreach ($different as $id => $fingerprint) {
+    foreach ($different as $id => $look) {
         $shop->database->run(
-            "INSERT INTO $table (order_id, fingerprint, seq) VALUES (?, ?, ?)
+            "INSERT INTO $table (order_id, fingerprint, born, seq) VALUES (?, ?, ?, ?)
              ON DUPLICATE KEY UPDATE fingerprint = VALUES(fingerprint), seq = VALUES(seq)",
-            array($id, $fingerprint, $seq++)
+            array($id, $look[0], $look[1], $seq++)
         );
     }
+    foreach ($whole ? array('orders looked at', 'new orders looked at') : array('new orders looked at') as $name) {
+        $shop->database->run("INSERT INTO $facts (name, value) VALUES (?, ?) ON DUPLICATE KEY UPDATE value = VALUES(value)", array($name, $now));
+    }
     if ($whole) {
-        $shop->database->run(
-            "INSERT INTO $facts (name, value) VALUES ('orders looked at', UNIX_TIMESTAMP()) ON DUPLICATE KEY UPDATE value = VALUES(value)"
-        );
         $shop->database->run("DELETE FROM $table WHERE order_id < ?", array($from));
     }
     $young['keys'] = array_map('strval', array_keys($young['keys']));
     return $young;
+}
+
+/**
+ * When an order that is new came up, where its own time cannot be: a shop may write its times in another time zone than its
+ * database has, and a young order must not pass for one of hours ago. 0: its own time will do.
+ */
+function onhand_born($head, $now, $new_since)
+{
+    $age = $head['age'];
+    $can_be = $age !== null && $age >= -ONHAND_SETTLE_S && $age <= $now - $new_since + ONHAND_CLOCKS_DIFFER_S;
+    return $can_be || !$head['zoned'] || $new_since === 0 ? 0 : $now;
+}
+
+/** Seconds; an order without a time, or of the future, must not be young for ever. */
+function onhand_age($age, $born, $now)
+{
+    if ($born > 0) {
+        return $now - $born;
+    }
+    return $age === null || $age < -ONHAND_SETTLE_S ? ONHAND_SETTLE_S : $age;
+}
+
+/** What was seen of orders, for the person who connects the shop. */
+function onhand_order_notes($shop)
+{
+    $row = $shop->database->one(
+        "SELECT COALESCE(SUM(born > 0), 0) AS odd FROM (SELECT born FROM {$shop->prefix}onhand_bridge_orders ORDER BY order_id DESC LIMIT 5) AS o"
+    );
+    // One may have been dated by hand.
+    return (int) $row['odd'] < 2 ? array() : array('The shop writes the times of its orders in another time zone than its database has: fill in'
+        . ' time_zone in the settings of the bridge, or orders are taken for hours older or younger than they are.');
 }
 
 /** The line's own SKU, or a name that tells the product where the shop has none: an order must not lose a line. */
@@ -1330,10 +1370,10 @@ abstract class OnhandXCartShop
     {
         $heads = array();
         foreach ($rows as $row) {
-            $age = (int) $row['age'];
             $heads[] = array(
                 'id' => $row['id'],
-                'age' => $age < -ONHAND_SETTLE_S ? ONHAND_SETTLE_S : $age,
+                'age' => (int) $row['age'],
+                'zoned' => false,
                 'told' => (bool) $row['told'],
                 'whole' => onhand_adds_up($row['line_count'], $row['subtotal'], $row['net'], $row['net']),
                 'keys' => $row['skus'] === null ? array() : array_map('onhand_clean', explode("\n", $row['skus'])),
@@ -1842,10 +1882,11 @@ function onhand_seti_order_ids($shop, $form)
     $since = $date === '' || strcasecmp($date, 'all') === 0 ? false : strtotime(str_replace('/', '-', $date) . ' UTC');
     $ids = array();
     foreach ($shop->order_heads($after + 1) as $head) {
-        if ($head['age'] < ONHAND_SETTLE_S && !$head['whole']) {
+        $age = onhand_age($head['age'], 0, 0);
+        if ($age < ONHAND_SETTLE_S && !$head['whole']) {
             break;
         }
-        if ($head['told'] && ($since === false || time() - $head['age'] >= $since)) {
+        if ($head['told'] && ($since === false || time() - $age >= $since)) {
             $ids[] = (int) $head['id'];
         }
     }

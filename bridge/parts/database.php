@@ -186,7 +186,7 @@ function onhand_own_tables($prefix)
             delta INT NULL, target INT NULL, from_quantity INT NULL, done TINYINT UNSIGNED NOT NULL DEFAULT 0,
             PRIMARY KEY (id, line)) DEFAULT CHARSET=utf8",
         $p . 'orders' => "CREATE TABLE IF NOT EXISTS {$p}orders (
-            order_id INT UNSIGNED NOT NULL, fingerprint CHAR(40) NOT NULL, seq BIGINT UNSIGNED NOT NULL,
+            order_id INT UNSIGNED NOT NULL, fingerprint CHAR(40) NOT NULL, born INT UNSIGNED NOT NULL, seq BIGINT UNSIGNED NOT NULL,
             PRIMARY KEY (order_id), KEY seq (seq)) DEFAULT CHARSET=utf8",
         $p . 'seen' => "CREATE TABLE IF NOT EXISTS {$p}seen (
             source TINYINT UNSIGNED NOT NULL, item_id INT UNSIGNED NOT NULL, sku VARBINARY(1024) NOT NULL, quantity DOUBLE NOT NULL,

@@ -174,10 +174,11 @@ function onhand_seti_order_ids($shop, $form)
     $since = $date === '' || strcasecmp($date, 'all') === 0 ? false : strtotime(str_replace('/', '-', $date) . ' UTC');
     $ids = array();
     foreach ($shop->order_heads($after + 1) as $head) {
-        if ($head['age'] < ONHAND_SETTLE_S && !$head['whole']) {
+        $age = onhand_age($head['age'], 0, 0);
+        if ($age < ONHAND_SETTLE_S && !$head['whole']) {
             break;
         }
-        if ($head['told'] && ($since === false || time() - $head['age'] >= $since)) {
+        if ($head['told'] && ($since === false || time() - $age >= $since)) {
             $ids[] = (int) $head['id'];
         }
     }

@@ -130,11 +130,10 @@ class OnhandOsCommerceShop
         );
         $heads = array();
         foreach ($rows as $row) {
-            // A clock that differs must not make every order young for ever, nor a young one old.
-            $age = $row['age'] === null || (int) $row['age'] < -ONHAND_SETTLE_S ? ONHAND_SETTLE_S : (int) $row['age'];
             $heads[] = array(
                 'id' => $row['id'],
-                'age' => $age,
+                'age' => $row['age'] === null ? null : (int) $row['age'],
+                'zoned' => true,
                 'told' => true,
                 'whole' => onhand_adds_up($row['line_count'], $row['subtotal'], $row['net'], $row['gross']),
                 'keys' => $row['models'] === null ? array() : array_map('onhand_clean', explode("\n", $row['models'])),

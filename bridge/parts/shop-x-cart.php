@@ -81,10 +81,10 @@ abstract class OnhandXCartShop
     {
         $heads = array();
         foreach ($rows as $row) {
-            $age = (int) $row['age'];
             $heads[] = array(
                 'id' => $row['id'],
-                'age' => $age < -ONHAND_SETTLE_S ? ONHAND_SETTLE_S : $age,
+                'age' => (int) $row['age'],
+                'zoned' => false,
                 'told' => (bool) $row['told'],
                 'whole' => onhand_adds_up($row['line_count'], $row['subtotal'], $row['net'], $row['net']),
                 'keys' => $row['skus'] === null ? array() : array_map('onhand_clean', explode("\n", $row['skus'])),

@@ -550,6 +550,6 @@ function onhand_describe($shop)
         'transactions' => onhand_has_transactions($shop),
         'items' => (int) $counts['items'],
         'clockSeconds' => (int) $clock['seconds'],
-        'notes' => $shop->notes(),
+        'notes' => array_merge($shop->notes(), onhand_order_notes($shop)),
     );
 }
