@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { Drifts } from '../../src/cart-workers/drifts/drifts.js';
 import { everything } from '../../src/events/rule.js';
@@ -198,5 +200,13 @@ describeWithShopServers('a hub with bridges at osCommerce and X-Cart', () => {
     expect([drift.class, drift.difference, (await showing(sku))[0]]).toEqual(['swallowed-by-checkout', 3, 19]);
     await drifts.resolve({ id: drift.id, action: 'repair', reason: 'the checkout wrote over it', by: 'Ann' });
     await until('both show it', async () => (await showing(sku)).every((shown) => shown === 16), 30_000);
+  });
+
+  it('draws no warning of PHP in all of this, and uses nothing that is on its way out', async () => {
+    for (const shop of shops.values()) {
+      const log = await readFile(path.join(shop.dir, 'php.log'), 'utf8');
+      expect(log).toContain('Development Server');
+      expect(log.split('\n').filter((line) => /PHP (?:Warning|Notice|Deprecated|Fatal|Parse)/.test(line))).toEqual([]);
+    }
   });
 });
