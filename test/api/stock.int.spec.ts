@@ -227,6 +227,42 @@ describe('counts and transfers', () => {
     );
   });
 
+  it('a transfer that comes in parts takes in no piece twice, whoever receives the rest at the same moment', async () => {
+    const sku = await newItem();
+    await post({ kind: 'received', sku, quantity: 10 });
+    const paper = { transfer: 'T3', from: 'main', to: 'shop', lines: [{ sku, quantity: 7 }] };
+    await hub.call('POST', '/v1/transfers', paper, { 'Idempotency-Key': 't3' });
+    const other = { ...paper, lines: [{ sku, quantity: 8 }] };
+    const reused = await hub.call('POST', '/v1/transfers', other, { 'Idempotency-Key': 't3' });
+    expect([reused.status, reused.body.type]).toEqual([422, 'urn:onhand:problem:idempotency-key-reused']);
+    const receive = (quantity: number, headers = {}) =>
+      hub.call('POST', '/v1/transfers/T3/receive', { lines: [{ sku, quantity }] }, headers);
+    expect((await receive(2, { 'Idempotency-Key': 'first part' })).status).toBe(201);
+    expect((await receive(2, { 'Idempotency-Key': 'first part' })).headers.get('idempotent-replayed')).toBe('true');
+    expect(await onHand(sku)).toMatchObject({ main: 3, shop: 2, 'in-transit': 5 });
+    expect((await receive(6)).body).toMatchObject({ type: 'urn:onhand:problem:not-enough-in-transit' });
+    const rest = await Promise.all([receive(5), receive(5), receive(5)]);
+    expect(rest.map(({ status }) => status).toSorted()).toEqual([201, 409, 409]);
+    expect(await onHand(sku)).toMatchObject({ main: 3, shop: 7, 'in-transit': 0 });
+    const { body } = await hub.call('GET', '/v1/movements?reference=transfer:T3');
+    expect(
+      body.data.map(({ location, delta }: { location: string; delta: number }) => `${location} ${delta}`).toSorted(),
+    ).toEqual(['in-transit -2', 'in-transit -5', 'in-transit 7', 'main -7', 'shop 2', 'shop 5']);
+  });
+
+  it('a transfer that is told late is not taken from a shelf that was counted without it', async () => {
+    const sku = await newItem();
+    await post({ kind: 'received', sku, quantity: 10, occurredAt: '2026-01-01T08:00:00Z' });
+    // Four had left before the count, and nobody had told so yet.
+    await hub.call('POST', '/v1/counts', { sku, location: 'main', quantity: 6, asOf: '2026-01-03T08:00:00Z' });
+    const paper = { transfer: 'T4', from: 'main', to: 'shop', lines: [{ sku, quantity: 4 }] };
+    const late = await hub.call('POST', '/v1/transfers', { ...paper, occurredAt: '2026-01-02T08:00:00Z' });
+    expect(late.status).toBe(201);
+    expect(await onHand(sku)).toMatchObject({ main: 6, 'in-transit': 4 });
+    await hub.call('POST', '/v1/transfers/T4/receive', {});
+    expect(await onHand(sku)).toMatchObject({ main: 6, shop: 4, 'in-transit': 0 });
+  });
+
   it('a transfer can be shipped and received in one request, and repeated', async () => {
     const sku = await newItem();
     await post({ kind: 'received', sku, quantity: 2 });
