@@ -3,6 +3,7 @@ import path from 'node:path';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ownerKey, startHubUnderTest, type HubUnderTest } from '../api/hub-under-test.js';
+import { addSource, header, sendFile } from '../daily-reset/given.js';
 import { startShop, type Shop } from '../support/shops.js';
 import { until } from '../support/until.js';
 
@@ -167,6 +168,30 @@ describe.skipIf(!hasBrowser)('the road in a browser', () => {
     expect(run.why).toMatch(/^Rejected by .*: ask the shop first$/);
     expect((await shops[0]!.stock()).get('TENT-2')).toBe(1);
     await shops[0]!.load([{ key: 'TENT-2', title: 'Tent for two', quantity: before }]);
+  });
+
+  it('shows reset files that are held, applies one, and rejects one with a reason', async () => {
+    await addSource(hub, 'erp');
+    await hub.call('POST', '/v1/items', { sku: 'RESET', title: 'Reset' });
+    const file = (quantity: number) => `${header}MAIN,,SKU,RESET,${quantity}\n`;
+    const held = page.locator('.watched.held');
+    const first = await sendFile(hub, 'erp', file(6), 'preview=true&name=first.csv');
+    await held.getByText('Held, reset file first.csv of erp').waitFor();
+    const link = await held.getByRole('link', { name: 'What it would change' }).getAttribute('href');
+    expect((await hub.call('GET', link ?? '')).body).toMatchObject({ id: first.id, check: { raised: 1 } });
+    await held.getByRole('button', { name: 'Apply' }).click();
+    await page.getByRole('heading', { name: 'Apply first.csv?' }).waitFor();
+    await page.locator('#ask-yes').click();
+    await held.waitFor({ state: 'detached' });
+    await until('it is applied', async () => (await hub.call('GET', '/v1/items/RESET')).body.onHand === 6);
+    const second = await sendFile(hub, 'erp', file(9), 'preview=true&name=second.csv');
+    await held.getByRole('button', { name: 'Reject' }).click();
+    await page.getByLabel('Reason').fill('of yesterday');
+    await page.locator('#ask-yes').click();
+    await held.waitFor({ state: 'detached' });
+    const { body } = await hub.call('GET', `/v1/reset-files/${second.id}`);
+    expect(body).toMatchObject({ state: 'rejected', problem: expect.stringContaining('of yesterday') });
+    expect((await hub.call('GET', '/v1/items/RESET')).body.onHand).toBe(6);
   });
 
   it('cancels a Send that is under way, after asking', async () => {

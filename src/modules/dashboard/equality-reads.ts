@@ -8,7 +8,7 @@ import { DATABASE } from '../tokens.js';
 /** Of each list; more of them need another look than at a page. */
 const SHOWN_MAX = 10;
 
-/** What both sides being equal needs people for: Sends and Gets under way, what the guard holds, listings that differ, flags that carts refuse. */
+/** What both sides being equal needs people for: Sends and Gets under way, what the guard holds, reset files that wait, listings that differ, flags that carts refuse. */
 @Injectable()
 export class EqualityReads {
   constructor(
@@ -19,7 +19,7 @@ export class EqualityReads {
   ) {}
 
   async read() {
-    const [runs, pushes, drifts, flags] = await Promise.all([
+    const [runs, pushes, drifts, flags, resets] = await Promise.all([
       this.runs.list({ open: true, limit: SHOWN_MAX }),
       this.pushes.list({ state: 'held', limit: SHOWN_MAX }),
       this.database.pool.query<{ cartId: string; open: number; parked: number }>({
@@ -28,7 +28,12 @@ export class EqualityReads {
                  FROM drifts WHERE ended_at IS NULL GROUP BY cart_id ORDER BY cart_id`,
       }),
       this.flags.perCart(),
+      this.database.pool.query<{ id: string; source: string; name: string; why: string | null }>({
+        name: 'reset-files-held',
+        text: `SELECT f.id, f.source_id AS source, f.name, i.held AS why FROM reset_files f JOIN imports i ON i.id = f.import_id
+                WHERE f.state = 'taken' AND i.state = 'ready' ORDER BY f.taken_at, f.id LIMIT ${SHOWN_MAX}`,
+      }),
     ]);
-    return { runs: runs.data, pushes, drifts: drifts.rows, flags };
+    return { runs: runs.data, pushes, drifts: drifts.rows, flags, resets: resets.rows };
   }
 }

@@ -1,14 +1,15 @@
-// What both sides being equal needs people for: Sends and Gets under way, what the guard holds, what differs, and flags that carts refuse.
+// What both sides being equal needs people for: Sends and Gets under way, what the guard holds, reset files that wait, what differs, and flags that carts refuse.
 import { count, duration, element, plural } from './elements.js';
 
 /**
- * @param {{ runs: object[], pushes: object[], drifts: object[], flags: object[] }} equality as GET /v1/stream tells it
+ * @param {{ runs: object[], pushes: object[], drifts: object[], flags: object[], resets: object[] }} equality as GET /v1/stream tells it
  * @param {{ mayOperate: boolean, ask: (question: object) => void }} around
  * @returns {Node[]} nothing where nobody is needed
  */
-export function watchView({ runs, pushes, drifts, flags }, around) {
+export function watchView({ runs, pushes, drifts, flags, resets }, around) {
   return [
     ...pushes.map((push) => pushView(push, around)),
+    ...resets.map((file) => resetView(file, around)),
     ...runs.map((run) => runView(run, around)),
     driftsView(drifts),
     flagsView(flags),
@@ -49,6 +50,33 @@ function pushView({ push, cartId, title, why, changed }, { mayOperate, ask }) {
             },
             'Reject',
           ),
+        )
+      : null,
+  );
+}
+
+function resetView({ id, source, name, why }, { mayOperate, ask }) {
+  const decide = (verb, words, text, reasoned) => () =>
+    ask({
+      title: `${words} ${name}?`,
+      text,
+      yes: words,
+      needsReason: reasoned,
+      path: `/v1/reset-files/${id}/${verb}`,
+      body: (reason) => (reasoned ? { reason } : undefined),
+    });
+  const button = (words, attributes, click) => element('button', { type: 'button', ...attributes, click }, words);
+  return element(
+    'article',
+    { class: 'watched held', 'data-reset': id },
+    element('p', {}, element('strong', {}, `Held, reset file ${name} of ${source}: `), why ?? ''),
+    element('p', {}, element('a', { href: `/v1/reset-files/${id}` }, 'What it would change')),
+    mayOperate
+      ? element(
+          'p',
+          { class: 'buttons' },
+          button('Apply', {}, decide('apply', 'Apply', 'Stock becomes what the file says, as of its moment.', false)),
+          button('Reject', { class: 'plain' }, decide('reject', 'Reject', 'Nothing of it is applied.', true)),
         )
       : null,
   );
