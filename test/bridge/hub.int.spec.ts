@@ -114,6 +114,37 @@ describeWithShopServers('a hub with bridges at osCommerce and X-Cart', () => {
     await until('both show it again', async () => JSON.stringify(await isHidden()) === '[[["1"]],[["Y"]]]', 20_000);
   });
 
+  it.each(['dropBeforeApply', 'dropAfterApply'] as const)(
+    'hides and shows again where the line is cut under the number and under the flag (%s)',
+    async (fault) => {
+      const sku = skus[7] as string;
+      const rule = { ruleId: 'cut', name: 'cut', order: 0, scope: { ...everything, sku } };
+      await hub.ask({ type: 'SaveRule', rule: { ...rule, effect: { kind: 'at-zero', policy: 'hide' } }, by: 'Ann' });
+      const flagged = async () => [
+        await sql(shopOf('oscommerce'), `SELECT products_status FROM products WHERE products_model = '${sku}'`),
+        await sql(shopOf('x-cart'), `SELECT forsale FROM xcart_products WHERE productcode = '${sku}'`),
+      ];
+      const are = (wanted: string) => until(wanted, async () => JSON.stringify(await flagged()) === wanted, 30_000);
+      // One call is cut for the number and one for the flag, at least; each is asked again.
+      const cut = () => Promise.all([...shops.values()].map((shop) => shop.faults({ scope: 'writes', [fault]: 3 })));
+      await cut();
+      await hub.ask({ type: 'CountStock', sku, location: 'MAIN', quantity: 0 });
+      await are('[[["0"]],[["N"]]]');
+      expect(await showing(sku)).toEqual([0, 0]);
+      await cut();
+      await receive(sku, 4);
+      await are('[[["1"]],[["Y"]]]');
+      await hub.quiet();
+      expect(await showing(sku)).toEqual([4, 4]);
+      const calls = await hub.rows<{ attempts: number; said: string }>(
+        `SELECT said FROM flag_calls WHERE key = $1 AND confirmed_at IS NOT NULL ORDER BY cart_id`,
+        sku,
+      );
+      expect(calls.map(({ said }) => said)).toEqual(['visible', 'visible']);
+    },
+    60_000,
+  );
+
   it('finds by comparison what a checkout of osCommerce has swallowed, and repairs it where the policy says so', async () => {
     const sku = skus[6] as string;
     await hub.ask({ type: 'ChangeCart', cartId: 'oscommerce', driftPolicy: 'repair' });

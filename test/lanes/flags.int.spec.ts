@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { everything, type RuleScope, type ZeroPolicy } from '../../src/events/rule.js';
 import { Flags } from '../../src/cart-workers/flags.js';
@@ -15,7 +16,7 @@ describe('a flag at a cart', () => {
   let hub: Harness;
   let shop: Shop;
   let plain: Shop;
-  const skus = ['F1', 'F2', 'F3', 'F4', 'F5', 'F6', 'F7', 'F8'];
+  const skus = ['F1', 'F2', 'F3', 'F4', 'F5', 'F6', 'F7', 'F8', 'F9'];
 
   beforeAll(async () => {
     hub = await createHarness({ backend: 'postgres' });
@@ -123,6 +124,33 @@ describe('a flag at a cart', () => {
     await shop.faults({});
     await shows('F6', 'hidden');
     await settled();
+  });
+
+  it('is told by whoever comes next where its process is killed between the number and the flag', async () => {
+    await save('hide', { sku: 'F9' });
+    await hub.stopWorkers();
+    const worker = await hub.startWorkerProcess();
+    // Each call waits at the shop, so that the flag is on its way, and not applied, for as long as this takes.
+    await shop.faults({ scope: 'all', delayBeforeMs: 400 });
+    await move('F9', -5);
+    await until('the flag is on its way, behind the number', async () => {
+      const [found] = await hub.rows<{ ended: boolean; confirmed: boolean }>(
+        `SELECT w.state = 'delivered' AS ended, f.confirmed_at IS NOT NULL AS confirmed
+           FROM flag_calls f JOIN web_stack w USING (cart_id, key) WHERE f.cart_id = 'flags' AND f.key = 'F9'`,
+      );
+      return found?.ended === true && !found.confirmed;
+    });
+    worker.kill('SIGKILL');
+    await once(worker, 'exit');
+    expect((await shop.stock()).get('F9')).toBe(0);
+    // Meanwhile it is needed no more, and then it is: what the dead process had said last is not taken for told.
+    await move('F9', 2);
+    await move('F9', -2);
+    await shop.faults({});
+    await hub.restartWorkers();
+    await shows('F9', 'hidden');
+    await settled();
+    expect((await shop.flags())['F9']).toBe('hidden');
   });
 
   it('waits for the next opening at a cart with a cadence, like its number', async () => {
