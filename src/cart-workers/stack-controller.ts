@@ -8,6 +8,7 @@ import { connectorFor } from './connectors/index.js';
 import { LaneOpenings } from './lane-openings.js';
 import { dispatchLane, findUnattended, markQueued, takeUpAgain } from './dispatch.js';
 import type { Lanes } from './lanes.js';
+import { SlowTurns } from './slow-turns.js';
 
 /** The safety net under lost wake-ups; also what lets a probe, a `notBefore` or a settlement come due. */
 const pollMs = 100;
@@ -16,11 +17,7 @@ const keepInStepEveryMs = 2_000;
 /** How late a lane may open after its moment. */
 const openEveryMs = 500;
 const faultPauseMs = 500;
-/**
- * While the projector is far behind, lanes whose calls take many lines have one call under way and begin one that often at
- * most: what left now would be changed again by what comes, and what waits is summed up in place. Nothing stands still.
- */
-const farBehindEveryMs = 500;
+
 /**
  * The Stack Controller: opens the way from the Web Stack into the lanes, and sweeps up deliveries whose job was lost
  * between dispatch and lane, by a queue that forgot everything, or with its worker.
@@ -33,8 +30,7 @@ export class StackController {
   private sweptAt = 0;
   private inStepAt = 0;
   private openedAt = 0;
-  /** When each lane was last given something. */
-  private readonly givenAt = new Map<string, number>();
+  private readonly slowTurns = new SlowTurns();
   private readonly openings: LaneOpenings;
 
   constructor(
@@ -94,21 +90,19 @@ export class StackController {
       await this.openings.open();
     }
     const busy = await lanesWithWork(database);
-    const inBatches = new Map([...busy].map(([cartId, work]) => [cartId, linesMaxOf(work)]));
-    const farBehind = [...inBatches.values()].some((lines) => lines > 1) && (await isFarBehind(database));
+    const linesMax = new Map([...busy].map(([cartId, work]) => [cartId, linesMaxOf(work)]));
+    const inBatches = [...linesMax.keys()].filter((cartId) => linesMax.get(cartId) !== 1);
+    const farBehind = inBatches.length > 0 && (await isFarBehind(database));
+    const slow = new Set(farBehind ? inBatches : []);
+    const turns = this.slowTurns.take([...slow], now);
     const rounds = await Promise.all(
       lanes.cartIds().map(async (cartId) => {
         if (sweep) await this.sweep(cartId);
-        const linesPerDeliveryMax = inBatches.get(cartId);
-        if (linesPerDeliveryMax === undefined) return 0;
-        const slowly = farBehind && linesPerDeliveryMax > 1;
-        if (slowly && now - (this.givenAt.get(cartId) ?? -farBehindEveryMs) < farBehindEveryMs) return 0;
-        const callsMax = slowly ? 1 : null;
+        const linesPerDeliveryMax = linesMax.get(cartId);
+        if (linesPerDeliveryMax === undefined || (slow.has(cartId) && !turns.has(cartId))) return 0;
+        const callsMax = slow.has(cartId) ? 1 : null;
         const dispatched = await dispatchLane(database, cartId, { linesPerDeliveryMax, callsMax });
-        if (dispatched.length > 0) {
-          reached('dispatch:committed', cartId);
-          this.givenAt.set(cartId, now);
-        }
+        if (dispatched.length > 0) reached('dispatch:committed', cartId);
         await lanes.add(cartId, dispatched);
         return dispatched.length;
       }),
