@@ -3,7 +3,7 @@ import type { Database } from '../../database.js';
 import { cartOf, type OrderDifference, type OrderSource } from '../../events/facts.js';
 import { orderStream, stockStream } from '../../events/streams.js';
 import { upcast } from '../../events/upcasters.js';
-import { versionsAt } from '../../projections/availability/state-at.js';
+import { versionsAt } from '../../projections/availability/versions-at.js';
 import { acceptedBySql } from '../../projections/listings.table.js';
 import { DATABASE } from '../tokens.js';
 import { Explanations, type ExplainedListing } from './explanations.js';
