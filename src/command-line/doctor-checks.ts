@@ -1,6 +1,6 @@
 import type { SecretsSurvey } from '../cart-workers/cart-secrets.js';
 import type { LaneStatus } from '../cart-workers/lane-control.js';
-import type { ProjectorStatus } from '../projections/projector.js';
+import type { ProjectorStatus } from '../projections/projector-status.js';
 import type { Cart } from './cart-table.js';
 import { formatBytes, formatDuration, formatNumber } from './format.js';
 import { holderOf } from './projections.js';

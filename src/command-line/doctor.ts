@@ -6,7 +6,7 @@ import type { SecretsSurvey } from '../cart-workers/cart-secrets.js';
 import type { ConnectionReport } from '../cart-workers/connectors/connector.js';
 import type { LaneStatus } from '../cart-workers/lane-control.js';
 import { version } from '../modules/start/version.js';
-import type { ProjectorStatus } from '../projections/projector.js';
+import type { ProjectorStatus } from '../projections/projector-status.js';
 import type { Cart } from './cart-table.js';
 import {
   addressFinding,

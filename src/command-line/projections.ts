@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { ProjectionRuns } from '../modules/projections/projection-runs.js';
-import type { ProjectorStatus } from '../projections/projector.js';
+import type { ProjectorStatus } from '../projections/projector-status.js';
 import { CommandLineError, exitCodes } from './exit-codes.js';
 import { formatDuration, formatNumber, parseSeconds } from './format.js';
 import type { HubAnswer } from './hub-client.js';

@@ -1,5 +1,5 @@
 import type { LaneStatus } from '../cart-workers/lane-control.js';
-import type { ProjectorStatus } from '../projections/projector.js';
+import type { ProjectorStatus } from '../projections/projector-status.js';
 import type { Cart } from './cart-table.js';
 import { formatDuration, formatNumber } from './format.js';
 import { holderOf } from './projections.js';

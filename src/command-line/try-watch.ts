@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AppendedFact } from '../events/commands.js';
 import type { LaneStatus } from '../cart-workers/lane-control.js';
-import type { ProjectorStatus } from '../projections/projector.js';
+import type { ProjectorStatus } from '../projections/projector-status.js';
 import type { Cart } from './cart-table.js';
 import { CommandLineError } from './exit-codes.js';
 import { segment } from './options.js';

@@ -3,7 +3,7 @@ import type { Cart } from '../../src/command-line/cart-table.js';
 import type { HubProcess } from '../../src/command-line/hub-commands.js';
 import type { Situation } from '../../src/command-line/try-diagnosis.js';
 import type { StackRecord } from '../../src/command-line/web-stack.js';
-import type { ProjectorStatus } from '../../src/projections/projector.js';
+import type { ProjectorStatus } from '../../src/projections/projector-status.js';
 
 /** What a hub that is well tells, with what a test wants otherwise. */
 

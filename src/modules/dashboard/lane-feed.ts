@@ -1,6 +1,7 @@
 import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
 import { LaneControl, type LaneStatus } from '../../cart-workers/lane-control.js';
-import { Projector, type ProjectorStatus } from '../../projections/projector.js';
+import { Projector } from '../../projections/projector.js';
+import type { ProjectorStatus } from '../../projections/projector-status.js';
 import { Doorbell, Wakeups } from '../../wakeups.js';
 import { RuleReads } from '../rules/rule-reads.js';
 import { LatencyReads, type CartLatency } from '../web-stack/latency.js';

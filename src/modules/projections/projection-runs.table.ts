@@ -13,7 +13,7 @@ import {
   uuid,
 } from 'drizzle-orm/pg-core';
 import { time } from '../../columns.js';
-import type { ProjectorStatus } from '../../projections/projector.js';
+import type { ProjectorStatus } from '../../projections/projector-status.js';
 import type { RebuildName } from '../../projections/rebuild.js';
 
 export const runStates = ['running', 'done', 'cancelled', 'failed'] as const;
