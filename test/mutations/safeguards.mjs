@@ -182,4 +182,28 @@ export const safeguards = [
     tests: 'test/qoh-runs/send.int.spec.ts',
     only: 'rejected, nothing of it has happened',
   },
+  {
+    name: 'a post-mortem that goes by what was owed at the sale',
+    file: 'src/modules/explanations/post-mortems.ts',
+    from: 'AND x.delta < 0 AND',
+    to: 'AND w.delta < 0 AND',
+    tests: 'test/api/post-mortem.int.spec.ts',
+    only: 'tells a change as it was at the sale',
+  },
+  {
+    name: 'kits of a file that would be too deep while it is applied, found before',
+    file: 'src/modules/imports/kit-checks.ts',
+    from: "AND greatest(r.command_row, ${kitFrom('r.sku')}) < ${oldUntil('o.kit')}",
+    to: 'AND false',
+    tests: 'test/imports/kits.int.spec.ts',
+    only: 'is refused where kits would be deeper than two',
+  },
+  {
+    name: 'the total of a run that grows with what is found',
+    file: 'src/projections/availability/recompute.ts',
+    from: 'total = CASE WHEN $6 THEN done + $4 ELSE greatest($7::bigint, done + $4) END',
+    to: 'total = $7',
+    tests: 'test/projections/recompute.int.spec.ts',
+    only: 'tells progress that ends where its total does',
+  },
 ];
