@@ -16,11 +16,14 @@ import type { Flag } from './connectors/connector.js';
 import { cartTypes } from './connectors/index.js';
 import { backoffMs, retryLimits } from './retry-policy.js';
 import { Rounds } from './rounds.js';
+import { steadyNow } from '../steady-clock.js';
 
 const roundEveryMs = 250;
 const rowsPerCallMax = 100;
 /** Each holds a connection while its cart answers. */
 const cartsAtOnceMax = 4;
+/** A cart that could not be asked at all (its secret cannot be read, say) is not asked again sooner; nor is it warned of. */
+const restMs = 5_000;
 /** "flag", so that two workers are not at one cart's flags at once. */
 const flagLocks = 0x666c6167;
 
@@ -43,6 +46,7 @@ export class Flags {
   private readonly rounds = new Rounds(roundEveryMs, () => this.round());
   /** Carts with a call under way: the others do not wait for a slow one, nor for one that cannot be asked at all. */
   private readonly telling = new Map<string, Promise<void>>();
+  private readonly restsUntil = new Map<string, number>();
   /** The cart that was begun with last; the next round begins behind it, so that each has its turn. */
   private last = '';
 
@@ -69,10 +73,13 @@ export class Flags {
       const behind = carts.findIndex((cartId) => cartId > this.last);
       for (const cartId of [...carts.slice(Math.max(behind, 0)), ...carts.slice(0, Math.max(behind, 0))]) {
         if (this.rounds.stopping || this.telling.size >= cartsAtOnceMax) return;
-        if (this.telling.has(cartId)) continue;
+        if (this.telling.has(cartId) || (this.restsUntil.get(cartId) ?? 0) > steadyNow()) continue;
         this.last = cartId;
         const told = this.tell(cartId)
-          .catch((error: unknown) => this.warn(`cart ${cartId}`, error))
+          .catch((error: unknown) => {
+            this.restsUntil.set(cartId, steadyNow() + restMs);
+            this.warn(`cart ${cartId}`, error);
+          })
           .finally(() => this.telling.delete(cartId));
         this.telling.set(cartId, told);
       }

@@ -112,9 +112,12 @@ export async function faultBench(options: {
   const post = async (path: string, body: unknown): Promise<void> => {
     const key = `command-${(commands += 1)}`;
     const end = Date.now() + commandsUntilMs;
-    for (let tries = 0; Date.now() < end; tries += 1) {
+    let hub: HubProcess | undefined;
+    while (Date.now() < end) {
+      // Another one than the last time, also where it was started since.
       const hubs = [...running];
-      const hub = hubs[tries % hubs.length];
+      const last = hub === undefined ? -1 : hubs.indexOf(hub);
+      hub = hubs[(last + 1) % hubs.length];
       const status = hub === undefined ? null : await tryPost(hub.url + path, ownerKey, key, body);
       if (status !== null && status < 300) return;
       if (status !== null && status < 500) throw new Error(`${path} was refused with ${status}`);

@@ -99,9 +99,10 @@ for (const backend of ['Redis', 'PostgreSQL'] as const) {
         ]);
         // Whoever waits for it has to learn of a failure even while the strike is waited for.
         traffic.catch(() => undefined);
-        await hub.struck();
+        const struck = hub;
+        await struck.struck();
         const struckAt = Date.now();
-        const next = await bench.start();
+        hub = await bench.start();
         const lane = cartId ?? 'key';
         await until('the lane is taken over', async () => {
           const [found] = await bench.harness.rows<{ n: number }>(
@@ -117,11 +118,10 @@ for (const backend of ['Redis', 'PostgreSQL'] as const) {
         await traffic;
         await bench.settle();
         if (signal === 'SIGSTOP') {
-          await hub.thaw();
+          await struck.thaw();
           await bench.settle();
-          expect(await hub.stop()).toBe(0);
+          expect(await struck.stop()).toBe(0);
         }
-        hub = next;
         const [found] = await bench.harness.rows<{ n: number }>(
           `SELECT count(*)::int AS n FROM delivery_lines WHERE state = 'quarantined'`,
         );
