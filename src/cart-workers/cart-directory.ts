@@ -1,4 +1,4 @@
-import { eq } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import type { Config } from '../config.js';
 import type { Database } from '../database.js';
 import type { CartSettings } from '../events/facts.js';
@@ -7,6 +7,7 @@ import { steadyNow } from '../steady-clock.js';
 import type { CartSecrets } from './cart-secrets.js';
 import { capabilitiesOf } from './connectors/capabilities.js';
 import { connectorFor } from './connectors/index.js';
+import { cartSecrets } from './lanes.table.js';
 import type { CallContext, Capabilities, CartConnection, ConnectionReport, Connector } from './connectors/connector.js';
 
 export interface ReachableCart {
@@ -39,16 +40,21 @@ const draftTimeoutMs = 10_000;
 
 /** How to reach each cart: its settings, its connector, its decrypted secret. */
 export class CartDirectory {
+  private readonly reachable;
+
   constructor(
-    private readonly database: Database,
+    database: Database,
     private readonly secrets: CartSecrets,
     private readonly config: Pick<Config, 'allowPrivateCartUrls'>,
-  ) {}
+  ) {
+    this.reachable = selectReachable(database);
+  }
 
-  /** @throws CartMissingError */
+  /** Read anew for every call: whatever was changed holds from then on. @throws CartMissingError */
   async cart(cartId: string): Promise<ReachableCart> {
-    const [row] = await this.database.orm.select().from(carts).where(eq(carts.cartId, cartId));
-    if (row === undefined) throw new CartMissingError(cartId);
+    const [found] = await this.reachable.execute({ cartId });
+    if (found === undefined) throw new CartMissingError(cartId);
+    const { cart: row, sealed } = found;
     const { settings } = row;
     const connector = connectorFor(settings.type);
     const capabilities = capabilitiesOf(connector, settings, row.probe);
@@ -62,7 +68,7 @@ export class CartDirectory {
         cartId,
         url: settings.url,
         username: settings.username,
-        secret: await this.secrets.get(cartId),
+        secret: sealed === null ? '' : this.secrets.reveal(sealed),
         storeCode: settings.storeCode,
         requestTimeoutMs: settings.requestTimeoutMs,
         allowPrivateAddress: this.config.allowPrivateCartUrls,
@@ -93,6 +99,15 @@ export class CartDirectory {
     return connectorFor(draft.type).testConnection(connection, callFor(requestTimeoutMs));
   }
 }
+
+/** One prepared statement, because every delivery asks. */
+const selectReachable = ({ orm }: Database) =>
+  orm
+    .select({ cart: carts, sealed: cartSecrets })
+    .from(carts)
+    .leftJoin(cartSecrets, eq(cartSecrets.cartId, carts.cartId))
+    .where(eq(carts.cartId, sql.placeholder('cartId')))
+    .prepare('reachable-cart');
 
 /** A call that may take `timeoutMs` from now on. */
 export function callFor(timeoutMs: number, signal?: AbortSignal): CallContext {

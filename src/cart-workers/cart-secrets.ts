@@ -30,11 +30,15 @@ export class CartSecrets {
   /** @returns '' when none was ever put */
   async get(cartId: string): Promise<string> {
     const [row] = await this.database.orm.select().from(cartSecrets).where(eq(cartSecrets.cartId, cartId));
-    if (row === undefined) return '';
+    return row === undefined ? '' : this.reveal(row);
+  }
+
+  /** Opens what was read together with something else. */
+  reveal(row: SealedSecret & { readonly cartId: string }): string {
     const secret = open(this.keys, row);
     if (secret !== null) return secret;
     throw new Error(
-      `The secret of cart ${cartId} was encrypted with another key (${row.keyId}, this is ${keyIdOf(this.keys.current)}). Start with the right ONHAND_ENCRYPTION_KEY, name the old one in ONHAND_PREVIOUS_ENCRYPTION_KEYS, or enter the secret again.`,
+      `The secret of cart ${row.cartId} was encrypted with another key (${row.keyId}, this is ${keyIdOf(this.keys.current)}). Start with the right ONHAND_ENCRYPTION_KEY, name the old one in ONHAND_PREVIOUS_ENCRYPTION_KEYS, or enter the secret again.`,
     );
   }
 

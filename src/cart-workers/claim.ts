@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { DatabaseError, type PoolClient } from 'pg';
-import { beginByKeysPlanned, inTransaction, type Database } from '../database.js';
+import { beginByKeysPlanned, type Database } from '../database.js';
+import { inPackets, type Packets } from '../packets.js';
 import { triesSql } from '../projections/listings.table.js';
 import { steadyNow } from '../steady-clock.js';
 import type { LaneJobData } from './lane-job.js';
@@ -75,7 +76,7 @@ const retryableCodes = new Set(['23505', '40P01', '40001', '55P03']);
 export async function claim(database: Database, job: LaneJobData, terms: ClaimTerms): Promise<ClaimResult> {
   const startedMs = steadyNow();
   try {
-    return await inTransaction(database, (client) => claimIn(client, job, terms, startedMs), beginByKeysPlanned);
+    return await inPackets(database, beginByKeysPlanned, (packets) => claimIn(packets, job, terms, startedMs));
   } catch (error) {
     if (error instanceof DatabaseError && retryableCodes.has(error.code ?? ''))
       return { kind: 'busy', retryInMs: busyMs };
@@ -101,29 +102,17 @@ interface DeliveryRow {
   readonly busy_ms: string;
 }
 
-async function claimIn(
-  client: PoolClient,
-  job: LaneJobData,
-  terms: ClaimTerms,
-  startedMs: number,
-): Promise<ClaimResult> {
-  const found = await client.query<DeliveryRow>({
-    name: 'lock-delivery',
-    text: `SELECT d.cart_id, d.state, d.take, d.probe, d.ambiguous, d.resends, d.created_at, l.paused, l.down_since IS NOT NULL AS down,
-                  c.is_on AND s.is_on AND c.generation = d.generation AS in_effect,
-                  (d.probe OR $2) AND NOT EXISTS (SELECT FROM attempts r WHERE r.delivery_id = d.id AND r.kind = 'read' AND r.outcome = 'read')
-                    AS to_be_read_first,
-                  ceil(extract(epoch FROM clock_timestamp() - d.created_at) * 1000) AS key_age_ms,
-                  greatest(0, ceil(extract(epoch FROM l.busy_until - clock_timestamp()) * 1000)) AS busy_ms
-             FROM deliveries d JOIN lanes l USING (cart_id) JOIN carts c USING (cart_id) JOIN system_switch s ON s.id = 1
-            WHERE d.id = $1 FOR UPDATE OF d`,
-    values: [job.deliveryId, terms.readsFirst],
-  });
-  const delivery = found.rows[0];
+async function claimIn(packets: Packets, job: LaneJobData, terms: ClaimTerms, startedMs: number): Promise<ClaimResult> {
+  const { client } = packets;
+  const [delivery, openAttempts, lines] = await packets.send(() => [
+    lockDelivery(client, job, terms),
+    lockOpenAttempts(client, job, terms),
+    readLines(client, job.deliveryId),
+  ]);
   if (delivery === undefined || delivery.state === 'closed' || delivery.take !== job.take) return { kind: 'gone' };
   if (delivery.cart_id !== terms.cartId) return { kind: 'gone' };
 
-  const open = await closeDeadAttempts(client, job.deliveryId, delivery.cart_id, terms);
+  const open = await closeDeadAttempts(client, job.deliveryId, openAttempts, terms);
   if (open.waitMs > 0) return { kind: 'busy', retryInMs: open.waitMs };
   if (open.lostThis && !terms.keyed) return { kind: 'gone' };
   const ambiguous = delivery.ambiguous || open.lostThis;
@@ -140,12 +129,12 @@ async function claimIn(
   const busyForMs = Number(delivery.busy_ms);
   if (terms.serial && !settling && busyForMs > 0) return { kind: 'busy', retryInMs: busyForMs };
 
-  const lines = await readLines(client, job.deliveryId, settling);
   if (!lines.some((line) => line.open)) return { kind: 'gone' };
   const purpose = settling ? 'settle' : purposeOf(terms, delivery, lines);
   const attemptId = randomUUID();
   const timeoutMs = purpose === 'send' ? terms.requestTimeoutMs : terms.settleTimeoutMs;
-  await openAttempt(client, { attemptId, delivery, job, purpose, timeoutMs, terms, resend: ambiguous });
+  const attempt = { attemptId, delivery, job, purpose, timeoutMs, terms, resend: ambiguous };
+  await packets.commit(() => openAttempt(client, attempt));
   return {
     kind: 'claimed',
     attemptId,
@@ -160,6 +149,22 @@ async function claimIn(
     deadlineMs: startedMs + timeoutMs,
     keyAgeMs: Number(delivery.key_age_ms),
   };
+}
+
+async function lockDelivery(client: PoolClient, job: LaneJobData, terms: ClaimTerms): Promise<DeliveryRow | undefined> {
+  const found = await client.query<DeliveryRow>({
+    name: 'lock-delivery',
+    text: `SELECT d.cart_id, d.state, d.take, d.probe, d.ambiguous, d.resends, d.created_at, l.paused, l.down_since IS NOT NULL AS down,
+                  c.is_on AND s.is_on AND c.generation = d.generation AS in_effect,
+                  (d.probe OR $2) AND NOT EXISTS (SELECT FROM attempts r WHERE r.delivery_id = d.id AND r.kind = 'read' AND r.outcome = 'read')
+                    AS to_be_read_first,
+                  ceil(extract(epoch FROM clock_timestamp() - d.created_at) * 1000) AS key_age_ms,
+                  greatest(0, ceil(extract(epoch FROM l.busy_until - clock_timestamp()) * 1000)) AS busy_ms
+             FROM deliveries d JOIN lanes l USING (cart_id) JOIN carts c USING (cart_id) JOIN system_switch s ON s.id = 1
+            WHERE d.id = $1 FOR UPDATE OF d`,
+    values: [job.deliveryId, terms.readsFirst],
+  });
+  return found.rows[0];
 }
 
 /**
@@ -179,21 +184,12 @@ function purposeOf(terms: ClaimTerms, delivery: DeliveryRow, lines: readonly Cla
 async function closeDeadAttempts(
   client: PoolClient,
   deliveryId: string,
-  cartId: string,
+  openAttempts: readonly OpenAttempt[],
   terms: ClaimTerms,
 ): Promise<{ waitMs: number; lostThis: boolean }> {
-  const found = await client.query<{ id: string; delivery_id: string; kind: string; left_ms: string; dead: boolean }>({
-    name: 'open-attempts',
-    text: `SELECT a.id, a.delivery_id, a.kind, ceil(extract(epoch FROM a.deadline - clock_timestamp()) * 1000) AS left_ms,
-                  NOT EXISTS (SELECT FROM pg_stat_activity p WHERE p.application_name = a.worker) AS dead
-             FROM attempts a
-            WHERE a.ended_at IS NULL AND (a.delivery_id = $1 OR ($3 AND a.serial AND a.cart_id = $2))
-              FOR UPDATE OF a`,
-    values: [deliveryId, cartId, terms.serial],
-  });
   let lostThis = false;
   let waitMs = 0;
-  for (const attempt of found.rows) {
+  for (const attempt of openAttempts) {
     const mine = attempt.delivery_id === deliveryId;
     const leftMs = Number(attempt.left_ms);
     if (leftMs > 0 && !attempt.dead) return { waitMs: Math.min(leftMs, busyMs), lostThis: false };
@@ -210,6 +206,32 @@ async function closeDeadAttempts(
     else await putInDoubt(client, attempt.delivery_id, terms.quietTimeMs);
   }
   return { waitMs: lostThis ? 0 : waitMs, lostThis };
+}
+
+interface OpenAttempt {
+  readonly id: string;
+  readonly delivery_id: string;
+  readonly kind: string;
+  readonly left_ms: string;
+  readonly dead: boolean;
+}
+
+/** Those of the delivery, and where its cart takes one call at a time those of the cart. */
+async function lockOpenAttempts(
+  client: PoolClient,
+  { deliveryId }: LaneJobData,
+  { cartId, serial }: ClaimTerms,
+): Promise<OpenAttempt[]> {
+  const found = await client.query<OpenAttempt>({
+    name: 'open-attempts',
+    text: `SELECT a.id, a.delivery_id, a.kind, ceil(extract(epoch FROM a.deadline - clock_timestamp()) * 1000) AS left_ms,
+                  NOT EXISTS (SELECT FROM pg_stat_activity p WHERE p.application_name = a.worker) AS dead
+             FROM attempts a
+            WHERE a.ended_at IS NULL AND (a.delivery_id = $1 OR ($3 AND a.serial AND a.cart_id = $2))
+              FOR UPDATE OF a`,
+    values: [deliveryId, cartId, serial],
+  });
+  return found.rows;
 }
 
 async function putInDoubt(client: PoolClient, deliveryId: string, quietTimeMs: number): Promise<void> {
@@ -253,7 +275,7 @@ async function handBack(client: PoolClient, deliveryId: string): Promise<void> {
  * whose time has come, since before it what was sent may still take effect. To be sent: all of them, because the body
  * under one key never changes.
  */
-async function readLines(client: PoolClient, deliveryId: string, settling: boolean): Promise<ClaimedLine[]> {
+async function readLines(client: PoolClient, deliveryId: string): Promise<ClaimedLine[]> {
   const found = await client.query<{
     key: string;
     delta: string;
@@ -272,9 +294,11 @@ async function readLines(client: PoolClient, deliveryId: string, settling: boole
              FROM delivery_lines d JOIN listings s ON s.cart_id = d.cart_id AND s.key = d.key
              LEFT JOIN (SELECT key, max(attempts_counted) AS attempts_counted FROM web_stack WHERE delivery_id = $1 GROUP BY key) AS w
                ON w.key = d.key
-            WHERE d.delivery_id = $1 AND (NOT $2 OR d.state = 'in-doubt' AND d.settle_at <= clock_timestamp())
+            WHERE d.delivery_id = $1
+              AND (d.state = 'in-doubt' AND d.settle_at <= clock_timestamp()
+                   OR (SELECT x.state <> 'in-doubt' FROM deliveries x WHERE x.id = $1))
             ORDER BY d.line_no`,
-    values: [deliveryId, settling],
+    values: [deliveryId],
   });
   return found.rows.map((row) => ({
     key: row.key,
@@ -287,7 +311,8 @@ async function readLines(client: PoolClient, deliveryId: string, settling: boole
   }));
 }
 
-async function openAttempt(
+/** @returns what it sent */
+function openAttempt(
   client: PoolClient,
   open: {
     readonly attemptId: string;
@@ -298,8 +323,8 @@ async function openAttempt(
     readonly terms: ClaimTerms;
     readonly resend: boolean;
   },
-): Promise<void> {
-  await client.query({
+): readonly Promise<unknown>[] {
+  const inserted = client.query({
     name: 'insert-attempt',
     text: `INSERT INTO attempts (id, delivery_id, cart_id, take, kind, serial, worker, started_at, deadline)
            VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp(), clock_timestamp() + $8 * interval '1 millisecond')`,
@@ -314,19 +339,20 @@ async function openAttempt(
       open.timeoutMs,
     ],
   });
-  if (open.purpose !== 'send') return;
+  if (open.purpose !== 'send') return [inserted];
   // Counted on the delivery: its records would each be written once more for it.
-  await client.query({
+  const counted = client.query({
     name: 'count-try',
     text: 'UPDATE deliveries SET tries = tries + 1, resends = resends + $2, next_attempt_at = NULL WHERE id = $1',
     values: [open.job.deliveryId, open.resend ? 1 : 0],
   });
-  if (!open.terms.needsQ0) return;
-  await client.query({
+  if (!open.terms.needsQ0) return [inserted, counted];
+  const kept = client.query({
     name: 'keep-q0',
     text: `UPDATE delivery_lines d SET q0 = s.last_quantity, q0_from = s.last_quantity_from, q0_to = s.last_quantity_to
              FROM listings s
             WHERE d.delivery_id = $1 AND d.q0 IS NULL AND s.cart_id = d.cart_id AND s.key = d.key`,
     values: [open.job.deliveryId],
   });
+  return [inserted, counted, kept];
 }

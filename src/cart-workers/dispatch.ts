@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { PoolClient } from 'pg';
-import { beginByKeysPlanned, inTransaction, type Database } from '../database.js';
+import { beginByKeysPlanned, type Database } from '../database.js';
+import { inPackets, type Packets } from '../packets.js';
 import { waitStatesSql } from '../projections/listings.table.js';
 import { toBeSettledByValueSql } from './clamped-listings.js';
 import { mayBeginSql } from './lane-openings.js';
@@ -49,29 +50,43 @@ interface LaneRow {
  * A lane that is red, switched off or being compared gets nothing; an amber one a single probe when that is due.
  */
 export async function dispatchLane(database: Database, cartId: string, limits: DispatchLimits): Promise<Dispatched[]> {
-  return inTransaction(database, (client) => dispatchIn(client, cartId, limits), beginByKeysPlanned);
+  return inPackets(database, beginByKeysPlanned, (packets) => dispatchIn(packets, cartId, limits));
 }
 
 async function dispatchIn(
-  client: PoolClient,
+  packets: Packets,
   cartId: string,
   { linesPerDeliveryMax, callsMax }: DispatchLimits,
 ): Promise<Dispatched[]> {
-  const lane = await lockLane(client, cartId);
+  const { client } = packets;
+  const [, lane] = await packets.send(() => [lockController(client, cartId), readLane(client, cartId)]);
   const room = lane === null ? 0 : roomIn(lane, callsMax);
   if (lane === null || room <= 0) return [];
   const limits = lane.down ? { room: 1, linesMax: 1 } : { room, linesMax: linesPerDeliveryMax };
-  const free = await findFreeListings(client, cartId, lane, limits);
+  const [free] = await packets.send(() => [findFreeListings(client, cartId, lane, limits)]);
   const groups = groupLines(free, limits);
   const zero = free.filter((listing) => listing.zero).map((listing) => listing.key);
-  const unsettled = await lockListings(client, cartId, [...zero, ...groups.flat()]);
-  const due = await readDue(client, cartId, lane.generation, [...zero, ...groups.flat()]);
+  const keys = [...zero, ...groups.flat()];
+  if (keys.length === 0) return [];
+  // Read behind the locks: from here on no record of theirs appears or ends but by us.
+  const [unsettled, underWay, owed] = await packets.send(() => [
+    lockListings(client, cartId, keys),
+    readUnderWay(client, cartId, keys),
+    readOwed(client, cartId, lane.generation, keys),
+  ]);
+  const due = dueOf(owed, underWay);
   // What came between choosing and locking may have turned a decrease into an increase.
   if (lane.clamps) for (const key of unsettled) if ((due.get(key)?.delta ?? 0) > 0) due.delete(key);
-  await netZeroSums(client, due);
-  const made = await makeDeliveries(client, { cartId, generation: lane.generation, probe: lane.down, groups, due });
-  if (lane.down && made.length > 0) await pushProbeBack(client, cartId);
-  return made;
+  const lines = linesOf(groups, due);
+  const ids = [...new Set(lines.map((line) => line.deliveryId))];
+  await packets.commit(() => [
+    netZeroSums(client, due),
+    ...(lines.length === 0
+      ? []
+      : makeDeliveries(client, { cartId, generation: lane.generation, probe: lane.down, lines, ids })),
+    lane.down && lines.length > 0 ? pushProbeBack(client, cartId) : null,
+  ]);
+  return ids.map((deliveryId) => ({ deliveryId, take: 1, delayMs: 0 }));
 }
 
 function roomIn(lane: LaneRow, callsMax: number | null): number {
@@ -93,8 +108,7 @@ export async function lockController(client: PoolClient, cartId: string): Promis
   });
 }
 
-async function lockLane(client: PoolClient, cartId: string): Promise<LaneRow | null> {
-  await lockController(client, cartId);
+async function readLane(client: PoolClient, cartId: string): Promise<LaneRow | null> {
   const found = await client.query<LaneRow>({
     name: 'read-lane',
     text: `SELECT l.paused, l.down_since IS NOT NULL AS down, coalesce(l.next_probe_at <= clock_timestamp(), true) AS probe_due,
@@ -213,11 +227,10 @@ function groupLines(free: readonly FreeListing[], limits: Limits): string[][] {
 }
 
 /**
- * As everywhere: listings first and in key order. From here on no record of theirs appears or ends but by us.
+ * As everywhere: listings first and in key order.
  * @returns those that a cart which clamps at zero must not be told to raise yet
  */
 async function lockListings(client: PoolClient, cartId: string, keys: readonly string[]): Promise<string[]> {
-  if (keys.length === 0) return [];
   const locked = await client.query<{ key: string; unsettled: boolean }>({
     name: 'lock-listings-to-dispatch',
     text: `SELECT l.key, ${toBeSettledByValueSql('l')} AS unsettled FROM listings l
@@ -234,27 +247,38 @@ interface Due {
   delta: number;
 }
 
-/**
- * What the locked listings are owed now; between choosing and locking, records may have come or been superseded, and a line
- * may have left. The wide list of states makes the planner use the index by listing, key by key (LATERAL: with a list of keys it may read all that waits and compare), and ids keep the updates from being
- * joined: without statistics both were seen to take minutes over some thousand records of one listing.
- */
-async function readDue(
-  client: PoolClient,
-  cartId: string,
-  generation: number,
-  keys: readonly string[],
-): Promise<Map<string, Due>> {
-  const due = new Map<string, Due>();
-  if (keys.length === 0) return due;
+/** Those of the listings that have a line under way: one may have left between choosing and locking. */
+async function readUnderWay(client: PoolClient, cartId: string, keys: readonly string[]): Promise<Set<string>> {
   const underWay = await client.query<{ key: string }>({
     name: 'lines-under-way',
     text: `SELECT key FROM delivery_lines
             WHERE cart_id = $1 AND key = ANY ($2::text[]) AND state IN ('in-flight', 'in-doubt', 'quarantined')`,
     values: [cartId, keys],
   });
-  const blocked = new Set(underWay.rows.map(({ key }) => key));
-  const found = await client.query<{ id: string; key: string; delta: string; state: string; may_begin: boolean }>({
+  return new Set(underWay.rows.map(({ key }) => key));
+}
+
+interface OwedRow {
+  readonly id: string;
+  readonly key: string;
+  readonly delta: string;
+  readonly state: string;
+  readonly may_begin: boolean;
+}
+
+/**
+ * What the locked listings are owed now; between choosing and locking, records may have come or been superseded. The wide list
+ * of states makes the planner use the index by listing, key by key (LATERAL: with a list of keys it may read all that waits
+ * and compare), and ids keep the updates from being joined: without statistics both were seen to take minutes over some
+ * thousand records of one listing.
+ */
+async function readOwed(
+  client: PoolClient,
+  cartId: string,
+  generation: number,
+  keys: readonly string[],
+): Promise<OwedRow[]> {
+  const found = await client.query<OwedRow>({
     name: 'read-due',
     text: `SELECT w.id, w.key, w.delta, w.state, ${mayBeginSql('w', 'c', 'n')} AS may_begin
              FROM unnest($3::text[]) AS t (key)
@@ -264,8 +288,13 @@ async function readDue(
              JOIN carts c ON c.cart_id = $1 JOIN lanes n ON n.cart_id = $1`,
     values: [cartId, generation, keys],
   });
-  for (const { id, key, delta, state, may_begin: mayBegin } of found.rows) {
-    if (state !== 'waiting' || blocked.has(key)) continue;
+  return found.rows;
+}
+
+function dueOf(owed: readonly OwedRow[], underWay: ReadonlySet<string>): Map<string, Due> {
+  const due = new Map<string, Due>();
+  for (const { id, key, delta, state, may_begin: mayBegin } of owed) {
+    if (state !== 'waiting' || underWay.has(key)) continue;
     const sum = due.get(key) ?? { ids: [], mayBegin: false, delta: 0 };
     sum.ids.push(id);
     sum.delta += Number(delta);
@@ -288,49 +317,58 @@ async function netZeroSums(client: PoolClient, due: ReadonlyMap<string, Due>): P
   });
 }
 
-async function makeDeliveries(
+interface NewLine extends Due {
+  readonly key: string;
+  readonly deliveryId: string;
+}
+
+function linesOf(groups: readonly (readonly string[])[], due: ReadonlyMap<string, Due>): NewLine[] {
+  return groups.flatMap((keys) => {
+    const deliveryId = randomUUID();
+    return keys.flatMap((key) => {
+      const sum = due.get(key);
+      return sum === undefined || sum.delta === 0 ? [] : [{ key, deliveryId, ...sum }];
+    });
+  });
+}
+
+/** @returns what it sent */
+function makeDeliveries(
   client: PoolClient,
   plan: {
     readonly cartId: string;
     readonly generation: number;
     readonly probe: boolean;
-    readonly groups: readonly (readonly string[])[];
-    readonly due: ReadonlyMap<string, Due>;
+    readonly lines: readonly NewLine[];
+    readonly ids: readonly string[];
   },
-): Promise<Dispatched[]> {
-  const lines = plan.groups.flatMap((keys) => {
-    const deliveryId = randomUUID();
-    return keys.flatMap((key) => {
-      const sum = plan.due.get(key);
-      return sum === undefined || sum.delta === 0 ? [] : [{ key, deliveryId, ...sum }];
-    });
-  });
-  if (lines.length === 0) return [];
-  const ids = [...new Set(lines.map((line) => line.deliveryId))];
-  await client.query({
-    name: 'insert-deliveries',
-    text: `INSERT INTO deliveries (id, cart_id, generation, probe, created_at, queued_at)
+): readonly Promise<unknown>[] {
+  const { lines, ids } = plan;
+  const taken = lines.flatMap((line) => line.ids.map((id) => ({ id, deliveryId: line.deliveryId })));
+  return [
+    client.query({
+      name: 'insert-deliveries',
+      text: `INSERT INTO deliveries (id, cart_id, generation, probe, created_at, queued_at)
            SELECT id, $2, $3, $4, date_trunc('milliseconds', clock_timestamp()), clock_timestamp() FROM unnest($1::uuid[]) AS t (id)`,
-    values: [ids, plan.cartId, plan.generation, plan.probe],
-  });
-  await client.query({
-    name: 'insert-delivery-lines',
-    text: `INSERT INTO delivery_lines (delivery_id, line_no, cart_id, key, delta)
+      values: [ids, plan.cartId, plan.generation, plan.probe],
+    }),
+    client.query({
+      name: 'insert-delivery-lines',
+      text: `INSERT INTO delivery_lines (delivery_id, line_no, cart_id, key, delta)
            SELECT t.delivery_id, row_number() OVER (PARTITION BY t.delivery_id ORDER BY t.delta, t.key), $1, t.key, t.delta
              FROM unnest($2::uuid[], $3::text[], $4::bigint[]) AS t (delivery_id, key, delta)`,
-    values: [plan.cartId, lines.map((l) => l.deliveryId), lines.map((l) => l.key), lines.map((l) => l.delta)],
-  });
-  const taken = lines.flatMap(({ deliveryId, ids }) => ids.map((id) => ({ id, deliveryId })));
-  await client.query({
-    name: 'take-records',
-    text: `UPDATE web_stack w
+      values: [plan.cartId, lines.map((l) => l.deliveryId), lines.map((l) => l.key), lines.map((l) => l.delta)],
+    }),
+    client.query({
+      name: 'take-records',
+      text: `UPDATE web_stack w
               SET state = 'in-flight', delivery_id = t.delivery_id,
                   paced_at = CASE WHEN w.paced_at <> w.accepted_at THEN w.paced_at
                                   WHEN w.paced_at IS NOT NULL THEN coalesce((SELECT n.opened_at FROM lanes n WHERE n.cart_id = w.cart_id AND n.opened_at >= w.paced_at), clock_timestamp()) END
              FROM unnest($1::bigint[], $2::uuid[]) AS t (id, delivery_id) WHERE w.id = t.id`,
-    values: [taken.map((t) => t.id), taken.map((t) => t.deliveryId)],
-  });
-  return ids.map((deliveryId) => ({ deliveryId, take: 1, delayMs: 0 }));
+      values: [taken.map((t) => t.id), taken.map((t) => t.deliveryId)],
+    }),
+  ];
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { PoolClient } from 'pg';
-import { beginByKeysPlanned, inTransaction, type Database } from '../database.js';
+import { beginByKeysPlanned, type Database } from '../database.js';
 import { reached } from '../moments.js';
+import { inPackets } from '../packets.js';
 import { waitStatesSql } from '../projections/listings.table.js';
 import { suspectReplies } from './drifts/suspicions.js';
 
@@ -89,19 +90,20 @@ export async function recordOutcome(database: Database, end: AttemptEnd): Promis
 }
 
 async function recordOnce(database: Database, end: AttemptEnd): Promise<void> {
-  await inTransaction(database, (client) => recordIn(client, end), beginByKeysPlanned);
-}
-
-async function recordIn(client: PoolClient, end: AttemptEnd): Promise<void> {
-  await lockListings(client, end);
-  const effective = (await isStillOpen(client, end)) ? end : ifLate(end);
-  if (effective === null) return;
-  await endAttempt(client, effective);
-  if (effective.lines.length > 0) await endLines(client, effective);
-  await endDelivery(client, effective);
-  await suspectReplies(client, { ...effective, rows: effective.lines.flatMap(toldQuantity) });
-  if (effective.cart !== null) await judgeLane(client, effective);
-  if (effective.mayStillRun === true) await keepOthersAway(client, effective);
+  await inPackets(database, beginByKeysPlanned, async (packets) => {
+    const { client } = packets;
+    const [, open] = await packets.send(() => [lockListings(client, end), isStillOpen(client, end)]);
+    const effective = open ? end : ifLate(end);
+    if (effective === null) return;
+    await packets.commit(() => [
+      endAttempt(client, effective),
+      effective.lines.length > 0 ? endLines(client, effective) : null,
+      endDelivery(client, effective),
+      suspectReplies(client, { ...effective, rows: effective.lines.flatMap(toldQuantity) }),
+      effective.cart === null ? null : judgeLane(client, effective),
+      effective.mayStillRun === true ? keepOthersAway(client, effective) : null,
+    ]);
+  });
 }
 
 const toldQuantity = (line: LineEnd) =>

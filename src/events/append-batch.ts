@@ -4,7 +4,8 @@
  * on a snapshot of its own. So a batch of movements is two round trips, and its locks are held during one.
  */
 import { randomUUID } from 'node:crypto';
-import type { Client, PoolClient, QueryConfig } from 'pg';
+import type { PoolClient, QueryConfig } from 'pg';
+import { allOf, together } from '../packets.js';
 import { BatchDecision } from './batch-decision.js';
 import { Claims } from './claims.js';
 import { handlerOf } from './command-table.js';
@@ -121,30 +122,6 @@ export async function appendBatch(
   known.add(batch.begun());
   return { outcomes, appended: events.length > 0 };
 }
-
-/** Sends the queries that `send` makes in one packet, not one packet each: both sides are woken up once. */
-function together<T>(client: PoolClient, send: () => T): T {
-  const { stream } = (client as Client).connection;
-  stream.cork();
-  try {
-    return send();
-  } finally {
-    stream.uncork();
-  }
-}
-
-/**
- * Waits for statements that were sent together. When one fails, those behind it only say that the transaction is aborted,
- * and may say so sooner; what is thrown is why.
- */
-async function allOf<T extends readonly unknown[] | []>(sent: T): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
-  const settled = await Promise.allSettled(sent);
-  const failures = settled.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
-  if (failures.length > 0) throw failures.find((failure) => sqlState(failure) !== transactionAborted) ?? failures[0];
-  return Promise.all(sent);
-}
-
-const transactionAborted = '25P02';
 
 /** An answer that only names the appended facts can be read from them, and is not stored again. */
 function answersToStore(answers: ReadonlyMap<CommandEnvelope, CommandAnswer>): NewAnswer[] {
