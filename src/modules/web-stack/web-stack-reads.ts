@@ -53,11 +53,18 @@ export class WebStackReads {
 
   /** The newest first. */
   async list(filter: RecordFilter) {
-    const before = decodeCursor(filter.cursor, z.tuple([digits]));
+    const cursor = decodeCursor(filter.cursor, z.tuple([digits]));
+    const before = cursor === null ? null : BigInt(cursor[0]);
     const rows = await this.database.orm
       .select(recordColumns)
       .from(webStack)
-      .where(and(...conditionsOf(filter), before === null ? undefined : lt(webStack.id, BigInt(before[0]))))
+      .where(
+        and(
+          ...conditionsOf(filter),
+          before === null ? undefined : lt(webStack.id, before),
+          newestOfCart(filter, before),
+        ),
+      )
       .orderBy(sql`${webStack.id} desc`)
       .limit(filter.limit + 1);
     return pageOf(rows, filter.limit, (row) => [String(row.id)], shownRecord);
@@ -217,15 +224,35 @@ const nextFirst = [
 /** A record that was returned more often than this tells its first deliveries only. */
 const deliveriesShownMax = 50;
 
-function conditionsOf({ cart, sku, key, state }: RecordFilter): SQL[] {
-  const ends = recordStates.slice(waitStates.length);
-  const states = state === undefined ? null : state === 'waits' ? waitStates : state === 'ends' ? ends : [state];
+function statesOf({ state }: RecordFilter): readonly RecordState[] | null {
+  if (state === undefined) return null;
+  if (state === 'waits') return waitStates;
+  return state === 'ends' ? recordStates.slice(waitStates.length) : [state];
+}
+
+function conditionsOf(filter: RecordFilter): SQL[] {
+  const { cart, sku, key } = filter;
+  const states = statesOf(filter);
   return [
     cart === undefined ? null : eq(webStack.cartId, cart),
     sku === undefined ? null : eq(webStack.sku, sku),
     key === undefined ? null : eq(webStack.key, key),
     states === null ? null : inArray(webStack.state, [...states]),
   ].filter((condition) => condition !== null);
+}
+
+/**
+ * A cart's newest records are looked up state by state, which the index of a cart's states leads to. Left to itself the planner
+ * goes through everybody's records from the newest on, past all that other carts were told since; hence the range of one state.
+ */
+function newestOfCart(filter: RecordFilter, before: bigint | null): SQL | undefined {
+  if (filter.cart === undefined || filter.sku !== undefined || filter.key !== undefined) return undefined;
+  const states = sql.param([...(statesOf(filter) ?? recordStates)]);
+  const older = before === null ? sql`` : sql`AND w.id < ${before}`;
+  return sql`${webStack.id} = ANY (ARRAY(
+    SELECT x.id FROM unnest(${states}::text[]) AS s (state)
+     CROSS JOIN LATERAL (SELECT w.id FROM web_stack w WHERE w.cart_id = ${filter.cart} AND w.state BETWEEN s.state AND s.state ${older}
+                          ORDER BY w.state DESC, w.id DESC LIMIT ${filter.limit + 1}) AS x))`;
 }
 
 /** A sentence, or null when nothing keeps it but its turn. */
