@@ -9,8 +9,8 @@ export const safeguards = [
   {
     name: 'the attempt row, written before the first byte leaves',
     file: 'src/cart-workers/claim.ts',
-    from: '  await openAttempt(client, {',
-    to: '  if (delivery === null) await openAttempt(client, {',
+    from: '  await packets.commit(() => openAttempt(client, attempt));',
+    to: '  if (delivery === null) await packets.commit(() => openAttempt(client, attempt));',
     tests: lanes,
     only: 'writes the attempt before the request reaches the shop',
   },
@@ -97,8 +97,8 @@ export const safeguards = [
   {
     name: 'the quiet time before a doubt is settled',
     file: 'src/cart-workers/claim.ts',
-    from: "AND (NOT $2 OR d.state = 'in-doubt' AND d.settle_at <= clock_timestamp())",
-    to: "AND (NOT $2 OR d.state = 'in-doubt')",
+    from: "AND (d.state = 'in-doubt' AND d.settle_at <= clock_timestamp()",
+    to: "AND (d.state = 'in-doubt'",
     tests: lanes,
     only: 'looks no sooner than the deadline and the quiet time',
   },
