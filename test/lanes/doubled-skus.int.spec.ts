@@ -15,6 +15,7 @@ let script: OddScript;
 beforeAll(async () => {
   hub = await createHarness({ backend: 'postgres' });
   await hub.stockUp(items);
+  await hub.quiet();
 });
 afterEach(async () => {
   await script.stop();
