@@ -171,24 +171,34 @@ export const beginByKeys = 'BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL ena
 /** The same for dispatch, claim and outcome, whose statements are few and all of one shape: planned once per connection. */
 export const beginByKeysPlanned = `${beginByKeys}; SET LOCAL plan_cache_mode = force_generic_plan`;
 
-/** One transaction on a connection of its own; what `work` throws rolls it back and is thrown on. */
-export async function inTransaction<T>(
+/** A connection of its own for a transaction, which `work` begins and ends; what it throws rolls it back and is thrown on. */
+export async function onConnection<T>(
   { pool }: Pick<Database, 'pool'>,
   work: (client: pg.PoolClient) => Promise<T>,
-  begin: 'BEGIN' | typeof beginByKeys | typeof beginByKeysPlanned = 'BEGIN',
 ): Promise<T> {
   const client = await pool.connect();
   try {
-    await client.query(begin);
-    const result = await work(client);
-    await client.query('COMMIT');
-    return result;
+    return await work(client);
   } catch (error) {
     await client.query('ROLLBACK').catch(() => undefined);
     throw error;
   } finally {
     client.release();
   }
+}
+
+/** One transaction on a connection of its own; what `work` throws rolls it back and is thrown on. */
+export async function inTransaction<T>(
+  database: Pick<Database, 'pool'>,
+  work: (client: pg.PoolClient) => Promise<T>,
+  begin: 'BEGIN' | typeof beginByKeys | typeof beginByKeysPlanned = 'BEGIN',
+): Promise<T> {
+  return onConnection(database, async (client) => {
+    await client.query(begin);
+    const result = await work(client);
+    await client.query('COMMIT');
+    return result;
+  });
 }
 
 /** Creates or updates BullMQ's own schema. BullMQ takes a lock itself, so several processes may do this at once. */

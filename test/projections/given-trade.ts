@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { ProjectionWork } from '../../src/modules/projections/projection-work.js';
 import type { RebuildName } from '../../src/projections/rebuild.js';
 import { createHarness, type Harness } from '../support/hub-harness.js';
+import { until } from '../support/until.js';
 
 export const tradeSkus = Array.from({ length: 12 }, (_, n) => `T${String(n).padStart(2, '0')}`);
 
@@ -93,3 +94,12 @@ export async function shownRun(hub: Harness, id: string): Promise<ShownRun> {
 export const rebuilt = async (hub: Harness, name: RebuildName, apply = true) =>
   work(hub, await givenRun(hub, name, apply));
 export const verified = async (hub: Harness) => work(hub, await givenRun(hub, 'all'));
+
+/** Other databases of the cluster may hold the readers' horizon for a moment; a step would find no fact, only the run. */
+export const untilBelowHorizon = (hub: Harness) =>
+  until('every fact is below the horizon', async () => {
+    const [facts] = await hub.rows<{ settled: boolean }>(
+      'SELECT max(transaction_id::text::bigint) < pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS settled FROM events',
+    );
+    return facts?.settled;
+  });

@@ -7,9 +7,8 @@ import { fanOutLate } from '../../src/projections/late-items.js';
 import { Projector } from '../../src/projections/projector.js';
 import { Wakeups } from '../../src/wakeups.js';
 import type { Harness } from '../support/hub-harness.js';
-import { until } from '../support/until.js';
 import { assertInvariants } from './assert-invariants.js';
-import { givenTrade, tradeSkus } from './given-trade.js';
+import { givenTrade, tradeSkus, untilBelowHorizon } from './given-trade.js';
 
 const silent = { info: () => undefined, error: () => undefined };
 
@@ -43,13 +42,7 @@ describe('a projector that is far behind', () => {
          FROM web_stack WHERE key = $1 AND state = 'waiting' ORDER BY id`,
       key,
     );
-  const belowHorizon = () =>
-    until('every fact is below the horizon', async () => {
-      const [facts] = await hub.rows<{ settled: boolean }>(
-        'SELECT max(transaction_id::text::bigint) < pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS settled FROM events',
-      );
-      return facts?.settled;
-    });
+  const belowHorizon = () => untilBelowHorizon(hub);
   /** Everything, as the projector does it by itself. */
   const follow = async (one: Projector) => {
     await belowHorizon();

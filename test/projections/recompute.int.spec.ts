@@ -6,9 +6,8 @@ import { RunListings } from '../../src/projections/availability/run-listings.js'
 import { Projector } from '../../src/projections/projector.js';
 import { Wakeups } from '../../src/wakeups.js';
 import type { Harness } from '../support/hub-harness.js';
-import { until } from '../support/until.js';
 import { assertInvariants } from './assert-invariants.js';
-import { givenTrade, rebuilt, tradeSkus, verified } from './given-trade.js';
+import { givenTrade, rebuilt, tradeSkus, untilBelowHorizon, verified } from './given-trade.js';
 
 const silent = { info: () => undefined, error: () => undefined };
 const cap = (units: number): RuleEffect => ({ kind: 'cap', units });
@@ -41,14 +40,7 @@ describe('a change of the rules', () => {
       'SELECT state, total::int, done::int, records::int FROM recompute_runs ORDER BY created_at, id',
     );
 
-  /** Other databases of the cluster may hold the readers' horizon for a moment; a step would find no fact, only the run. */
-  const belowHorizon = () =>
-    until('every fact is below the horizon', async () => {
-      const [facts] = await hub.rows<{ settled: boolean }>(
-        'SELECT max(transaction_id::text::bigint) < pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS settled FROM events',
-      );
-      return facts?.settled;
-    });
+  const belowHorizon = () => untilBelowHorizon(hub);
 
   it('reaches the listings it concerns and no other, and its undoing takes it back', async () => {
     await save('cap', cap(9), { sku: 'T01' });

@@ -59,11 +59,8 @@ export class WebStackReads {
       .select(recordColumns)
       .from(webStack)
       .where(
-        and(
-          ...conditionsOf(filter),
-          before === null ? undefined : lt(webStack.id, before),
-          newestOfCart(filter, before),
-        ),
+        newestOfCart(filter, before) ??
+          and(...conditionsOf(filter), before === null ? undefined : lt(webStack.id, before)),
       )
       .orderBy(sql`${webStack.id} desc`)
       .limit(filter.limit + 1);
