@@ -1,8 +1,9 @@
-import { DatabaseError, type Client, type PoolClient } from 'pg';
-import type { Database } from './database.js';
+import type { Client, PoolClient } from 'pg';
+import { onConnection, type Database } from './database.js';
+import { databaseCode } from './database-fault.js';
 
 const transactionAborted = '25P02';
-const codeOf = (failure: unknown) => (failure instanceof DatabaseError ? failure.code : undefined);
+const saysWhy = (failure: unknown) => !(failure instanceof Error && databaseCode(failure) === transactionAborted);
 
 /** Sends the queries that `send` makes in one packet, not one packet each: both sides are woken up once. */
 export function together<T>(client: PoolClient, send: () => T): T {
@@ -24,7 +25,7 @@ export async function allOf<T extends readonly unknown[] | []>(
 ): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
   const settled = await Promise.allSettled(sent);
   const failures = settled.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
-  if (failures.length > 0) throw failures.find((failure) => codeOf(failure) !== transactionAborted) ?? failures[0];
+  if (failures.length > 0) throw failures.find(saysWhy) ?? failures[0];
   return Promise.all(sent);
 }
 
@@ -32,7 +33,18 @@ export async function allOf<T extends readonly unknown[] | []>(
  * A transaction whose statements travel in packets: its BEGIN with the first ones, its COMMIT with the last ones. The server
  * works them off one after the other, each with its own snapshot, as if each had waited for the answer to the one before.
  */
-export class Packets {
+export interface Packets {
+  /** For what is rarely needed, outside a packet. */
+  readonly client: PoolClient;
+  /** @param make sends statements, and waits for none of them */
+  readonly send: <T extends readonly unknown[] | []>(
+    make: () => T,
+  ) => Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }>;
+  /** The last packet. Where one of its statements fails, the server makes a roll-back of the COMMIT. */
+  readonly commit: (make?: () => readonly unknown[]) => Promise<void>;
+}
+
+class OwnTransaction implements Packets {
   private begun = false;
   private committed = false;
 
@@ -41,8 +53,9 @@ export class Packets {
     private readonly begin: string,
   ) {}
 
-  /** @param make sends statements, and waits for none of them */
-  async send<T extends readonly unknown[] | []>(make: () => T): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  readonly send = async <T extends readonly unknown[] | []>(
+    make: () => T,
+  ): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> => {
     const sent = together(this.client, () => {
       const begin = this.begun ? undefined : this.client.query(this.begin);
       this.begun = true;
@@ -50,13 +63,12 @@ export class Packets {
     });
     const [, ...results] = await allOf([sent.begin, ...sent.made]);
     return results;
-  }
+  };
 
-  /** The last packet. Where one of its statements fails, the server makes a roll-back of the COMMIT. */
-  async commit(make: () => readonly unknown[] = () => []): Promise<void> {
+  readonly commit = async (make: () => readonly unknown[] = () => []): Promise<void> => {
     this.committed = true;
     await this.send(() => [...make(), this.client.query('COMMIT')]);
-  }
+  };
 
   /** Commits what was not committed yet. */
   async end(): Promise<void> {
@@ -64,22 +76,16 @@ export class Packets {
   }
 }
 
-/** One transaction on a connection of its own; what `work` throws rolls it back and is thrown on. */
+/** Like inTransaction, in packets. */
 export async function inPackets<T>(
-  { pool }: Pick<Database, 'pool'>,
+  database: Pick<Database, 'pool'>,
   begin: string,
   work: (packets: Packets) => Promise<T>,
 ): Promise<T> {
-  const client = await pool.connect();
-  const packets = new Packets(client, begin);
-  try {
-    const result = await work(packets);
-    await packets.end();
+  return onConnection(database, async (client) => {
+    const transaction = new OwnTransaction(client, begin);
+    const result = await work(transaction);
+    await transaction.end();
     return result;
-  } catch (error) {
-    await client.query('ROLLBACK').catch(() => undefined);
-    throw error;
-  } finally {
-    client.release();
-  }
+  });
 }

@@ -41,6 +41,7 @@ const draftTimeoutMs = 10_000;
 /** How to reach each cart: its settings, its connector, its decrypted secret. */
 export class CartDirectory {
   private readonly reachable;
+  private asked: ReturnType<CartDirectory['readAsked']> | undefined;
 
   constructor(
     database: Database,
@@ -52,7 +53,7 @@ export class CartDirectory {
 
   /** Read anew for every call: whatever was changed holds from then on. @throws CartMissingError */
   async cart(cartId: string): Promise<ReachableCart> {
-    const [found] = await this.reachable.execute({ cartId });
+    const found = await this.read(cartId);
     if (found === undefined) throw new CartMissingError(cartId);
     const { cart: row, sealed } = found;
     const { settings } = row;
@@ -76,6 +77,23 @@ export class CartDirectory {
         updates: capabilities.updates,
       },
     };
+  }
+
+  /** Those that are asked for in one turn of the event loop are one query, sent after the last of them was asked for. */
+  private async read(cartId: string) {
+    this.asked ??= this.readAsked();
+    this.asked.cartIds.add(cartId);
+    return (await this.asked.found).get(cartId);
+  }
+
+  private readAsked() {
+    const cartIds = new Set<string>();
+    const found = new Promise((resolve) => setImmediate(resolve)).then(async () => {
+      this.asked = undefined;
+      const rows = await this.reachable.execute({ cartIds: [...cartIds] });
+      return new Map(rows.map((row) => [row.cart.cartId, row]));
+    });
+    return { cartIds, found };
   }
 
   /** @throws CartMissingError, CartError */
@@ -106,8 +124,8 @@ const selectReachable = ({ orm }: Database) =>
     .select({ cart: carts, sealed: cartSecrets })
     .from(carts)
     .leftJoin(cartSecrets, eq(cartSecrets.cartId, carts.cartId))
-    .where(eq(carts.cartId, sql.placeholder('cartId')))
-    .prepare('reachable-cart');
+    .where(sql`${carts.cartId} = ANY (${sql.placeholder('cartIds')}::text[])`)
+    .prepare('reachable-carts');
 
 /** A call that may take `timeoutMs` from now on. */
 export function callFor(timeoutMs: number, signal?: AbortSignal): CallContext {

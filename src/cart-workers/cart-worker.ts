@@ -1,5 +1,7 @@
+import { randomUUID } from 'node:crypto';
 import type { Database } from '../database.js';
 import { reached } from '../moments.js';
+import type { AbandonedAttempts } from './abandoned-attempts.js';
 import type { CartDirectory, ReachableCart } from './cart-directory.js';
 import { claim, type Claim, type ClaimTerms } from './claim.js';
 import { CartError } from './connectors/cart-error.js';
@@ -24,6 +26,7 @@ export interface CartWorkerDependencies {
   readonly baselineReading: BaselineReading;
   /** Under which name this worker says that it lives: see Presence. */
   readonly workerName: string;
+  readonly abandoned: AbandonedAttempts;
   readonly log: { warn(text: string): void };
 }
 
@@ -47,31 +50,47 @@ export async function workOn(
   const terms = termsOf(cart, dependencies.workerName);
   for (let reads = 0; ;) {
     reached('worker:job-taken', cartId);
-    const claimed = await claim(dependencies.database, job, terms);
+    const claimed = await claimOrAbandon(dependencies, job, terms);
     if (claimed.kind === 'gone') return { kind: 'done' };
     if (claimed.kind === 'busy') return { kind: 'busy', inMs: claimed.retryInMs };
     reached('worker:attempt-written', cartId);
-    switch (claimed.purpose) {
-      case 'read':
-        if (!(await readBefore(dependencies, cart, claimed, signal))) return { kind: 'done' };
-        reads += 1;
-        if (reads === readsMax) return { kind: 'busy', inMs: readAgainMs };
-        continue;
-      case 'settle':
-        await settleDelivery(dependencies, cart, claimed, signal);
-        return { kind: 'done' };
-      case 'send':
-        if (setsOnly(cart)) {
-          // What was set is read back at once: the next claim is a settlement.
-          await sendQuantities(dependencies.database, cart, claimed, signal);
+    try {
+      switch (claimed.purpose) {
+        case 'read':
+          if (!(await readBefore(dependencies, cart, claimed, signal))) return { kind: 'done' };
+          reads += 1;
+          if (reads === readsMax) return { kind: 'busy', inMs: readAgainMs };
           continue;
-        }
-        return claimed.ambiguous && !mayResend(ageOf(cart, claimed))
-          ? await giveUpKey(dependencies.database, cart, claimed)
-          : await send(dependencies, cart, claimed, signal);
-      default:
-        return claimed.purpose satisfies never;
+        case 'settle':
+          await settleDelivery(dependencies, cart, claimed, signal);
+          return { kind: 'done' };
+        case 'send':
+          if (setsOnly(cart)) {
+            // What was set is read back at once: the next claim is a settlement.
+            await sendQuantities(dependencies.database, cart, claimed, signal);
+            continue;
+          }
+          return claimed.ambiguous && !mayResend(ageOf(cart, claimed))
+            ? await giveUpKey(dependencies.database, cart, claimed)
+            : await send(dependencies, cart, claimed, signal);
+        default:
+          return claimed.purpose satisfies never;
+      }
+    } catch (error) {
+      if (claimed.purpose !== 'send') dependencies.abandoned.add(claimed.attemptId);
+      throw error;
     }
+  }
+}
+
+async function claimOrAbandon({ database, abandoned }: CartWorkerDependencies, job: LaneJobData, terms: ClaimTerms) {
+  const attemptId = randomUUID();
+  try {
+    return await claim(database, job, terms, attemptId);
+  } catch (error) {
+    // It may stand there all the same: the answer to its COMMIT is what got lost.
+    abandoned.add(attemptId);
+    throw error;
   }
 }
 

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { DatabaseError, type PoolClient } from 'pg';
 import { beginByKeysPlanned, type Database } from '../database.js';
-import { inPackets, type Packets } from '../packets.js';
+import type { Packets } from '../packets.js';
 import { triesSql } from '../projections/listings.table.js';
+import { SharedTransactions } from '../shared-transactions.js';
 import { steadyNow } from '../steady-clock.js';
 import type { LaneJobData } from './lane-job.js';
 
@@ -65,6 +66,8 @@ export interface ClaimTerms {
   readonly worker: string;
 }
 
+const claims = new SharedTransactions(beginByKeysPlanned);
+
 const busyMs = 40;
 /** Lost against the unique indexes, a deadlock, a serialization failure, a lock time-out: somebody else is at it. */
 const retryableCodes = new Set(['23505', '40P01', '40001', '55P03']);
@@ -72,11 +75,17 @@ const retryableCodes = new Set(['23505', '40P01', '40001', '55P03']);
 /**
  * A worker begins here: compare-and-set on the delivery's take, and one open attempt per delivery (per cart where it is a
  * serial one), by unique index. The attempt stands in the database before the first byte leaves.
+ * @param attemptId the attempt's name, for whoever has to end it where nobody can tell whether it was written
  */
-export async function claim(database: Database, job: LaneJobData, terms: ClaimTerms): Promise<ClaimResult> {
-  const startedMs = steadyNow();
+export async function claim(
+  database: Database,
+  job: LaneJobData,
+  terms: ClaimTerms,
+  attemptId: string = randomUUID(),
+): Promise<ClaimResult> {
+  const begun = { attemptId, startedMs: steadyNow() };
   try {
-    return await inPackets(database, beginByKeysPlanned, (packets) => claimIn(packets, job, terms, startedMs));
+    return await claims.run(database, terms.cartId, (packets) => claimIn(packets, job, terms, begun));
   } catch (error) {
     if (error instanceof DatabaseError && retryableCodes.has(error.code ?? ''))
       return { kind: 'busy', retryInMs: busyMs };
@@ -102,7 +111,12 @@ interface DeliveryRow {
   readonly busy_ms: string;
 }
 
-async function claimIn(packets: Packets, job: LaneJobData, terms: ClaimTerms, startedMs: number): Promise<ClaimResult> {
+async function claimIn(
+  packets: Packets,
+  job: LaneJobData,
+  terms: ClaimTerms,
+  { attemptId, startedMs }: { readonly attemptId: string; readonly startedMs: number },
+): Promise<ClaimResult> {
   const { client } = packets;
   const [delivery, openAttempts, lines] = await packets.send(() => [
     lockDelivery(client, job, terms),
@@ -112,7 +126,11 @@ async function claimIn(packets: Packets, job: LaneJobData, terms: ClaimTerms, st
   if (delivery === undefined || delivery.state === 'closed' || delivery.take !== job.take) return { kind: 'gone' };
   if (delivery.cart_id !== terms.cartId) return { kind: 'gone' };
 
-  const open = await closeDeadAttempts(client, job.deliveryId, openAttempts, terms);
+  // Written by this very claim before, whose COMMIT nobody heard of: nothing was sent under it.
+  if (openAttempts.some(({ id }) => id === attemptId))
+    await client.query('DELETE FROM attempts WHERE id = $1', [attemptId]);
+  const ofOthers = openAttempts.filter(({ id }) => id !== attemptId);
+  const open = await closeDeadAttempts(client, job.deliveryId, ofOthers, terms);
   if (open.waitMs > 0) return { kind: 'busy', retryInMs: open.waitMs };
   if (open.lostThis && !terms.keyed) return { kind: 'gone' };
   const ambiguous = delivery.ambiguous || open.lostThis;
@@ -131,7 +149,6 @@ async function claimIn(packets: Packets, job: LaneJobData, terms: ClaimTerms, st
 
   if (!lines.some((line) => line.open)) return { kind: 'gone' };
   const purpose = settling ? 'settle' : purposeOf(terms, delivery, lines);
-  const attemptId = randomUUID();
   const timeoutMs = purpose === 'send' ? terms.requestTimeoutMs : terms.settleTimeoutMs;
   const attempt = { attemptId, delivery, job, purpose, timeoutMs, terms, resend: ambiguous };
   await packets.commit(() => openAttempt(client, attempt));

@@ -3,6 +3,7 @@ import type { PoolClient } from 'pg';
 import { beginByKeysPlanned, type Database } from '../database.js';
 import { inPackets, type Packets } from '../packets.js';
 import { waitStatesSql } from '../projections/listings.table.js';
+import { SharedTransactions } from '../shared-transactions.js';
 import { toBeSettledByValueSql } from './clamped-listings.js';
 import { mayBeginSql } from './lane-openings.js';
 
@@ -11,6 +12,10 @@ export interface Dispatched {
   readonly deliveryId: string;
   readonly take: number;
   readonly delayMs: number;
+}
+
+export interface Made extends Dispatched {
+  readonly lines: number;
 }
 
 /**
@@ -27,7 +32,11 @@ export interface DispatchLimits {
   readonly linesPerDeliveryMax: number;
   /** No more deliveries under way than that; null: as many as the lane's window lets. */
   readonly callsMax: number | null;
+  /** Much is expected to leave: others that leave at the same moment do not wait for it. */
+  readonly alone?: boolean;
 }
+
+const dispatches = new SharedTransactions(beginByKeysPlanned);
 
 interface LaneRow {
   readonly paused: boolean;
@@ -49,15 +58,18 @@ interface LaneRow {
  *
  * A lane that is red, switched off or being compared gets nothing; an amber one a single probe when that is due.
  */
-export async function dispatchLane(database: Database, cartId: string, limits: DispatchLimits): Promise<Dispatched[]> {
-  return inPackets(database, beginByKeysPlanned, (packets) => dispatchIn(packets, cartId, limits));
+export async function dispatchLane(database: Database, cartId: string, limits: DispatchLimits): Promise<Made[]> {
+  const dispatch = (packets: Packets) => dispatchIn(packets, cartId, limits);
+  return limits.alone === true
+    ? inPackets(database, beginByKeysPlanned, dispatch)
+    : dispatches.run(database, cartId, dispatch);
 }
 
 async function dispatchIn(
   packets: Packets,
   cartId: string,
   { linesPerDeliveryMax, callsMax }: DispatchLimits,
-): Promise<Dispatched[]> {
+): Promise<Made[]> {
   const { client } = packets;
   const [, lane] = await packets.send(() => [lockController(client, cartId), readLane(client, cartId)]);
   const room = lane === null ? 0 : roomIn(lane, callsMax);
@@ -86,7 +98,12 @@ async function dispatchIn(
       : makeDeliveries(client, { cartId, generation: lane.generation, probe: lane.down, lines, ids })),
     lane.down && lines.length > 0 ? pushProbeBack(client, cartId) : null,
   ]);
-  return ids.map((deliveryId) => ({ deliveryId, take: 1, delayMs: 0 }));
+  return ids.map((deliveryId) => ({
+    deliveryId,
+    take: 1,
+    delayMs: 0,
+    lines: lines.filter((line) => line.deliveryId === deliveryId).length,
+  }));
 }
 
 function roomIn(lane: LaneRow, callsMax: number | null): number {
@@ -163,10 +180,10 @@ const oldest = (which: string, limit: string) => `
  * and behind all of them, listings that only a Send or Get run makes owed anything.
  *
  * $1 cart, $2 its generation, $3 whether it clamps at zero (then a zero that was not settled by value holds increases back,
- * clamped-listings.ts), $4 whether a dead letter holds its listing back, $5 how many records to look ahead, and $6 how many of those that lower. The look-ahead counts only
- * records that could leave: thousands that wait behind a quarantined line must not hide the rest of the lane, nor thousands
- * that raise hide one that lowers. Sums are looked up key by key (LATERAL): joined, the statement took 2 s over 2,000 records
- * of one listing.
+ * clamped-listings.ts), $4 whether a dead letter holds its listing back, $5 how many records to look ahead, and $6 how many
+ * of those that lower. The look-ahead counts only records that could leave: thousands that wait behind a quarantined line
+ * must not hide the rest of the lane, nor thousands that raise hide one that lowers. Sums are looked up key by key (LATERAL):
+ * joined, the statement took 2 s over 2,000 records of one listing.
  */
 async function findFreeListings(
   client: PoolClient,

@@ -1,8 +1,10 @@
 import type { PoolClient } from 'pg';
 import { beginByKeysPlanned, type Database } from '../database.js';
+import { Gathering } from '../gathering.js';
 import { reached } from '../moments.js';
 import { inPackets } from '../packets.js';
 import { waitStatesSql } from '../projections/listings.table.js';
+import { beginFor } from '../shared-transactions.js';
 import { suspectReplies } from './drifts/suspicions.js';
 
 /** What a listing showed, and between which moments (by the database's clock); null: as long as the try lasted. */
@@ -89,21 +91,41 @@ export async function recordOutcome(database: Database, end: AttemptEnd): Promis
   reached('worker:outcome-recorded', end.cartId);
 }
 
+const outcomes = new Gathering<AttemptEnd, void>(recordTogether);
+/** A delivery with more lines has a transaction of its own: the others would wait for it, and hold their locks meanwhile. */
+const gatheredLinesMax = 32;
+
 async function recordOnce(database: Database, end: AttemptEnd): Promise<void> {
-  await inPackets(database, beginByKeysPlanned, async (packets) => {
+  if (end.lines.length > gatheredLinesMax) await recordTogether(database, [end]);
+  else await outcomes.run(database, end);
+}
+
+/** @param ends of different carts, in the order of these */
+async function recordTogether(database: Pick<Database, 'pool'>, ends: readonly AttemptEnd[]): Promise<void[]> {
+  return inPackets(database, beginFor(ends.length, beginByKeysPlanned), async (packets) => {
     const { client } = packets;
-    const [, open] = await packets.send(() => [lockListings(client, end), isStillOpen(client, end)]);
-    const effective = open ? end : ifLate(end);
-    if (effective === null) return;
-    await packets.commit(() => [
-      endAttempt(client, effective),
-      effective.lines.length > 0 ? endLines(client, effective) : null,
-      endDelivery(client, effective),
-      suspectReplies(client, { ...effective, rows: effective.lines.flatMap(toldQuantity) }),
-      effective.cart === null ? null : judgeLane(client, effective),
-      effective.mayStillRun === true ? keepOthersAway(client, effective) : null,
-    ]);
+    const [, open] = await packets.send(() => [lockListings(client, ends), findOpen(client, ends)]);
+    const effective = ends.flatMap((end) => (open.has(end.attemptId) ? end : (ifLate(end) ?? [])));
+    if (effective.length > 0) await packets.commit(() => record(client, effective));
+    return ends.map(() => undefined);
   });
+}
+
+/** @returns what it sent */
+function record(client: PoolClient, ends: readonly AttemptEnd[]): readonly Promise<void>[] {
+  const replies = ends.flatMap(({ cartId, deliveryId, lines }) =>
+    lines.flatMap(toldQuantity).map((told) => ({ cartId, deliveryId, ...told })),
+  );
+  const up = ends.filter(({ cart }) => cart === 'up');
+  return [
+    endAttempts(client, ends),
+    ...(ends.some(({ lines }) => lines.length > 0) ? [endLines(client, ends)] : []),
+    endDeliveries(client, ends),
+    ...(replies.length > 0 ? [suspectReplies(client, replies)] : []),
+    ...(up.length > 0 ? [lanesUp(client, up)] : []),
+    ...ends.filter(({ cart }) => cart === 'down').map((end) => laneDown(client, end)),
+    ...ends.filter(({ mayStillRun }) => mayStillRun === true).map((end) => keepOthersAway(client, end)),
+  ];
 }
 
 const toldQuantity = (line: LineEnd) =>
@@ -118,13 +140,14 @@ async function keepOthersAway(client: PoolClient, end: AttemptEnd): Promise<void
   });
 }
 
-async function isStillOpen(client: PoolClient, end: AttemptEnd): Promise<boolean> {
-  const found = await client.query<{ open: boolean }>({
-    name: 'lock-attempt',
-    text: 'SELECT ended_at IS NULL AS open FROM attempts WHERE id = $1 FOR UPDATE',
-    values: [end.attemptId],
+/** @returns those of the attempts that have not ended */
+async function findOpen(client: PoolClient, ends: readonly AttemptEnd[]): Promise<Set<string>> {
+  const found = await client.query<{ id: string; open: boolean }>({
+    name: 'lock-attempts',
+    text: 'SELECT id, ended_at IS NULL AS open FROM attempts WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE',
+    values: [ends.map(({ attemptId }) => attemptId)],
   });
-  return found.rows[0]?.open === true;
+  return new Set(found.rows.filter(({ open }) => open).map(({ id }) => id));
 }
 
 /**
@@ -136,31 +159,52 @@ function ifLate(end: AttemptEnd): AttemptEnd | null {
   return lines.length === 0 ? null : { ...end, lines, resendInMs: undefined, cart: null, countsAsTry: false };
 }
 
-async function lockListings(client: PoolClient, end: AttemptEnd): Promise<void> {
+async function lockListings(client: PoolClient, ends: readonly AttemptEnd[]): Promise<void> {
+  const keys = ends.flatMap(({ cartId, lines }) => lines.map(({ key }) => ({ cartId, key })));
+  if (keys.length === 0) return;
   await client.query({
     name: 'lock-listings-of-lines',
-    text: 'SELECT FROM listings WHERE cart_id = $1 AND key = ANY ($2::text[]) ORDER BY cart_id, key FOR UPDATE',
-    values: [end.cartId, end.lines.map((line) => line.key)],
+    text: `SELECT FROM (SELECT * FROM unnest($1::text[], $2::text[]) AS k (cart_id, key) ORDER BY k.cart_id COLLATE "C", k.key COLLATE "C") AS t
+            CROSS JOIN LATERAL (SELECT FROM listings x WHERE x.cart_id = t.cart_id AND x.key = t.key FOR UPDATE) AS l`,
+    values: [keys.map(({ cartId }) => cartId), keys.map(({ key }) => key)],
   });
 }
 
 /** One that had been given up keeps its end: from there on others were at it. What it says late is its outcome all the same. */
-async function endAttempt(client: PoolClient, end: AttemptEnd): Promise<void> {
+async function endAttempts(client: PoolClient, ends: readonly AttemptEnd[]): Promise<void> {
   await client.query({
-    name: 'end-attempt',
-    text: `UPDATE attempts
-              SET ended_at = coalesce(ended_at, clock_timestamp()), outcome = $2, response = $3, deadline = least(deadline, $4),
-                  duration_ms = extract(epoch FROM clock_timestamp() - started_at) * 1000
-            WHERE id = $1`,
-    values: [end.attemptId, end.outcome, end.response, end.lastByteBy ?? null],
+    name: 'end-attempts',
+    text: `UPDATE attempts a
+              SET ended_at = coalesce(a.ended_at, clock_timestamp()), outcome = t.outcome, response = t.response,
+                  deadline = least(a.deadline, t.last_byte_by), duration_ms = extract(epoch FROM clock_timestamp() - a.started_at) * 1000
+             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) AS t (id, outcome, response, last_byte_by)
+            WHERE a.id = t.id`,
+    values: [
+      ends.map(({ attemptId }) => attemptId),
+      ends.map(({ outcome }) => outcome),
+      ends.map(({ response }) => response),
+      ends.map(({ lastByteBy }) => lastByteBy ?? null),
+    ],
   });
 }
 
 const lineStates = { delivered: 'done', returned: 'done', 'dead-lettered': 'done', open: 'in-flight' } as const;
 const recordStates = { returned: 'waiting', open: 'in-flight' } as const;
 
-async function endLines(client: PoolClient, end: AttemptEnd): Promise<void> {
-  const rows = end.lines.map((line) => ({
+async function endLines(client: PoolClient, ends: readonly AttemptEnd[]): Promise<void> {
+  const rows = ends.flatMap((end) => end.lines.map((line) => ({ ...rowOf(line), ...ofDelivery(end) })));
+  await client.query({ name: 'end-lines', text: endLinesSql, values: [JSON.stringify(rows)] });
+}
+
+const ofDelivery = (end: AttemptEnd) => ({
+  delivery_id: end.deliveryId,
+  cart_id: end.cartId,
+  attempt_id: end.attemptId,
+  tries: end.countsAsTry === true ? 1 : 0,
+});
+
+function rowOf(line: LineEnd) {
+  return {
     key: line.key,
     response: line.response.slice(0, 500),
     line_state: line.end in lineStates ? lineStates[line.end as keyof typeof lineStates] : line.end,
@@ -175,38 +219,35 @@ async function endLines(client: PoolClient, end: AttemptEnd): Promise<void> {
     unlisted: line.end === 'dead-lettered' ? line.unlisted : null,
     settle_in_ms: line.end === 'in-doubt' ? line.settleInMs : null,
     evidence: line.end === 'quarantined' ? line.evidence : null,
-  }));
-  await client.query({
-    name: 'end-lines',
-    text: endLinesSql,
-    values: [end.deliveryId, end.cartId, JSON.stringify(rows), end.attemptId, end.countsAsTry === true ? 1 : 0],
-  });
+  };
 }
 
 /**
- * $1 delivery, $2 cart, $3 the rows above, $4 attempt, $5 tries to add. What a listing was last seen to show is kept only
- * when this very line ended with a known quantity, or definitely changed nothing: after any other end it has to be read
- * before the next delta that may need settling. A cart that does not know the item takes every waiting record of the
- * listing along into its one dead letter. A quarantined line is reached only by a late success: proof, better than a person's word.
+ * $1: the rows above. What a listing was last seen to show is kept only when this very line ended with a known quantity, or
+ * definitely changed nothing: after any other end it has to be read before the next delta that may need settling. A cart
+ * that does not know the item takes every waiting record of the listing along into its one dead letter. A quarantined line
+ * is reached only by a late success: proof, better than a person's word.
  */
 const endLinesSql = `
   WITH rows AS (
-    SELECT * FROM jsonb_to_recordset($3::jsonb) AS r (
+    SELECT * FROM jsonb_to_recordset($1::jsonb) AS r (
+      delivery_id uuid, cart_id text, attempt_id uuid, tries int,
       key text, response text, line_state text, record_state text, outcome text, quantity bigint, seen_from timestamptz,
       seen_to timestamptz, delay_ms int, counted int, look_again boolean, unlisted text, settle_in_ms int, evidence jsonb)),
   -- One by one by key, and written where it was found (the listings are locked): joined, each row is compared with each line.
   open AS MATERIALIZED (
     SELECT r.*, o.line FROM rows r
      CROSS JOIN LATERAL (SELECT x.ctid AS line FROM delivery_lines x
-                          WHERE x.cart_id = $2 AND x.key = r.key AND x.state IN ('in-flight', 'in-doubt', 'quarantined') AND x.delivery_id = $1
+                          WHERE x.cart_id = r.cart_id AND x.key = r.key AND x.state IN ('in-flight', 'in-doubt', 'quarantined')
+                            AND x.delivery_id = r.delivery_id
                             AND (x.state <> 'quarantined' OR r.record_state = 'delivered')
                          OFFSET 0) AS o),
-  tried AS MATERIALIZED (SELECT tries FROM deliveries WHERE id = $1),
   lines AS (
     UPDATE delivery_lines d
        SET state = r.line_state, outcome = r.outcome, response = r.response, quantity = r.quantity,
            settle_at = CASE WHEN r.settle_in_ms IS NULL THEN d.settle_at
-                            ELSE greatest(clock_timestamp(), (SELECT max(a.deadline) FROM attempts a WHERE a.delivery_id = $1 AND a.kind = 'send'))
+                            ELSE greatest(clock_timestamp(), (SELECT max(a.deadline) FROM attempts a
+                                                               WHERE a.delivery_id = r.delivery_id AND a.kind = 'send'))
                                  + r.settle_in_ms * interval '1 millisecond' END,
            evidence = r.evidence,
            ended_at = CASE WHEN r.line_state = 'done' THEN clock_timestamp() END
@@ -215,66 +256,76 @@ const endLinesSql = `
   owed AS MATERIALIZED (
     SELECT r.*, o.place, o.leaves FROM lines r
      CROSS JOIN LATERAL (SELECT w.ctid AS place, w.state <> 'waiting' AS leaves FROM web_stack w
-                          WHERE w.cart_id = $2 AND w.key = r.key AND w.state IN ${waitStatesSql}
-                            AND (w.delivery_id = $1 AND w.state IN ('in-flight', 'in-doubt', 'quarantined')
+                          WHERE w.cart_id = r.cart_id AND w.key = r.key AND w.state IN ${waitStatesSql}
+                            AND (w.delivery_id = r.delivery_id AND w.state IN ('in-flight', 'in-doubt', 'quarantined')
                                  OR r.unlisted IS NOT NULL AND w.state = 'waiting')
                          OFFSET 0) AS o),
   records AS (
     UPDATE web_stack w
        SET state = r.record_state, last_response = r.response,
-           attempts = w.attempts + CASE WHEN r.line_state = 'done' THEN $5 + t.tries ELSE 0 END, attempts_counted = w.attempts_counted + r.counted,
+           attempts = w.attempts + CASE WHEN r.line_state = 'done'
+                                        THEN r.tries + (SELECT t.tries FROM deliveries t WHERE t.id = r.delivery_id) ELSE 0 END,
+           attempts_counted = w.attempts_counted + r.counted,
            delivery_id = CASE WHEN r.record_state = 'waiting' THEN NULL ELSE w.delivery_id END,
            not_before = CASE WHEN r.record_state = 'waiting' AND r.delay_ms > 0
                              THEN clock_timestamp() + r.delay_ms * interval '1 millisecond' END,
            ended_at = CASE WHEN r.record_state = 'delivered' THEN date_trunc('milliseconds', clock_timestamp()) END
-      FROM owed r CROSS JOIN tried t WHERE w.ctid = r.place AND r.leaves),
+      FROM owed r WHERE w.ctid = r.place AND r.leaves),
   joined AS (
     UPDATE web_stack w SET state = 'dead-lettered', last_response = r.response
       FROM owed r WHERE w.ctid = r.place AND NOT r.leaves)
   UPDATE listings s
      SET last_quantity = r.quantity,
          last_quantity_from = CASE WHEN r.quantity IS NOT NULL
-                                   THEN coalesce(r.seen_from, (SELECT a.started_at FROM attempts a WHERE a.id = $4)) END,
+                                   THEN coalesce(r.seen_from, (SELECT a.started_at FROM attempts a WHERE a.id = r.attempt_id)) END,
          last_quantity_to = CASE WHEN r.quantity IS NOT NULL THEN coalesce(r.seen_to, clock_timestamp()) END,
          unlisted = CASE WHEN r.line_state = 'done' THEN r.unlisted ELSE s.unlisted END
     FROM lines r
-   WHERE s.cart_id = $2 AND s.key = r.key AND r.record_state <> 'in-flight'
+   WHERE s.cart_id = r.cart_id AND s.key = r.key AND r.record_state <> 'in-flight'
      AND NOT (r.record_state = 'waiting' AND r.quantity IS NULL AND NOT r.look_again)
      -- Most listings have nothing to forget and nothing to learn: their rows stay as they are.
      AND (r.quantity IS NOT NULL OR s.last_quantity_from IS NOT NULL OR s.last_quantity IS NOT NULL
           OR r.line_state = 'done' AND s.unlisted IS DISTINCT FROM r.unlisted)`;
 
 /** A delivery is closed with its last open line; otherwise it is to be sent again, or settled. */
-async function endDelivery(client: PoolClient, end: AttemptEnd): Promise<void> {
+async function endDeliveries(client: PoolClient, ends: readonly AttemptEnd[]): Promise<void> {
   await client.query({
-    name: 'end-delivery',
+    name: 'end-deliveries',
     text: `UPDATE deliveries d
-              SET state = CASE WHEN o.open = 0 THEN 'closed' WHEN o.in_doubt > 0 THEN 'in-doubt' ELSE 'dispatched' END,
-                  closed_at = CASE WHEN o.open = 0 THEN clock_timestamp() END,
-                  ambiguous = d.ambiguous OR $2::int IS NOT NULL OR o.in_doubt > 0,
-                  tries = d.tries + $3,
-                  queued_at = CASE WHEN $2::int IS NULL THEN d.queued_at ELSE clock_timestamp() END,
-                  next_attempt_at = CASE WHEN o.open > 0 AND $2::int IS NOT NULL THEN clock_timestamp() + $2::int * interval '1 millisecond' END
-             FROM (SELECT count(*) FILTER (WHERE state IN ('in-flight', 'in-doubt')) AS open,
-                          count(*) FILTER (WHERE state = 'in-doubt') AS in_doubt
-                     FROM delivery_lines WHERE delivery_id = $1) AS o
-            WHERE d.id = $1 AND d.state <> 'closed'`,
-    values: [end.deliveryId, end.resendInMs ?? null, end.countsAsTry === true ? 1 : 0],
+              SET state = CASE WHEN t.open = 0 THEN 'closed' WHEN t.in_doubt > 0 THEN 'in-doubt' ELSE 'dispatched' END,
+                  closed_at = CASE WHEN t.open = 0 THEN clock_timestamp() END,
+                  ambiguous = d.ambiguous OR t.resend_in_ms IS NOT NULL OR t.in_doubt > 0,
+                  tries = d.tries + t.tries,
+                  queued_at = CASE WHEN t.resend_in_ms IS NULL THEN d.queued_at ELSE clock_timestamp() END,
+                  next_attempt_at = CASE WHEN t.open > 0 AND t.resend_in_ms IS NOT NULL
+                                         THEN clock_timestamp() + t.resend_in_ms * interval '1 millisecond' END
+             FROM (SELECT e.*, o.* FROM unnest($1::uuid[], $2::int[], $3::int[]) AS e (id, resend_in_ms, tries)
+                    CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE l.state IN ('in-flight', 'in-doubt')) AS open,
+                                               count(*) FILTER (WHERE l.state = 'in-doubt') AS in_doubt
+                                          FROM delivery_lines l WHERE l.delivery_id = e.id) AS o) AS t
+            WHERE d.id = t.id AND d.state <> 'closed'`,
+    values: [
+      ends.map(({ deliveryId }) => deliveryId),
+      ends.map(({ resendInMs }) => resendInMs ?? null),
+      ends.map((end) => ofDelivery(end).tries),
+    ],
   });
 }
 
-/** Green again with the first answer; amber with a growing pause while the cart is down. Pause is not touched: it is a person's. */
-async function judgeLane(client: PoolClient, end: AttemptEnd): Promise<void> {
-  if (end.cart === 'up') {
-    await client.query({
-      name: 'lane-up',
-      text: `UPDATE lanes SET down_since = NULL, probes = 0, next_probe_at = NULL, last_success_at = clock_timestamp(), last_response = $2
-              WHERE cart_id = $1 AND (down_since IS NOT NULL OR last_success_at IS NULL
-                                      OR last_success_at < clock_timestamp() - interval '1 second')`,
-      values: [end.cartId, end.response],
-    });
-    return;
-  }
+/** Green again with the first answer. Pause is not touched: it is a person's. */
+async function lanesUp(client: PoolClient, ends: readonly AttemptEnd[]): Promise<void> {
+  await client.query({
+    name: 'lanes-up',
+    text: `UPDATE lanes l SET down_since = NULL, probes = 0, next_probe_at = NULL, last_success_at = clock_timestamp(), last_response = t.response
+             FROM unnest($1::text[], $2::text[]) AS t (cart_id, response)
+            WHERE l.cart_id = t.cart_id
+              AND (l.down_since IS NOT NULL OR l.last_success_at IS NULL OR l.last_success_at < clock_timestamp() - interval '1 second')`,
+    values: [ends.map(({ cartId }) => cartId), ends.map(({ response }) => response)],
+  });
+}
+
+/** Amber, with a growing pause, while the cart is down. */
+async function laneDown(client: PoolClient, end: AttemptEnd): Promise<void> {
   await client.query({
     name: 'lane-down',
     text: `UPDATE lanes SET down_since = coalesce(down_since, clock_timestamp()),

@@ -1,8 +1,11 @@
-import type { Database } from '../database.js';
+import type { PoolClient } from 'pg';
+import { onConnection, type Database } from '../database.js';
 import { Doorbell, type Wakeups } from '../wakeups.js';
 import type { CartSettings } from '../events/facts.js';
 import { reached } from '../moments.js';
+import { allOf, together } from '../packets.js';
 import { isFarBehind } from '../projections/late-items.js';
+import type { AbandonedAttempts } from './abandoned-attempts.js';
 import { capabilitiesOf, type ProbedAt } from './connectors/capabilities.js';
 import { connectorFor } from './connectors/index.js';
 import { LaneOpenings } from './lane-openings.js';
@@ -17,6 +20,8 @@ const keepInStepEveryMs = 2_000;
 /** How late a lane may open after its moment. */
 const openEveryMs = 500;
 const faultPauseMs = 500;
+/** A lane that just made more lines than this is expected to make as many again. */
+const sharedLinesMax = 32;
 
 /**
  * The Stack Controller: opens the way from the Web Stack into the lanes, and sweeps up deliveries whose job was lost
@@ -31,6 +36,7 @@ export class StackController {
   private inStepAt = 0;
   private openedAt = 0;
   private readonly slowTurns = new SlowTurns();
+  private readonly linesLastTime = new Map<string, number>();
   private readonly openings: LaneOpenings;
 
   constructor(
@@ -38,6 +44,7 @@ export class StackController {
       readonly database: Database;
       readonly wakeups: Wakeups;
       readonly lanes: Lanes;
+      readonly abandoned: AbandonedAttempts;
       readonly log: { error(text: string): void };
     },
   ) {
@@ -84,16 +91,20 @@ export class StackController {
       await lanes.keepInStep();
     }
     const sweep = now - this.sweptAt > sweepEveryMs;
-    if (sweep) this.sweptAt = now;
+    if (sweep) {
+      this.sweptAt = now;
+      await this.dependencies.abandoned.end(database);
+    }
     if (now - this.openedAt > openEveryMs) {
       this.openedAt = now;
       await this.openings.open();
     }
-    const busy = await lanesWithWork(database);
+    const [busy, behind] = await onConnection(database, (client) =>
+      together(client, () => allOf([lanesWithWork(client), isFarBehind(client)])),
+    );
     const linesMax = new Map([...busy].map(([cartId, work]) => [cartId, linesMaxOf(work)]));
     const inBatches = [...linesMax.keys()].filter((cartId) => linesMax.get(cartId) !== 1);
-    const farBehind = inBatches.length > 0 && (await isFarBehind(database));
-    const slow = new Set(farBehind ? inBatches : []);
+    const slow = new Set(behind ? inBatches : []);
     const turns = this.slowTurns.take([...slow], now);
     const rounds = await Promise.all(
       lanes.cartIds().map(async (cartId) => {
@@ -101,7 +112,12 @@ export class StackController {
         const linesPerDeliveryMax = linesMax.get(cartId);
         if (linesPerDeliveryMax === undefined || (slow.has(cartId) && !turns.has(cartId))) return 0;
         const callsMax = slow.has(cartId) ? 1 : null;
-        const dispatched = await dispatchLane(database, cartId, { linesPerDeliveryMax, callsMax });
+        const alone = slow.has(cartId) || (this.linesLastTime.get(cartId) ?? 0) > sharedLinesMax;
+        const dispatched = await dispatchLane(database, cartId, { linesPerDeliveryMax, callsMax, alone });
+        this.linesLastTime.set(
+          cartId,
+          dispatched.reduce((sum, { lines }) => sum + lines, 0),
+        );
         if (dispatched.length > 0) reached('dispatch:committed', cartId);
         await lanes.add(cartId, dispatched);
         return dispatched.length;
@@ -130,8 +146,8 @@ export class StackController {
  * one state). Asked whether there is any, or for the first by its id alone, the planner expects to meet one soon from the
  * beginning of the table, where everything lies that was ever delivered.
  */
-async function lanesWithWork(database: Database): Promise<Map<string, CartWithWork>> {
-  const found = await database.pool.query<CartWithWork & { cart_id: string }>({
+async function lanesWithWork(client: PoolClient): Promise<Map<string, CartWithWork>> {
+  const found = await client.query<CartWithWork & { cart_id: string }>({
     name: 'lanes-with-work',
     text: `SELECT c.cart_id, c.settings,
                   CASE WHEN c.probe IS NOT NULL THEN jsonb_build_object('found', c.probe->'found', 'url', c.probe->'url', 'storeCode', c.probe->'storeCode') END AS probe

@@ -3,6 +3,7 @@ import type { Database } from '../database.js';
 import type { CommandBatcher } from '../events/command-batcher.js';
 import type { Presence } from '../presence.js';
 import type { Wakeups } from '../wakeups.js';
+import { AbandonedAttempts } from './abandoned-attempts.js';
 import type { CartDirectory } from './cart-directory.js';
 import { workOn } from './cart-worker.js';
 import { CartError } from './connectors/cart-error.js';
@@ -53,6 +54,7 @@ export class WorkerRuntime {
   constructor(private readonly options: WorkerRuntimeOptions) {
     const { database, backend, directory, wakeups, log } = options;
     const workerName = options.presence.name;
+    const abandoned = new AbandonedAttempts();
     this.lanes = new Lanes({
       database,
       backend,
@@ -65,6 +67,7 @@ export class WorkerRuntime {
             directory,
             log,
             workerName,
+            abandoned,
             ordersUpToDate: (id, keys) => this.ordersUpToDate(id, keys),
             baselineReading: (id, readFrom, rows) => options.qohTransfer.baselineReading(id, readFrom, rows),
           },
@@ -77,7 +80,7 @@ export class WorkerRuntime {
         return end;
       },
     });
-    this.controller = new StackController({ database, wakeups, lanes: this.lanes, log });
+    this.controller = new StackController({ database, wakeups, lanes: this.lanes, abandoned, log });
     this.flags = new Flags({ database, directory, log });
     this.resolveOrders = new ResolveOrders({ database, batcher: options.batcher, log });
     const { qohTransfer } = options;

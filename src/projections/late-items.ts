@@ -1,5 +1,4 @@
 import type { PoolClient } from 'pg';
-import type { Database } from '../database.js';
 import type { Checkpoint } from '../events/event-reader.js';
 import { fanOut, type Cause, type Touched } from './fan-out.js';
 import type { RecordCause } from './listings.table.js';
@@ -103,8 +102,8 @@ export async function hasFactsAfter(client: PoolClient, fact: Checkpoint, count:
 }
 
 /** Whether the projector is far behind, in facts or in items: what a cart is told now is likely to change again soon. */
-export async function isFarBehind({ pool }: Pick<Database, 'pool'>): Promise<boolean> {
-  const found = await pool.query<{ behind: boolean }>({
+export async function isFarBehind(client: PoolClient): Promise<boolean> {
+  const found = await client.query<{ behind: boolean }>({
     name: 'is-far-behind',
     text: `SELECT (SELECT count(*) >= ${farBehindItems} FROM (SELECT FROM late_items LIMIT ${farBehindItems}) i)
                OR (SELECT ${factsAfter('(c.generation, c.transaction_id, c.position)', String(farBehindFacts))} FROM projection_checkpoints c WHERE c.name = 'main') AS behind`,

@@ -5,7 +5,7 @@ import { claim, type Claim, type ClaimTerms } from '../../src/cart-workers/claim
 import { dispatchLane, findUnattended, markQueued, takeUpAgain } from '../../src/cart-workers/dispatch.js';
 import { recordOutcome, type AttemptEnd, type LineEnd } from '../../src/cart-workers/outcome.js';
 import { endOverwritten, markOverwritten, takeOverwritten } from '../../src/cart-workers/drifts/overwritten-lines.js';
-import { beginByKeys, createDatabase, inTransaction, type Database } from '../../src/database.js';
+import { beginByKeys, createDatabase, inTransaction, onConnection, type Database } from '../../src/database.js';
 import type { Command, CommandEnvelope } from '../../src/events/commands.js';
 import { hasSettledAfter, startOfLog } from '../../src/events/event-reader.js';
 import { EventStore } from '../../src/events/event-store.js';
@@ -214,7 +214,7 @@ async function farBehind(size: number): Promise<void> {
     },
     beginByKeys,
   );
-  await isFarBehind(hub.database);
+  await onConnection(hub.database, isFarBehind);
 }
 
 const causeOf = (sku: string) => {

@@ -10,20 +10,20 @@ import { waitStatesSql } from '../../projections/listings.table.js';
  */
 export async function suspectReplies(
   client: PoolClient,
-  reply: {
+  replies: readonly {
     readonly cartId: string;
     readonly deliveryId: string;
-    readonly rows: readonly { readonly key: string; readonly quantity: number }[];
-  },
+    readonly key: string;
+    readonly quantity: number;
+  }[],
 ): Promise<void> {
-  if (reply.rows.length === 0) return;
   await client.query({
     name: 'suspect-replies',
     text: `INSERT INTO drifts (cart_id, key, sku, raised_by, delivery_id, shown, should, difference, mark, suspected_at, look_at, evidence)
-           SELECT l.cart_id, l.key, l.sku, 'reply', $2, t.quantity, s.should, t.quantity - s.should, p.mark, clock_timestamp(), clock_timestamp(),
-                  jsonb_build_object('reply', t.quantity)
-             FROM unnest($3::text[], $4::bigint[]) AS t (key, quantity)
-             JOIN listings l ON l.cart_id = $1 AND l.key = t.key
+           SELECT l.cart_id, l.key, l.sku, 'reply', t.delivery_id, t.quantity, s.should, t.quantity - s.should, p.mark,
+                  clock_timestamp(), clock_timestamp(), jsonb_build_object('reply', t.quantity)
+             FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bigint[]) AS t (cart_id, delivery_id, key, quantity)
+             JOIN listings l ON l.cart_id = t.cart_id AND l.key = t.key
              JOIN carts c ON c.cart_id = l.cart_id AND c.generation = l.generation
              LEFT JOIN order_polls p ON p.cart_id = l.cart_id
             CROSS JOIN LATERAL (
@@ -31,6 +31,11 @@ export async function suspectReplies(
                WHERE w.cart_id = l.cart_id AND w.key = l.key AND w.state IN ${waitStatesSql}) AS s
             WHERE l.expected IS NOT NULL AND t.quantity <> s.should AND NOT (c.clamps_at_zero AND t.quantity <= 0)
            ON CONFLICT (cart_id, key) WHERE ended_at IS NULL DO NOTHING`,
-    values: [reply.cartId, reply.deliveryId, reply.rows.map((row) => row.key), reply.rows.map((row) => row.quantity)],
+    values: [
+      replies.map(({ cartId }) => cartId),
+      replies.map(({ deliveryId }) => deliveryId),
+      replies.map(({ key }) => key),
+      replies.map(({ quantity }) => quantity),
+    ],
   });
 }
