@@ -6,8 +6,8 @@ import type { Database } from './database.js';
 export type WakeupTopic = 'events' | 'web-stack' | 'lanes' | 'api-keys';
 
 const channel = 'onhand_wakeups';
-/** Signals of one topic within this time become one notification. */
-const coalesceMs = 5;
+/** The first signal of a topic is told at once, and those within this time after it by one notification. */
+const coalesceMs = 25;
 const reconnectMs = 500;
 const connectTimeoutMs = 10_000;
 
@@ -18,6 +18,7 @@ const connectTimeoutMs = 10_000;
 export class Wakeups {
   private readonly local = new EventEmitter().setMaxListeners(0);
   private readonly pending = new Map<WakeupTopic, NodeJS.Timeout>();
+  private readonly toldAt = new Map<WakeupTopic, number>();
   private readonly self = `${process.pid}-${Math.random().toString(36).slice(2)}`;
   private client: pg.Client | undefined;
   private retry: NodeJS.Timeout | undefined;
@@ -42,11 +43,13 @@ export class Wakeups {
   signal(topic: WakeupTopic): void {
     this.local.emit(topic);
     if (this.stopped || this.pending.has(topic)) return;
+    const waitMs = Math.max(0, (this.toldAt.get(topic) ?? -coalesceMs) + coalesceMs - performance.now());
     const timer = setTimeout(() => {
       this.pending.delete(topic);
+      this.toldAt.set(topic, performance.now());
       // A lost notification costs one poll interval, nothing else.
       this.database.pool.query('SELECT pg_notify($1, $2)', [channel, `${this.self} ${topic}`]).catch(() => undefined);
-    }, coalesceMs);
+    }, waitMs);
     timer.unref();
     this.pending.set(topic, timer);
   }

@@ -3,6 +3,7 @@ import { beginByKeys, inTransaction, type Database } from '../database.js';
 import { isOfTheSurroundings } from '../database-fault.js';
 import { readAfter, type RecordedFact } from '../events/event-reader.js';
 import { reached } from '../moments.js';
+import { allOf, together } from '../packets.js';
 import type { Presence } from '../presence.js';
 import { steadyNow } from '../steady-clock.js';
 import { Doorbell, type Wakeups } from '../wakeups.js';
@@ -110,11 +111,16 @@ export class Projector {
     const client = await this.dependencies.database.pool.connect();
     let first: RecordedFact | undefined;
     try {
-      await client.query(beginByKeys);
-      const from = await readCheckpoint(client, projection, self);
+      const [, from, held] = await together(client, () =>
+        allOf([
+          client.query(beginByKeys),
+          readCheckpoint(client, projection, self),
+          holdProjection(client, projection),
+        ]),
+      );
       const replaced = from.projector !== null && from.projector !== self;
       if (replaced) this.standBy();
-      const mine = !replaced && !from.stopped && (await holdProjection(client, projection));
+      const mine = !replaced && !from.stopped && held;
       const wanted = this.farBehind && factsMax === batchFactsMax ? farBehindFactsMax : factsMax;
       const facts = mine ? await readAfter(client, from, wanted) : [];
       const last = facts.at(-1);
@@ -126,12 +132,13 @@ export class Projector {
       // Whole transactions: a batch that was filled may be a good deal smaller.
       this.farBehind = facts.length > wanted / 2 && (await hasFactsAfter(client, last, this.farBehindFacts));
       const later = this.farBehind || facts.length > Math.min(batchFactsMax, this.farBehindFacts);
-      const result =
-        factsMax > 1
-          ? await applyBatch(client, facts, later)
-          : await applyOneByOne(client, facts, (fact) => (first = fact));
+      // Moved first, so that nobody waits for the answer by itself; it counts with the COMMIT.
+      const [moved, result] = await allOf([
+        moveCheckpoint(client, projection, from, last),
+        factsMax > 1 ? applyBatch(client, facts, later) : applyOneByOne(client, facts, (fact) => (first = fact)),
+      ]);
       reached('projector:applied');
-      if (!(await moveCheckpoint(client, projection, from, last))) {
+      if (!moved) {
         await client.query('ROLLBACK');
         return null;
       }
@@ -192,14 +199,12 @@ export class Projector {
   async caughtUp(timeoutMs: number): Promise<boolean> {
     const end = steadyNow() + timeoutMs;
     if (!(await this.applied(timeoutMs))) return false;
-    for (;;) {
+    return isSoon(end, async () => {
       const { rows } = await this.dependencies.database.pool.query<{ running: boolean }>(
         `SELECT EXISTS (SELECT FROM recompute_runs WHERE state = 'running') OR EXISTS (SELECT FROM late_items) AS running`,
       );
-      if (rows[0]?.running === false) return true;
-      if (steadyNow() >= end) return false;
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
+      return rows[0]?.running === false;
+    });
   }
 
   /** Like {@link caughtUp}, but what a setting changes for other listings may still be on its way to them. */
@@ -212,24 +217,21 @@ export class Projector {
     );
     const goal = newest.rows[0];
     if (goal === undefined) return true;
-    for (;;) {
+    const isApplied = await isSoon(end, async () => {
       const reached = await pool.query<{ reached: boolean }>(
         `SELECT (generation, transaction_id) >= ($2::int, $3::xid8) AS reached FROM projection_checkpoints WHERE name = $1`,
         [projection, goal.generation, goal.transaction_id],
       );
-      if (reached.rows[0]?.reached === true) break;
-      if (steadyNow() >= end) return false;
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
+      return reached.rows[0]?.reached === true;
+    });
+    if (!isApplied) return false;
     const late = await pool.query<{ last: string | null }>('SELECT max(id) AS last FROM late_items');
     const last = late.rows[0]?.last ?? null;
-    while (last !== null) {
+    if (last === null) return true;
+    return isSoon(end, async () => {
       const left = await pool.query('SELECT FROM late_items WHERE id <= $1 LIMIT 1', [last]);
-      if (left.rowCount === 0) break;
-      if (steadyNow() >= end) return false;
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    return true;
+      return left.rowCount === 0;
+    });
   }
 
   /** After somebody mended what a fact failed on: forgets the stop and tries that fact again. It is never skipped. */
@@ -327,6 +329,15 @@ export class Projector {
     } catch {
       // The next step meets the same fact and stops at it again.
     }
+  }
+}
+
+/** Looks again and again. @returns false: it was not so until `end`, by the steady clock */
+async function isSoon(end: number, look: () => Promise<boolean>): Promise<boolean> {
+  for (;;) {
+    if (await look()) return true;
+    if (steadyNow() >= end) return false;
+    await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
 
