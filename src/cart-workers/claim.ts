@@ -126,9 +126,7 @@ async function claimIn(
   if (delivery === undefined || delivery.state === 'closed' || delivery.take !== job.take) return { kind: 'gone' };
   if (delivery.cart_id !== terms.cartId) return { kind: 'gone' };
 
-  // Written by this very claim before, whose COMMIT nobody heard of: nothing was sent under it.
-  if (openAttempts.some(({ id }) => id === attemptId))
-    await client.query('DELETE FROM attempts WHERE id = $1', [attemptId]);
+  if (openAttempts.some(({ id }) => id === attemptId)) await takeBack(client, attemptId);
   const ofOthers = openAttempts.filter(({ id }) => id !== attemptId);
   const open = await closeDeadAttempts(client, job.deliveryId, ofOthers, terms);
   if (open.waitMs > 0) return { kind: 'busy', retryInMs: open.waitMs };
@@ -182,6 +180,15 @@ async function lockDelivery(client: PoolClient, job: LaneJobData, terms: ClaimTe
     values: [job.deliveryId, terms.readsFirst],
   });
   return found.rows[0];
+}
+
+/** Written by this very claim before, whose COMMIT nobody heard of: nothing was sent under it, so it is no try. */
+async function takeBack(client: PoolClient, attemptId: string): Promise<void> {
+  await client.query(
+    `WITH gone AS (DELETE FROM attempts WHERE id = $1 RETURNING delivery_id, kind)
+     UPDATE deliveries d SET tries = d.tries - 1 FROM gone WHERE d.id = gone.delivery_id AND gone.kind = 'send'`,
+    [attemptId],
+  );
 }
 
 /**

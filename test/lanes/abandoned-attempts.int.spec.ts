@@ -1,9 +1,21 @@
 import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { claim } from '../../src/cart-workers/claim.js';
+import { dispatchLane } from '../../src/cart-workers/dispatch.js';
 import { createHarness, type Harness } from '../support/hub-harness.js';
 import { startShop, type Shop } from '../support/shops.js';
 import { until } from '../support/until.js';
 
+const terms = {
+  keyed: true,
+  needsQ0: false,
+  readsFirst: false,
+  serial: false,
+  requestTimeoutMs: 1_000,
+  settleTimeoutMs: 1_000,
+  quietTimeMs: 300,
+  worker: 'test',
+};
 /** Long enough that waiting for a deadline fails the test. */
 const requestTimeoutMs = 30_000;
 const sku = 'HALF-KNOWN';
@@ -67,5 +79,35 @@ describe('a try that was written without its worker hearing of it', () => {
     for (const shop of shops.values()) expect((await shop.stock()).get(sku)).toBe(Number(onHand[0]?.on_hand));
     expect(await hub.rows('SELECT id FROM attempts WHERE ended_at IS NULL')).toEqual([]);
     expect(await hub.rows(`SELECT key FROM delivery_lines WHERE state = 'quarantined'`)).toEqual([]);
+  });
+
+  it('is taken back and made anew where several carts were claimed together', async () => {
+    await hub.stopWorkers();
+    await hub.ask({ type: 'AdjustStock', sku, location: 'MAIN', delta: 1 });
+    await hub.projector.caughtUp(10_000);
+    const cartIds = ['compare', 'key'];
+    const made = await Promise.all(
+      cartIds.map((cartId) => dispatchLane(hub.database, cartId, { linesPerDeliveryMax: 1, callsMax: null })),
+    );
+    const jobs = made.map(([delivery]) => ({ deliveryId: delivery?.deliveryId ?? '', take: 1 }));
+    const claims = loseCommitsOfClaims(1);
+    const claimed = await Promise.all(
+      jobs.map((job, index) => claim(hub.database, job, { ...terms, cartId: cartIds[index] ?? '' })),
+    );
+    claims.stop();
+    expect(claims.lost()).toBe(1);
+    expect(claimed).toMatchObject([
+      { kind: 'claimed', purpose: 'send', cartId: 'compare' },
+      { kind: 'claimed', purpose: 'send', cartId: 'key' },
+    ]);
+    const tries = await hub.rows<{ tries: number; attempts: number }>(
+      `SELECT d.tries, (SELECT count(*)::int FROM attempts a WHERE a.delivery_id = d.id) AS attempts
+         FROM deliveries d WHERE d.id = ANY ($1::uuid[])`,
+      jobs.map(({ deliveryId }) => deliveryId),
+    );
+    expect(tries).toEqual([
+      { tries: 1, attempts: 1 },
+      { tries: 1, attempts: 1 },
+    ]);
   });
 });
