@@ -11,6 +11,8 @@ export interface Competition {
   /** What the statement says that then waits for the first. */
   readonly waits: string;
   readonly second: string;
+  /** Ours may share its transaction with other carts, and then gives up before the server looks for a circle. */
+  readonly waitsBriefly?: true;
 }
 
 /** How long one of ours waits before the server looks, once, whether it waits in a circle: longer than we take to close it. */

