@@ -1,6 +1,7 @@
 import http from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Projector } from '../../src/projections/projector.js';
+import { until } from '../support/until.js';
 import { call, ownerKey, startHubUnderTest, type Answer, type HubUnderTest } from './hub-under-test.js';
 
 /**
@@ -32,6 +33,11 @@ beforeAll(async () => {
   await hub.database.pool.query(`UPDATE api_keys SET revoked_at = now() WHERE name = 'revoked'`);
   await hub.database.pool.query(`UPDATE api_keys SET expires_at = now() - interval '1 day' WHERE name = 'expired'`);
   await caughtUp();
+  // The worker opens the cart's lane in its own time, and notes it.
+  await until('the lane is open', async () => {
+    const { rowCount } = await hub.database.pool.query(`SELECT FROM lane_workers WHERE cart_id = 'the-shop'`);
+    return rowCount === 1;
+  });
   const found = await hub.database.pool.query<{ name: string }>(
     `SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public' ORDER BY 1`,
   );

@@ -13,7 +13,11 @@ import type { Activity } from './item-search.js';
 /** Items as the projector has reached them. */
 @Injectable()
 export class ItemReads {
-  constructor(@Inject(DATABASE) private readonly database: Database) {}
+  private readonly one;
+
+  constructor(@Inject(DATABASE) private readonly database: Database) {
+    this.one = readsOfOne(database);
+  }
 
   async list(query: {
     readonly prefix?: string | undefined;
@@ -82,15 +86,8 @@ export class ItemReads {
 
   async get(sku: string) {
     const [found, locations, shownAt] = await Promise.all([
-      this.database.orm
-        .select({ ...itemColumns, version: items.version })
-        .from(items)
-        .where(eq(items.sku, sku)),
-      this.database.orm
-        .select()
-        .from(quantityOnHand)
-        .where(eq(quantityOnHand.sku, sku))
-        .orderBy(quantityOnHand.location),
+      this.one.item.execute({ sku }),
+      this.one.locations.execute({ sku }),
       this.listingsOf(sku),
     ]);
     const item = found[0];
@@ -125,13 +122,33 @@ export class ItemReads {
 
   /** What each cart shows of the item, or would show once all that is owed has arrived. */
   private async listingsOf(sku: string) {
-    const owed = this.database.orm
-      .select({ cartId: webStack.cartId, key: webStack.key, owed: total(webStack.delta).as('owed') })
-      .from(webStack)
-      .where(and(eq(webStack.sku, sku), inArray(webStack.state, [...waitStates])))
-      .groupBy(webStack.cartId, webStack.key)
-      .as('owed');
-    const rows = await this.database.orm
+    const rows = await this.one.listings.execute({ sku });
+    return rows.map((row) => ({ ...row, shown: row.expected === null ? null : row.expected - row.owed }));
+  }
+}
+
+/** What an item's own page asks for: prepared, because making these statements and their plans takes longer than they do. */
+function readsOfOne({ orm }: Database) {
+  const sku = sql.placeholder('sku');
+  const owed = orm
+    .select({ cartId: webStack.cartId, key: webStack.key, owed: total(webStack.delta).as('owed') })
+    .from(webStack)
+    .where(and(eq(webStack.sku, sku), inArray(webStack.state, [...waitStates])))
+    .groupBy(webStack.cartId, webStack.key)
+    .as('owed');
+  return {
+    item: orm
+      .select({ ...itemColumns, version: items.version })
+      .from(items)
+      .where(eq(items.sku, sku))
+      .prepare('item'),
+    locations: orm
+      .select()
+      .from(quantityOnHand)
+      .where(eq(quantityOnHand.sku, sku))
+      .orderBy(quantityOnHand.location)
+      .prepare('on-hand-of-item'),
+    listings: orm
       .select({
         cartId: listings.cartId,
         cartName: sql<string | null>`${carts.settings} ->> 'name'`,
@@ -146,9 +163,9 @@ export class ItemReads {
       .leftJoin(carts, eq(carts.cartId, listings.cartId))
       .leftJoin(owed, and(eq(owed.cartId, listings.cartId), eq(owed.key, listings.key)))
       .where(eq(listings.sku, sku))
-      .orderBy(listings.cartId, listings.key);
-    return rows.map((row) => ({ ...row, shown: row.expected === null ? null : row.expected - row.owed }));
-  }
+      .orderBy(listings.cartId, listings.key)
+      .prepare('listings-of-item'),
+  };
 }
 
 const SHARING_SHOWN_MAX = 20;
