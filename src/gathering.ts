@@ -3,6 +3,8 @@ import type { Database } from './database.js';
 
 /** More than these at once are made beside the first ones. */
 const itemsMax = 32;
+/** What has more lines is made by itself: the others would wait for it, and hold their locks meanwhile. */
+export const gatheredLinesMax = 32;
 /** One group is being worked off by the server while the next one is made. */
 const underWayMax = 2;
 
@@ -53,16 +55,16 @@ export class Gathering<Item extends { readonly cartId: string }, Result> {
 
   /** After what else has arrived by now has been heard. */
   private startSoon(database: Pick<Database, 'pool'>, place: Place<Item, Result>): void {
-    if (place.starting || place.underWay >= underWayMax) return;
+    if (place.waiting.length === 0 || place.starting || place.underWay >= underWayMax) return;
     place.starting = true;
     setImmediate(() => {
       place.starting = false;
       place.underWay += 1;
       void this.makeAll(database, takeFrom(place)).finally(() => {
         place.underWay -= 1;
-        if (place.waiting.length > 0) this.startSoon(database, place);
+        this.startSoon(database, place);
       });
-      if (place.waiting.length > 0) this.startSoon(database, place);
+      this.startSoon(database, place);
     });
   }
 

@@ -1,6 +1,6 @@
 import type { PoolClient } from 'pg';
 import { beginByKeysPlanned, type Database } from '../database.js';
-import { Gathering } from '../gathering.js';
+import { gatheredLinesMax, Gathering } from '../gathering.js';
 import { reached } from '../moments.js';
 import { inPackets } from '../packets.js';
 import { waitStatesSql } from '../projections/listings.table.js';
@@ -92,8 +92,6 @@ export async function recordOutcome(database: Database, end: AttemptEnd): Promis
 }
 
 const outcomes = new Gathering<AttemptEnd, void>(recordTogether);
-/** A delivery with more lines has a transaction of its own: the others would wait for it, and hold their locks meanwhile. */
-const gatheredLinesMax = 32;
 
 async function recordOnce(database: Database, end: AttemptEnd): Promise<void> {
   if (end.lines.length > gatheredLinesMax) await recordTogether(database, [end]);

@@ -2,6 +2,7 @@ import type { PoolClient } from 'pg';
 import { onConnection, type Database } from '../database.js';
 import { Doorbell, type Wakeups } from '../wakeups.js';
 import type { CartSettings } from '../events/facts.js';
+import { gatheredLinesMax } from '../gathering.js';
 import { reached } from '../moments.js';
 import { allOf, together } from '../packets.js';
 import { isFarBehind } from '../projections/late-items.js';
@@ -20,8 +21,6 @@ const keepInStepEveryMs = 2_000;
 /** How late a lane may open after its moment. */
 const openEveryMs = 500;
 const faultPauseMs = 500;
-/** A lane that just made more lines than this is expected to make as many again. */
-const sharedLinesMax = 32;
 
 /**
  * The Stack Controller: opens the way from the Web Stack into the lanes, and sweeps up deliveries whose job was lost
@@ -112,7 +111,8 @@ export class StackController {
         const linesPerDeliveryMax = linesMax.get(cartId);
         if (linesPerDeliveryMax === undefined || (slow.has(cartId) && !turns.has(cartId))) return 0;
         const callsMax = slow.has(cartId) ? 1 : null;
-        const alone = slow.has(cartId) || (this.linesLastTime.get(cartId) ?? 0) > sharedLinesMax;
+        // A lane that just made many lines is expected to make as many again.
+        const alone = slow.has(cartId) || (this.linesLastTime.get(cartId) ?? 0) > gatheredLinesMax;
         const dispatched = await dispatchLane(database, cartId, { linesPerDeliveryMax, callsMax, alone });
         this.linesLastTime.set(
           cartId,
