@@ -4,6 +4,7 @@ import type { Database } from '../../src/database.js';
 import { EventStore } from '../../src/events/event-store.js';
 import { imports } from '../../src/modules/imports/imports.table.js';
 import { ImportWork } from '../../src/modules/imports/import-work.js';
+import { Projector } from '../../src/projections/projector.js';
 import { receiveImport } from '../../src/modules/imports/receive-import.js';
 import type { ResetPlan } from '../../src/modules/imports/reset-plan.js';
 import { startHubUnderTest, type HubUnderTest } from '../api/hub-under-test.js';
@@ -89,7 +90,7 @@ describe('a file of any length is never held whole', () => {
     const database = watched((_name, _values, rows) => {
       rowsMax = Math.max(rowsMax, rows);
     });
-    const work = new ImportWork(database, new EventStore(database.pool));
+    const work = new ImportWork(database, new EventStore(database.pool), hub.hub.app.get(Projector));
     expect(await work.run(id, () => false)).toBe('done');
     expect(rowsMax).toBeGreaterThan(0);
     // The streams of a chunk's items, and that of their location.

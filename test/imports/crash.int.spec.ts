@@ -11,6 +11,7 @@ import { EventStore } from '../../src/events/event-store.js';
 import { cleanUpImports, endBrokenUploads } from '../../src/modules/imports/clean-up-imports.js';
 import { IMPORTS } from '../../src/modules/imports/import-jobs.js';
 import { ImportWork } from '../../src/modules/imports/import-work.js';
+import { Projector } from '../../src/projections/projector.js';
 import type { PoolClient } from 'pg';
 import type { Database } from '../../src/database.js';
 import { startHub, type Hub } from '../../src/modules/start/hub.js';
@@ -33,7 +34,8 @@ afterEach(() => hub.close());
 
 const sent = async (query = 'kind=movements', content = file) => (await send(hub, query, content)).body.id as string;
 const status = async (id: string) => (await hub.call('GET', `/v1/imports/${id}`)).body;
-const workOn = (database: Database) => new ImportWork(database, new EventStore(database.pool));
+const workOn = (database: Database, store = new EventStore(database.pool)) =>
+  new ImportWork(database, store, hub.hub.app.get(Projector));
 
 /** An event store whose n-th statement of that name or text never reaches the server, or reaches it and gets no answer. */
 function failingStore(at: string, nth: number, how: 'not-sent' | 'answer-lost'): EventStore {
@@ -67,7 +69,7 @@ describe('an import that was cut off', () => {
     'where nobody knows what became of a commit (%s) learns it from itself, and goes on',
     async (how) => {
       const id = await sent();
-      const work = new ImportWork(hub.database, failingStore('COMMIT', 2, how));
+      const work = workOn(hub.database, failingStore('COMMIT', 2, how));
       expect(await work.run(id, never)).toBe('done');
       expect(await status(id)).toMatchObject({ state: 'done', fault: null, rows: { applied: ROWS, refused: 0 } });
       expect(await onHand(hub, 'MUG')).toBe(ROWS);

@@ -1,12 +1,13 @@
 import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Projector } from '../../src/projections/projector.js';
 import { ownerKey, startHubUnderTest, type HubUnderTest } from '../api/hub-under-test.js';
 import { runHere } from '../command-line/run-cli.js';
 import { temporaryDirectory } from '../support/temporary-directory.js';
-import { given, run, send } from './send.js';
+import { until } from '../support/until.js';
+import { ended, given, run, send } from './send.js';
 
 const seed = 20261122;
 const parts = ['PEG', 'POLE', 'BAG', 'ROPE'];
@@ -21,6 +22,7 @@ describe('a file of kits', () => {
     await hub.call('POST', '/v1/movements', { kind: 'received', sku: 'STOCKED', location: 'main', quantity: 2 });
   });
   afterAll(() => hub.close());
+  afterEach(() => vi.restoreAllMocks());
 
   const caughtUp = async () => expect(await hub.hub.app.get(Projector).caughtUp(20_000)).toBe(true);
   /** What each of them is made of, in words; nothing of those that are no kit. */
@@ -127,6 +129,27 @@ describe('a file of kits', () => {
     ]);
     expect(await run(hub, 'kind=kits', `${head}K3,PEG,1\nK1,BAG,1\nK2,K3,1\n`)).toMatchObject({ state: 'done' });
     expect(await made()).toEqual({ K1: '1 BAG', K2: '1 K3', K3: '1 PEG' });
+  });
+
+  it('is held against what the file before it did, also where somebody’s transaction keeps that from the projection', async () => {
+    await noKits();
+    const holder = await hub.database.pool.connect();
+    await holder.query('BEGIN; SELECT pg_current_xact_id()');
+    try {
+      expect(await run(hub, 'kind=kits', `${head}K1,K2,1\n`)).toMatchObject({ state: 'done' });
+      const waitsFor = vi.spyOn(hub.hub.app.get(Projector), 'applied');
+      const second = await send(hub, 'kind=kits', `${head}K3,PEG,1\nK2,K3,1\n`);
+      await until('the second file waits, or is through', async () => {
+        const { body } = await hub.call('GET', `/v1/imports/${second.body.id}`);
+        return waitsFor.mock.calls.length > 0 || body.state !== 'validating';
+      });
+      await holder.query('COMMIT');
+      const found = await ended(hub, second.body.id as string);
+      expect(found).toMatchObject({ state: 'refused' });
+      expect(problemsOf(found)).toContainEqual([3, 'component', expect.stringMatching(/K1 would contain K2/)]);
+    } finally {
+      holder.release(true);
+    }
   });
 
   it('that was found to be right is applied to its last row, whatever kits there are and however the file mixes them', async () => {

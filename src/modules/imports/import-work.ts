@@ -3,6 +3,7 @@ import { eq } from 'drizzle-orm';
 import type { Database } from '../../database.js';
 import { EventStore } from '../../events/event-store.js';
 import { reached } from '../../moments.js';
+import { Projector } from '../../projections/projector.js';
 import { DATABASE } from '../tokens.js';
 import { applyImport } from './apply-import.js';
 import { imports, type ImportState } from './imports.table.js';
@@ -11,12 +12,20 @@ import { validateImport, type ValidatedCounts } from './validate-import.js';
 import { validateReset } from './validate-reset.js';
 import { whyHeld, whyOlder } from './reset-plan.js';
 
+/**
+ * A file of kits is held against the kits there are, a reset against the stock: both stand in projections, and a file that
+ * comes right behind another one has to find what that did. Where somebody's transaction holds the log back for longer than
+ * this, the file is judged by what is known; the deciders have the last word on each of its rows.
+ */
+const projectedWithinMs = 10_000;
+
 /** Brings one import from wherever it stands to where it has to wait for somebody, or to its end. */
 @Injectable()
 export class ImportWork {
   constructor(
     @Inject(DATABASE) private readonly database: Database,
     private readonly store: EventStore,
+    @Inject(Projector) private readonly projector: Pick<Projector, 'applied'>,
   ) {}
 
   /**
@@ -43,6 +52,7 @@ export class ImportWork {
   }
 
   private async validate(found: StoredImport, stopped: () => boolean): Promise<void> {
+    if (found.kind === 'reset' || found.kind === 'kits') await this.projector.applied(projectedWithinMs);
     if (found.kind === 'reset') return this.validateReset(found, stopped);
     const counts = await validateImport(this.database, found, stopped);
     if (counts === null) return;
