@@ -232,7 +232,8 @@ const endLinesSql = `
       delivery_id uuid, cart_id text, attempt_id uuid, tries int,
       key text, response text, line_state text, record_state text, outcome text, quantity bigint, seen_from timestamptz,
       seen_to timestamptz, delay_ms int, counted int, look_again boolean, unlisted text, settle_in_ms int, evidence jsonb)),
-  -- One by one by key, and written where it was found (the listings are locked): joined, each row is compared with each line.
+  -- Each is found by its key, one by one, and written where it was found (the listings are locked): joined, each row may be
+  -- compared with each line under way, or each listing there is.
   open AS MATERIALIZED (
     SELECT r.*, o.line FROM rows r
      CROSS JOIN LATERAL (SELECT x.ctid AS line FROM delivery_lines x
@@ -271,19 +272,23 @@ const endLinesSql = `
       FROM owed r WHERE w.ctid = r.place AND r.leaves),
   joined AS (
     UPDATE web_stack w SET state = 'dead-lettered', last_response = r.response
-      FROM owed r WHERE w.ctid = r.place AND NOT r.leaves)
+      FROM owed r WHERE w.ctid = r.place AND NOT r.leaves),
+  -- Most listings have nothing to forget and nothing to learn: their rows stay as they are.
+  learning AS MATERIALIZED (
+    SELECT r.*, o.listing FROM lines r
+     CROSS JOIN LATERAL (SELECT x.ctid AS listing FROM listings x
+                          WHERE x.cart_id = r.cart_id AND x.key = r.key AND r.record_state <> 'in-flight'
+                            AND NOT (r.record_state = 'waiting' AND r.quantity IS NULL AND NOT r.look_again)
+                            AND (r.quantity IS NOT NULL OR x.last_quantity_from IS NOT NULL OR x.last_quantity IS NOT NULL
+                                 OR r.line_state = 'done' AND x.unlisted IS DISTINCT FROM r.unlisted)
+                         OFFSET 0) AS o)
   UPDATE listings s
      SET last_quantity = r.quantity,
          last_quantity_from = CASE WHEN r.quantity IS NOT NULL
                                    THEN coalesce(r.seen_from, (SELECT a.started_at FROM attempts a WHERE a.id = r.attempt_id)) END,
          last_quantity_to = CASE WHEN r.quantity IS NOT NULL THEN coalesce(r.seen_to, clock_timestamp()) END,
          unlisted = CASE WHEN r.line_state = 'done' THEN r.unlisted ELSE s.unlisted END
-    FROM lines r
-   WHERE s.cart_id = r.cart_id AND s.key = r.key AND r.record_state <> 'in-flight'
-     AND NOT (r.record_state = 'waiting' AND r.quantity IS NULL AND NOT r.look_again)
-     -- Most listings have nothing to forget and nothing to learn: their rows stay as they are.
-     AND (r.quantity IS NOT NULL OR s.last_quantity_from IS NOT NULL OR s.last_quantity IS NOT NULL
-          OR r.line_state = 'done' AND s.unlisted IS DISTINCT FROM r.unlisted)`;
+    FROM learning r WHERE s.ctid = r.listing`;
 
 /** A delivery is closed with its last open line; otherwise it is to be sent again, or settled. */
 async function endDeliveries(client: PoolClient, ends: readonly AttemptEnd[]): Promise<void> {

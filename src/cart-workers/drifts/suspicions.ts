@@ -6,7 +6,8 @@ import { waitStatesSql } from '../../projections/listings.table.js';
  * is only a suspicion: mostly an order that was not imported yet. It is looked at again, and repairs nothing by itself. A
  * reply of 0 says nothing where the cart may have cut off what was below.
  *
- * Called in the transaction that records the outcome, with the listings locked.
+ * Called in the transaction that records the outcome, with the listings locked. Each is looked up by its key (LATERAL): joined,
+ * all listings of the cart were read for each reply until the tables had been analysed.
  */
 export async function suspectReplies(
   client: PoolClient,
@@ -23,7 +24,7 @@ export async function suspectReplies(
            SELECT l.cart_id, l.key, l.sku, 'reply', t.delivery_id, t.quantity, s.should, t.quantity - s.should, p.mark,
                   clock_timestamp(), clock_timestamp(), jsonb_build_object('reply', t.quantity)
              FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bigint[]) AS t (cart_id, delivery_id, key, quantity)
-             JOIN listings l ON l.cart_id = t.cart_id AND l.key = t.key
+            CROSS JOIN LATERAL (SELECT * FROM listings x WHERE x.cart_id = t.cart_id AND x.key = t.key OFFSET 0) AS l
              JOIN carts c ON c.cart_id = l.cart_id AND c.generation = l.generation
              LEFT JOIN order_polls p ON p.cart_id = l.cart_id
             CROSS JOIN LATERAL (
