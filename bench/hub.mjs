@@ -1,4 +1,4 @@
-/** A hub of its own process with all roles, and other programs beside it. */
+/** A hub of its own process or processes, and other programs beside it. */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
@@ -7,19 +7,47 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** @param options `encryptionKey`: to be given where a hub is started again on a database that holds secrets of carts */
-export async function startHub({ databaseUrl, redisUrl, dataDir, encryptionKey = randomBytes(32).toString('base64') }) {
+/** One process does everything, as `npm start` has it. */
+export const inOneProcess = ['api,projector,worker'];
+/** As docker-compose.yml has it. */
+export const inThreeProcesses = ['api', 'projector', 'worker'];
+
+/**
+ * @param options `encryptionKey`: to be given where a hub is started again on a database that holds secrets of carts;
+ * `processes`: the roles of each, the one with the API first
+ */
+export async function startHub({
+  databaseUrl,
+  redisUrl,
+  dataDir,
+  encryptionKey = randomBytes(32).toString('base64'),
+  processes = inOneProcess,
+}) {
   const key = `ohk_${randomBytes(24).toString('base64url')}`;
-  const { url, stop, pid } = await startProcess([path.join(root, 'dist/main.js')], {
-    DATABASE_URL: databaseUrl,
-    ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }),
-    ONHAND_ENCRYPTION_KEY: encryptionKey,
-    ONHAND_DATA_DIR: dataDir,
-    ONHAND_PORT: '0',
-    ONHAND_OWNER_KEY: key,
-    ONHAND_ALLOW_PRIVATE_CART_URLS: 'true',
-    ONHAND_LOG_JSON: 'true',
-  });
+  const started = [];
+  const stop = async () => {
+    for (const one of started.toReversed()) await one.stop();
+  };
+  try {
+    for (const [n, roles] of processes.entries())
+      started.push(
+        await startProcess([path.join(root, 'dist/main.js')], {
+          DATABASE_URL: databaseUrl,
+          ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }),
+          ONHAND_ROLES: roles,
+          ONHAND_ENCRYPTION_KEY: encryptionKey,
+          ONHAND_DATA_DIR: n === 0 ? dataDir : `${dataDir}-${n}`,
+          ONHAND_PORT: '0',
+          ONHAND_OWNER_KEY: key,
+          ONHAND_ALLOW_PRIVATE_CART_URLS: 'true',
+          ONHAND_LOG_JSON: 'true',
+        }),
+      );
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const [{ url, pid }] = started;
   const ask = async (method, route, body) => {
     const response = await fetch(url + route, {
       method,

@@ -11,7 +11,7 @@ import { createQueueBackend } from '../dist/cart-workers/queue-backend.js';
 import { createDatabase } from '../dist/database.js';
 import { startRedis } from '../samples/redis.mjs';
 import { connectCart } from './connect-cart.mjs';
-import { startHub, startProcess } from './hub.mjs';
+import { inOneProcess, inThreeProcesses, startHub, startProcess } from './hub.mjs';
 import { median, quantile } from './numbers.mjs';
 import { ownDatabase } from './own-database.mjs';
 
@@ -37,7 +37,12 @@ export async function run({ databaseUrl, rounds, redis, dataDir, log }) {
       body: JSON.stringify({ shops: shopCount, keys: [...skus, 'ALONE'], journal: true }),
     });
     const idle = await ownDatabase(databaseUrl, 'alone');
-    const hub = await startHub({ databaseUrl, redisUrl: redisServer?.url, dataDir: path.join(dataDir, 'hub') });
+    const hub = await startHub({
+      databaseUrl,
+      redisUrl: redisServer?.url,
+      dataDir: path.join(dataDir, 'hub'),
+      processes: process.env.SPLIT === '1' ? inThreeProcesses : inOneProcess,
+    });
     stops.push(hub.stop);
     await connect(hub, shops, secret);
     await measure(hub, shops);

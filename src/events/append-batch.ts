@@ -163,8 +163,9 @@ async function lockStreams(
   const distinct = [...new Set(streams)];
   if (distinct.length === 0) return;
   // All or none are created first: locking those that exist before the others are created would break the order.
-  const creating = known.unknownOf(distinct).length > 0 ? createHeads(client, distinct) : undefined;
-  const [, { heads, now }] = await allOf([creating, lockHeads(client, distinct)]);
+  const creating = known.mayMiss(distinct) ? createHeads(client, distinct) : undefined;
+  const [created, { heads, now }] = await allOf([creating, lockHeads(client, distinct)]);
+  if (created !== undefined) known.created(distinct, created);
   batch.lock(heads, now);
 }
 

@@ -8,7 +8,7 @@ import type { KitState } from './kit.js';
 import type { Fact, MovementFact } from './facts.js';
 import type { LockedHead } from './lock-heads.js';
 import type { StockState } from './stock-item.js';
-import type { StreamName } from './streams.js';
+import { isStockStream, type StreamName } from './streams.js';
 import type { NewEvent, NewHead } from './write-batch.js';
 
 interface WorkingHead {
@@ -148,7 +148,7 @@ export class BatchDecision {
   #stockAnywhere(sku: string): StockAt[] {
     return [...this.#heads].flatMap(([stream, head]) => {
       const slash = stream.indexOf('/');
-      if (head.version === 0n || !stream.startsWith('stock:') || stream.slice(slash + 1) !== sku) return [];
+      if (head.version === 0n || !isStockStream(stream) || stream.slice(slash + 1) !== sku) return [];
       const { onHand, open } = head.state as StockState;
       return [{ location: stream.slice('stock:'.length, slash), onHand, open }];
     });

@@ -101,7 +101,7 @@ export class EventStore {
         }
         return outcomes;
       } catch (error) {
-        if (error instanceof HeadsMissingError) this.#known.forget();
+        if (error instanceof HeadsMissingError) this.#known.missed();
         else if (!(error instanceof KitsChangedError) && !isTransient(error)) throw error;
         if (attempt >= attemptsMax) throw error;
       }

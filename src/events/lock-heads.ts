@@ -15,8 +15,8 @@ export interface LockedHeads {
 }
 
 /**
- * Heads that were taken to exist do not. A head on which something has happened is never deleted, so somebody exchanged
- * the database; or an empty one was, while we waited for its lock. In both cases the transaction is begun anew.
+ * Heads that were taken to exist do not: that was a guess (known-heads.ts), or an empty one was deleted while we waited for
+ * its lock, or somebody exchanged the database. In each case the transaction is begun anew.
  */
 export class HeadsMissingError extends Error {
   override readonly name = 'HeadsMissingError';
@@ -29,10 +29,10 @@ export class HeadsMissingError extends Error {
  * Creates the heads that do not exist yet, at version 0: a stream exists once its version is above 0. Those on which
  * nothing happens are deleted before the commit, see {@link deleteEmptyHeads}.
  *
- * In: streams. Effects: rows in sorted order; waits for whoever is creating the same ones.
+ * In: streams. Out: how many there were not. Effects: rows in sorted order; waits for whoever is creating the same ones.
  */
-export async function createHeads(client: PoolClient, streams: readonly string[]): Promise<void> {
-  await client.query({
+export async function createHeads(client: PoolClient, streams: readonly string[]): Promise<number> {
+  const { rowCount } = await client.query({
     name: 'create-heads',
     text: `
       INSERT INTO stream_heads (stream, version, state)
@@ -42,6 +42,7 @@ export async function createHeads(client: PoolClient, streams: readonly string[]
       ON CONFLICT DO NOTHING`,
     values: [streams],
   });
+  return rowCount ?? 0;
 }
 
 /**

@@ -11,6 +11,7 @@ export const inTransit = 'in-transit';
 
 /** SKUs may hold any printable character, `/` too; a location may not, so the first `/` separates. */
 export const stockStream = (location: string, sku: string) => `stock:${location}/${sku}` as StreamName;
+export const isStockStream = (stream: string) => stream.startsWith('stock:');
 /** `order:cart:<id>/7`, `order:phone/7`: a number is unique within its source only. */
 export const orderStream = (source: OrderSource, number: string) => `order:${source}/${number}` as StreamName;
 export const transferStream = (transfer: string) => `transfer:${transfer}` as StreamName;

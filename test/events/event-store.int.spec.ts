@@ -306,6 +306,28 @@ async function deadlocks(): Promise<number> {
   return Number(rows[0]?.deadlocks);
 }
 
+/** The pool, telling the names of the statements that go to the server. */
+function watched(pool: Pool, seen: string[]): Pool {
+  const watchClient = (client: PoolClient) =>
+    new Proxy(client, {
+      get(target, name) {
+        const value: unknown = Reflect.get(target, name);
+        if (name !== 'query') return typeof value === 'function' ? value.bind(target) : value;
+        return (query: string | { name?: string }, ...rest: unknown[]) => {
+          if (typeof query === 'object' && query.name !== undefined) seen.push(query.name);
+          return Reflect.apply(value as () => unknown, target, [query, ...rest]);
+        };
+      },
+    });
+  return new Proxy(pool, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (name === 'connect') return async () => watchClient(await target.connect());
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
 describe('an append', () => {
   it('honours an expected version', async () => {
     await createItem('VERSION');
@@ -377,6 +399,33 @@ describe('an append', () => {
     expect(await onHand('FIRST')).toBe(20);
     const { rows } = await database.pool.query('SELECT count(*)::int AS n FROM stream_heads WHERE version = 0');
     expect(rows).toEqual([{ n: 0 }]);
+  });
+
+  it('takes stock that it does not know to exist, once it mostly did, and makes what is missing all the same', async () => {
+    const skus = Array.from({ length: 40 }, (_, n) => `ALIKE-${n}`);
+    for (const sku of skus) await createItem(sku);
+    for (const sku of skus) await store.append([unkeyed(adjust(sku, 1))]);
+    const seen: string[] = [];
+    const restarted = new EventStore(watched(database.pool, seen));
+    const tried = () => seen.filter((name) => name === 'create-heads').length;
+    for (const sku of skus) await restarted.append([unkeyed(adjust(sku, 1))]);
+    expect(tried()).toBe(8);
+    await createItem('ALIKE-NEW');
+    const mixed = await restarted.append([
+      keyed('alike 1', adjust('ALIKE-NEW', 3)),
+      keyed('alike 2', adjust('ALIKE-0', 3)),
+      keyed('alike 3', adjust('ALIKE-NEVER', 3)),
+    ]);
+    expect(mixed.map(({ kind, replayed }) => `${kind} ${replayed}`)).toEqual([
+      'accepted false',
+      'accepted false',
+      'refused false',
+    ]);
+    expect(tried()).toBe(9);
+    expect(await onHand('ALIKE-NEW')).toBe(3);
+    expect(await onHand('ALIKE-0')).toBe(5);
+    const { rows } = await database.pool.query('SELECT FROM stream_heads WHERE version = 0');
+    expect(rows).toHaveLength(0);
   });
 
   it('never records a stream backwards, even when the clock was set back', async () => {
