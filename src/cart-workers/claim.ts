@@ -351,7 +351,7 @@ function openAttempt(
   const inserted = client.query({
     name: 'insert-attempt',
     text: `INSERT INTO attempts (id, delivery_id, cart_id, take, kind, serial, worker, started_at, deadline)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp(), clock_timestamp() + $8 * interval '1 millisecond')`,
+           VALUES ($1, $2, $3, $4, $5, $6, $7, date_trunc('milliseconds', clock_timestamp()), clock_timestamp() + $8 * interval '1 millisecond')`,
     values: [
       open.attemptId,
       open.job.deliveryId,

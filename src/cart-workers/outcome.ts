@@ -168,12 +168,15 @@ async function lockListings(client: PoolClient, ends: readonly AttemptEnd[]): Pr
   });
 }
 
-/** One that had been given up keeps its end: from there on others were at it. What it says late is its outcome all the same. */
+/**
+ * One that had been given up keeps its end: from there on others were at it. What it says late is its outcome all the same.
+ * The moment is cut off as its records' is, and not rounded, or the answer could seem to come after what followed from it.
+ */
 async function endAttempts(client: PoolClient, ends: readonly AttemptEnd[]): Promise<void> {
   await client.query({
     name: 'end-attempts',
     text: `UPDATE attempts a
-              SET ended_at = coalesce(a.ended_at, clock_timestamp()), outcome = t.outcome, response = t.response,
+              SET ended_at = coalesce(a.ended_at, date_trunc('milliseconds', clock_timestamp())), outcome = t.outcome, response = t.response,
                   deadline = least(a.deadline, t.last_byte_by), duration_ms = extract(epoch FROM clock_timestamp() - a.started_at) * 1000
              FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) AS t (id, outcome, response, last_byte_by)
             WHERE a.id = t.id`,

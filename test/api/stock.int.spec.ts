@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Projector } from '../../src/projections/projector.js';
 import { ownerKey, startHubUnderTest, type Answer, type HubUnderTest } from './hub-under-test.js';
 
 let hub: HubUnderTest;
@@ -20,7 +21,9 @@ const pathOf = (sku: string) => `/v1/items/${encodeURIComponent(sku)}`;
 const post = (body: Record<string, unknown>, key?: string): Promise<Answer> =>
   hub.call('POST', '/v1/movements', { location: 'main', ...body }, key === undefined ? {} : { 'Idempotency-Key': key });
 
+/** By then the projection has what the log has: answers wait for it, but no longer than a client would. */
 async function onHand(sku: string, query = ''): Promise<Record<string, number>> {
+  expect(await hub.hub.app.get(Projector).caughtUp(20_000)).toBe(true);
   const { body } = await hub.call('GET', `${pathOf(sku)}/on-hand${query}`);
   return Object.fromEntries(
     body.locations.map((row: { location: string; onHand: number }) => [row.location, row.onHand]),

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { appendFile, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { Projector } from '../../src/projections/projector.js';
 import { FinishFiles } from '../../src/modules/daily-reset/finish-files.js';
 import { LookForFiles } from '../../src/modules/daily-reset/look-for-files.js';
 import { ownerKey, startHubUnderTest, type HubUnderTest } from '../api/hub-under-test.js';
@@ -329,6 +330,7 @@ describe('an SFTP server', () => {
       const refused = await strict.call('POST', '/v1/reset-sources/inside/test');
       expect(refused.body.detail).toMatch(/private address/);
       expect((await strict.call('DELETE', '/v1/reset-sources/inside')).status).toBe(200);
+      expect(await strict.hub.app.get(Projector).caughtUp(20_000)).toBe(true);
       expect((await strict.call('GET', '/v1/reset-sources/inside')).status).toBe(404);
     } finally {
       await strict.close();

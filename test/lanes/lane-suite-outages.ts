@@ -107,6 +107,10 @@ export function outageSuite(backendOf: () => LaneBackend): void {
       await bench.receive(sku, 6);
       await until('the lane is amber', async () => (await bench.light('b')) === 'amber');
       await bench.receive(sku, 1);
+      await until('both are on the Web Stack', async () => {
+        const waiting = await bench.records('b', sku);
+        return waiting.reduce((sum, { delta }) => sum + delta, 0) === 7;
+      });
       await until('it was tried twice', async () => ((await bench.records('b', sku))[0]?.attempts ?? 0) >= 2);
       expect((await bench.records('b', sku))[0]).toMatchObject({ attempts_counted: 0 });
       const back = await startShop('webhook', { dir, port });
