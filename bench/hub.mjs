@@ -1,11 +1,15 @@
 /** A hub of its own process or processes, and other programs beside it. */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+/** As `npm start` and the image have them. */
+const { scripts } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+const flags = scripts.start.split(' ').filter((word) => word.startsWith('--'));
 
 /** One process does everything, as `npm start` has it. */
 export const inOneProcess = ['api,projector,worker'];
@@ -31,7 +35,7 @@ export async function startHub({
   try {
     for (const [n, roles] of processes.entries())
       started.push(
-        await startProcess([path.join(root, 'dist/main.js')], {
+        await startProcess([...flags, path.join(root, 'dist/main.js')], {
           DATABASE_URL: databaseUrl,
           ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }),
           ONHAND_ROLES: roles,

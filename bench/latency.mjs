@@ -1,6 +1,6 @@
 /**
  * How long after the API accepted a movement each of ten shops has it, at 50 movements a second: a hub process with all
- * roles, a lane per shop. The baseline is what no such system can do without, measured in the same run, alone and idle: a
+ * roles (BENCH_PROCESSES=3: one of each role, as docker-compose.yml has it), a lane per shop. The baseline is what no such system can do without, measured in the same run, alone and idle: a
  * BullMQ job from `add` to its start, one signed HTTP call, and four commits (event, listings, dispatch, attempt).
  */
 import { randomBytes, randomUUID } from 'node:crypto';
@@ -22,6 +22,7 @@ const secondsPerRound = 6;
 const samples = 100;
 const skus = Array.from({ length: skuCount }, (_, i) => `LAT-${i}`);
 const p99BarMs = 60;
+const processes = process.env.BENCH_PROCESSES === '3' ? inThreeProcesses : inOneProcess;
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 export async function run({ databaseUrl, rounds, redis, dataDir, log }) {
@@ -41,7 +42,7 @@ export async function run({ databaseUrl, rounds, redis, dataDir, log }) {
       databaseUrl,
       redisUrl: redisServer?.url,
       dataDir: path.join(dataDir, 'hub'),
-      processes: process.env.SPLIT === '1' ? inThreeProcesses : inOneProcess,
+      processes,
     });
     stops.push(hub.stop);
     await connect(hub, shops, secret);
@@ -59,7 +60,7 @@ export async function run({ databaseUrl, rounds, redis, dataDir, log }) {
     const p99Ms = quantile(ours, 0.99);
     const ms = (value) => `${value.toFixed(1)} ms`;
     log(
-      `latency, ${shopCount} lanes on ${redis ? 'Redis' : 'PostgreSQL'}, ${perSecond} movements a second: accepted → shop p50 ${ms(p50Ms)}, ` +
+      `latency, ${shopCount} lanes on ${redis ? 'Redis' : 'PostgreSQL'}, hub in ${processes.length === 1 ? 'one process' : `${processes.length} processes`}, ${perSecond} movements a second: accepted → shop p50 ${ms(p50Ms)}, ` +
         `p99 ${ms(p99Ms)} (${ours.length} samples); job ${ms(median(alone.job))} + call ${ms(median(alone.call))} + ` +
         `4 × commit ${ms(median(alone.commit))} = ${ms(baselineMs)}`,
     );

@@ -29,6 +29,14 @@ export async function allOf<T extends readonly unknown[] | []>(
   return Promise.all(sent);
 }
 
+/** Sends what `make` sends in one packet, and waits for all of it. */
+export function inOnePacket<T extends readonly unknown[] | []>(
+  client: PoolClient,
+  make: () => T,
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  return allOf(together(client, make));
+}
+
 /**
  * A transaction whose statements travel in packets: its BEGIN with the first ones, its COMMIT with the last ones. The server
  * works them off one after the other, each with its own snapshot, as if each had waited for the answer to the one before.

@@ -22,7 +22,7 @@ export interface Made extends Dispatched {
  * How many of the oldest waiting records are looked at when choosing listings, for each line that there is room for, and at
  * least and at most; and a quarter as many of the oldest that lower. What they merge with is found by key.
  */
-const lookAhead = { perLine: 4, min: 400, max: 2_000 };
+const lookAhead = { perLine: 2, min: 400, max: 2_000 };
 /** A line older than this ranks with decreases, so that increases do not starve behind them. */
 const starvationMs = 10_000;
 /** A delivery whose job is not seen in the lane for this long is put in again. */

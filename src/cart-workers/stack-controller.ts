@@ -4,7 +4,7 @@ import { Doorbell, type Wakeups } from '../wakeups.js';
 import type { CartSettings } from '../events/facts.js';
 import { gatheredLinesMax } from '../gathering.js';
 import { reached } from '../moments.js';
-import { allOf, together } from '../packets.js';
+import { inOnePacket } from '../packets.js';
 import { isFarBehind } from '../projections/late-items.js';
 import type { AbandonedAttempts } from './abandoned-attempts.js';
 import { capabilitiesOf, type ProbedAt } from './connectors/capabilities.js';
@@ -99,7 +99,7 @@ export class StackController {
       await this.openings.open();
     }
     const [busy, behind] = await onConnection(database, (client) =>
-      together(client, () => allOf([lanesWithWork(client), isFarBehind(client)])),
+      inOnePacket(client, () => [lanesWithWork(client), isFarBehind(client)]),
     );
     const linesMax = new Map([...busy].map(([cartId, work]) => [cartId, linesMaxOf(work)]));
     const inBatches = [...linesMax.keys()].filter((cartId) => linesMax.get(cartId) !== 1);

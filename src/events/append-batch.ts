@@ -5,7 +5,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { PoolClient, QueryConfig } from 'pg';
-import { allOf, together } from '../packets.js';
+import { allOf, inOnePacket, together } from '../packets.js';
 import { BatchDecision } from './batch-decision.js';
 import { Claims } from './claims.js';
 import { handlerOf } from './command-table.js';
@@ -80,15 +80,13 @@ export async function appendBatch(
   // Without papers nothing has to be known before the stock can be locked, unless a kit is moved, which is seldom.
   const inOneStep = papers.length === 0 && !kitsFirst;
   const lockedFirst = inOneStep ? stockOf(envelopes, batch) : papers;
-  const [, stands, allFree, , kits] = await together(client, () =>
-    allOf([
-      client.query(begin),
-      account === undefined ? true : client.query(account.claim).then(({ rowCount }) => rowCount === 1),
-      claims.claim(client),
-      lock(lockedFirst),
-      lookUp(client, mayBeKits),
-    ]),
-  );
+  const [, stands, allFree, , kits] = await inOnePacket(client, () => [
+    client.query(begin),
+    account === undefined ? true : client.query(account.claim).then(({ rowCount }) => rowCount === 1),
+    claims.claim(client),
+    lock(lockedFirst),
+    lookUp(client, mayBeKits),
+  ]);
   if (!stands) {
     await client.query('ROLLBACK');
     return null;
@@ -103,7 +101,7 @@ export async function appendBatch(
     }
   } else {
     // Looked up again behind the lock: whoever makes an item a kit locks its stock, too.
-    const [, now] = await together(client, () => allOf([lock(stockOf(decided, batch)), lookUp(client, mayBeKits)]));
+    const [, now] = await inOnePacket(client, () => [lock(stockOf(decided, batch)), lookUp(client, mayBeKits)]);
     if (!batch.kitsAreStill(now)) throw new KitsChangedError('A kit was changed while its parts were being locked');
   }
   await readAside(client, batch, decided);

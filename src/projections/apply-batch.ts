@@ -2,7 +2,7 @@ import type { PoolClient } from 'pg';
 import type { RecordedFact } from '../events/event-reader.js';
 import { cartOf, type Fact } from '../events/facts.js';
 import { everything, type RuleScope } from '../events/rule.js';
-import { allOf, together } from '../packets.js';
+import { inOnePacket } from '../packets.js';
 import { keepAvailabilitySetting, readSettings } from './availability/availability-settings.js';
 import { beginKitRecompute, beginRecompute } from './availability/recompute-runs.js';
 import { baselineListings, discardRecords, mapListings, supersedeWaiting } from './baselines.js';
@@ -73,14 +73,12 @@ const isSetting = (fact: Fact) => settingTypes.has(fact.type);
 async function applyRun(client: PoolClient, run: readonly RecordedFact[], later: boolean): Promise<number> {
   if (run.length === 0) return 0;
   const described = await describe(client, run);
-  const [kits] = await together(client, () =>
-    allOf([
-      keepKits(client, run),
-      addToQuantityOnHand(client, run),
-      addToOpenOrderLines(client, run),
-      addToVelocity(client, run),
-    ]),
-  );
+  const [kits] = await inOnePacket(client, () => [
+    keepKits(client, run),
+    addToQuantityOnHand(client, run),
+    addToOpenOrderLines(client, run),
+    addToVelocity(client, run),
+  ]);
   const echoes = [...run.flatMap(echoesOf), ...(await partEchoesOf(client, run))];
   const skus = causesBySku(run);
   // Rules may speak of tags, and a described item may have others now.

@@ -5,7 +5,7 @@ import {
   readSettings,
   type AvailabilitySettings,
 } from './availability/availability-settings.js';
-import { allOf, together } from '../packets.js';
+import { inOnePacket } from '../packets.js';
 import { evaluate, type Decision } from './availability/evaluate.js';
 import { factsOf, listingFactsSql, type ListingFactsRow } from './availability/listing-facts.js';
 import { beginKitRecompute } from './availability/recompute-runs.js';
@@ -110,14 +110,12 @@ export async function fanOut(client: PoolClient, touched: Touched): Promise<numb
     if (!isSame(now, last)) changes.push({ cartId: listing.cart_id, key: listing.key, ...now });
   }
   if (locked[0]?.many_kits === true) await beginKitRecompute(client, [...touched.skus.keys()], touched.otherwise);
-  await together(client, () =>
-    allOf([
-      writeListings(client, changes),
-      rememberListings(client, remembered),
-      insertEchoes(client, heard),
-      insertRecords(client, records, touched),
-    ]),
-  );
+  await inOnePacket(client, () => [
+    writeListings(client, changes),
+    rememberListings(client, remembered),
+    insertEchoes(client, heard),
+    insertRecords(client, records, touched),
+  ]);
   return records.length;
 }
 

@@ -3,7 +3,7 @@ import { beginByKeys, inTransaction, type Database } from '../database.js';
 import { isOfTheSurroundings } from '../database-fault.js';
 import { readAfter, type RecordedFact } from '../events/event-reader.js';
 import { reached } from '../moments.js';
-import { allOf, together } from '../packets.js';
+import { allOf, inOnePacket } from '../packets.js';
 import type { Presence } from '../presence.js';
 import { steadyNow } from '../steady-clock.js';
 import { Doorbell, type Wakeups } from '../wakeups.js';
@@ -111,13 +111,11 @@ export class Projector {
     const client = await this.dependencies.database.pool.connect();
     let first: RecordedFact | undefined;
     try {
-      const [, from, held] = await together(client, () =>
-        allOf([
-          client.query(beginByKeys),
-          readCheckpoint(client, projection, self),
-          holdProjection(client, projection),
-        ]),
-      );
+      const [, from, held] = await inOnePacket(client, () => [
+        client.query(beginByKeys),
+        readCheckpoint(client, projection, self),
+        holdProjection(client, projection),
+      ]);
       const replaced = from.projector !== null && from.projector !== self;
       if (replaced) this.standBy();
       const mine = !replaced && !from.stopped && held;

@@ -94,7 +94,13 @@ describe('the image', () => {
   });
 
   it('runs the hub as somebody who is not root, and gives that one the volume', () => {
-    expect(last(image, 'CMD')?.words).toEqual(['node', 'dist/main.js']);
+    // As `npm start` does it.
+    const { scripts } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as {
+      scripts: Record<string, string>;
+    };
+    const flags = scripts['start']?.split(' ').filter((word) => word.startsWith('--')) ?? [];
+    expect(flags).toHaveLength(1);
+    expect(last(image, 'CMD')?.words).toEqual(['node', ...flags, 'dist/main.js']);
     const [user = ''] = last(image, 'USER')?.words ?? [];
     expect(['', 'root', '0']).not.toContain(user);
     const [volume = ''] = last(image, 'VOLUME')?.words ?? [];
