@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { DatabaseError, type PoolClient } from 'pg';
 import { beginByKeysPlanned, type Database } from '../database.js';
 import type { Packets } from '../packets.js';
-import { triesSql } from '../projections/listings.table.js';
+import { triesSql, waitStatesSql } from '../projections/listings.table.js';
 import { SharedTransactions } from '../shared-transactions.js';
 import { steadyNow } from '../steady-clock.js';
 import type { LaneJobData } from './lane-job.js';
@@ -297,7 +297,8 @@ async function handBack(client: PoolClient, deliveryId: string): Promise<void> {
 /**
  * The lines of a delivery, with q0 taken from the listing where the line has none yet. To be settled: those in doubt
  * whose time has come, since before it what was sent may still take effect. To be sent: all of them, because the body
- * under one key never changes.
+ * under one key never changes. What is known of each is looked up by its key (LATERAL): joined, each line may be compared with
+ * each record of the delivery.
  */
 async function readLines(client: PoolClient, deliveryId: string): Promise<ClaimedLine[]> {
   const found = await client.query<{
@@ -315,9 +316,11 @@ async function readLines(client: PoolClient, deliveryId: string): Promise<Claime
                   coalesce(d.q0, s.last_quantity) AS q0,
                   CASE WHEN d.q0 IS NULL THEN s.last_quantity_from ELSE d.q0_from END AS q0_from,
                   CASE WHEN d.q0 IS NULL THEN s.last_quantity_to ELSE d.q0_to END AS q0_to
-             FROM delivery_lines d JOIN listings s ON s.cart_id = d.cart_id AND s.key = d.key
-             LEFT JOIN (SELECT key, max(attempts_counted) AS attempts_counted FROM web_stack WHERE delivery_id = $1 GROUP BY key) AS w
-               ON w.key = d.key
+             FROM delivery_lines d
+            CROSS JOIN LATERAL (SELECT * FROM listings x WHERE x.cart_id = d.cart_id AND x.key = d.key OFFSET 0) AS s
+            CROSS JOIN LATERAL (SELECT max(x.attempts_counted) AS attempts_counted FROM web_stack x
+                                 WHERE x.cart_id = d.cart_id AND x.key = d.key AND x.state IN ${waitStatesSql}
+                                   AND x.delivery_id = $1) AS w
             WHERE d.delivery_id = $1
               AND (d.state = 'in-doubt' AND d.settle_at <= clock_timestamp()
                    OR (SELECT x.state <> 'in-doubt' FROM deliveries x WHERE x.id = $1))
@@ -348,29 +351,26 @@ function openAttempt(
     readonly resend: boolean;
   },
 ): readonly Promise<unknown>[] {
-  const inserted = client.query({
-    name: 'insert-attempt',
-    text: `INSERT INTO attempts (id, delivery_id, cart_id, take, kind, serial, worker, started_at, deadline)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, date_trunc('milliseconds', clock_timestamp()), clock_timestamp() + $8 * interval '1 millisecond')`,
-    values: [
-      open.attemptId,
-      open.job.deliveryId,
-      open.delivery.cart_id,
-      open.job.take,
-      open.purpose,
-      open.terms.serial,
-      open.terms.worker,
-      open.timeoutMs,
-    ],
-  });
-  if (open.purpose !== 'send') return [inserted];
+  const attempt = `INSERT INTO attempts (id, delivery_id, cart_id, take, kind, serial, worker, started_at, deadline)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, date_trunc('milliseconds', clock_timestamp()), clock_timestamp() + $8 * interval '1 millisecond')`;
+  const values = [
+    open.attemptId,
+    open.job.deliveryId,
+    open.delivery.cart_id,
+    open.job.take,
+    open.purpose,
+    open.terms.serial,
+    open.terms.worker,
+    open.timeoutMs,
+  ];
+  if (open.purpose !== 'send') return [client.query({ name: 'open-attempt', text: attempt, values })];
   // Counted on the delivery: its records would each be written once more for it.
-  const counted = client.query({
-    name: 'count-try',
-    text: 'UPDATE deliveries SET tries = tries + 1, resends = resends + $2, next_attempt_at = NULL WHERE id = $1',
-    values: [open.job.deliveryId, open.resend ? 1 : 0],
+  const sending = client.query({
+    name: 'open-sending-attempt',
+    text: `WITH counted AS (UPDATE deliveries SET tries = tries + 1, resends = resends + $9, next_attempt_at = NULL WHERE id = $2) ${attempt}`,
+    values: [...values, open.resend ? 1 : 0],
   });
-  if (!open.terms.needsQ0) return [inserted, counted];
+  if (!open.terms.needsQ0) return [sending];
   const kept = client.query({
     name: 'keep-q0',
     text: `UPDATE delivery_lines d SET q0 = s.last_quantity, q0_from = s.last_quantity_from, q0_to = s.last_quantity_to
@@ -378,5 +378,5 @@ function openAttempt(
             WHERE d.delivery_id = $1 AND d.q0 IS NULL AND s.cart_id = d.cart_id AND s.key = d.key`,
     values: [open.job.deliveryId],
   });
-  return [inserted, counted, kept];
+  return [sending, kept];
 }

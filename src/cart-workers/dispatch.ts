@@ -81,21 +81,20 @@ async function dispatchIn(
   const keys = [...zero, ...groups.flat()];
   if (keys.length === 0) return [];
   // Read behind the locks: from here on no record of theirs appears or ends but by us.
-  const [unsettled, underWay, owed] = await packets.send(() => [
+  const [unsettled, owed] = await packets.send(() => [
     lockListings(client, cartId, keys),
-    readUnderWay(client, cartId, keys),
     readOwed(client, cartId, lane.generation, keys),
   ]);
-  const due = dueOf(owed, underWay);
+  const due = dueOf(owed);
   // What came between choosing and locking may have turned a decrease into an increase.
   if (lane.clamps) for (const key of unsettled) if ((due.get(key)?.delta ?? 0) > 0) due.delete(key);
   const lines = linesOf(groups, due);
   const ids = [...new Set(lines.map((line) => line.deliveryId))];
   await packets.commit(() => [
     netZeroSums(client, due),
-    ...(lines.length === 0
-      ? []
-      : makeDeliveries(client, { cartId, generation: lane.generation, probe: lane.down, lines, ids })),
+    lines.length === 0
+      ? null
+      : makeDeliveries(client, { cartId, generation: lane.generation, probe: lane.down, lines, ids }),
     lane.down && lines.length > 0 ? pushProbeBack(client, cartId) : null,
   ]);
   return ids.map((deliveryId) => ({
@@ -264,17 +263,6 @@ interface Due {
   delta: number;
 }
 
-/** Those of the listings that have a line under way: one may have left between choosing and locking. */
-async function readUnderWay(client: PoolClient, cartId: string, keys: readonly string[]): Promise<Set<string>> {
-  const underWay = await client.query<{ key: string }>({
-    name: 'lines-under-way',
-    text: `SELECT key FROM delivery_lines
-            WHERE cart_id = $1 AND key = ANY ($2::text[]) AND state IN ('in-flight', 'in-doubt', 'quarantined')`,
-    values: [cartId, keys],
-  });
-  return new Set(underWay.rows.map(({ key }) => key));
-}
-
 interface OwedRow {
   readonly id: string;
   readonly key: string;
@@ -284,10 +272,11 @@ interface OwedRow {
 }
 
 /**
- * What the locked listings are owed now; between choosing and locking, records may have come or been superseded. The wide list
+ * What the locked listings are owed now; between choosing and locking, records may have come or been superseded, and those of
+ * a listing may have left: what has a line under way is not due. The wide list
  * of states makes the planner use the index by listing, key by key (LATERAL: with a list of keys it may read all that waits
  * and compare), and ids keep the updates from being joined: without statistics both were seen to take minutes over some
- * thousand records of one listing.
+ * thousand records of one listing. For the same reason the OFFSET 0: what is under way is looked up key by key.
  */
 async function readOwed(
   client: PoolClient,
@@ -302,16 +291,18 @@ async function readOwed(
             CROSS JOIN LATERAL (SELECT * FROM web_stack x
                                  WHERE x.cart_id = $1 AND x.key = t.key AND x.state IN ${waitStatesSql} AND x.generation = $2
                                 OFFSET 0) AS w
-             JOIN carts c ON c.cart_id = $1 JOIN lanes n ON n.cart_id = $1`,
+             JOIN carts c ON c.cart_id = $1 JOIN lanes n ON n.cart_id = $1
+            WHERE NOT EXISTS (SELECT FROM delivery_lines d
+                               WHERE d.cart_id = $1 AND d.key = t.key AND d.state IN ('in-flight', 'in-doubt', 'quarantined') OFFSET 0)`,
     values: [cartId, generation, keys],
   });
   return found.rows;
 }
 
-function dueOf(owed: readonly OwedRow[], underWay: ReadonlySet<string>): Map<string, Due> {
+function dueOf(owed: readonly OwedRow[]): Map<string, Due> {
   const due = new Map<string, Due>();
   for (const { id, key, delta, state, may_begin: mayBegin } of owed) {
-    if (state !== 'waiting' || underWay.has(key)) continue;
+    if (state !== 'waiting') continue;
     const sum = due.get(key) ?? { ids: [], mayBegin: false, delta: 0 };
     sum.ids.push(id);
     sum.delta += Number(delta);
@@ -349,7 +340,6 @@ function linesOf(groups: readonly (readonly string[])[], due: ReadonlyMap<string
   });
 }
 
-/** @returns what it sent */
 function makeDeliveries(
   client: PoolClient,
   plan: {
@@ -359,33 +349,35 @@ function makeDeliveries(
     readonly lines: readonly NewLine[];
     readonly ids: readonly string[];
   },
-): readonly Promise<unknown>[] {
+): Promise<unknown> {
   const { lines, ids } = plan;
   const taken = lines.flatMap((line) => line.ids.map((id) => ({ id, deliveryId: line.deliveryId })));
-  return [
-    client.query({
-      name: 'insert-deliveries',
-      text: `INSERT INTO deliveries (id, cart_id, generation, probe, created_at, queued_at)
-           SELECT id, $2, $3, $4, date_trunc('milliseconds', clock_timestamp()), clock_timestamp() FROM unnest($1::uuid[]) AS t (id)`,
-      values: [ids, plan.cartId, plan.generation, plan.probe],
-    }),
-    client.query({
-      name: 'insert-delivery-lines',
-      text: `INSERT INTO delivery_lines (delivery_id, line_no, cart_id, key, delta)
-           SELECT t.delivery_id, row_number() OVER (PARTITION BY t.delivery_id ORDER BY t.delta, t.key), $1, t.key, t.delta
-             FROM unnest($2::uuid[], $3::text[], $4::bigint[]) AS t (delivery_id, key, delta)`,
-      values: [plan.cartId, lines.map((l) => l.deliveryId), lines.map((l) => l.key), lines.map((l) => l.delta)],
-    }),
-    client.query({
-      name: 'take-records',
-      text: `UPDATE web_stack w
+  return client.query({
+    name: 'make-deliveries',
+    text: `WITH made AS (
+             INSERT INTO deliveries (id, cart_id, generation, probe, created_at, queued_at)
+             SELECT id, $2, $3, $4, date_trunc('milliseconds', clock_timestamp()), clock_timestamp() FROM unnest($1::uuid[]) AS t (id)),
+           lines AS (
+             INSERT INTO delivery_lines (delivery_id, line_no, cart_id, key, delta)
+             SELECT t.delivery_id, row_number() OVER (PARTITION BY t.delivery_id ORDER BY t.delta, t.key), $2, t.key, t.delta
+               FROM unnest($5::uuid[], $6::text[], $7::bigint[]) AS t (delivery_id, key, delta))
+           UPDATE web_stack w
               SET state = 'in-flight', delivery_id = t.delivery_id,
                   paced_at = CASE WHEN w.paced_at <> w.accepted_at THEN w.paced_at
                                   WHEN w.paced_at IS NOT NULL THEN coalesce((SELECT n.opened_at FROM lanes n WHERE n.cart_id = w.cart_id AND n.opened_at >= w.paced_at), clock_timestamp()) END
-             FROM unnest($1::bigint[], $2::uuid[]) AS t (id, delivery_id) WHERE w.id = t.id`,
-      values: [taken.map((t) => t.id), taken.map((t) => t.deliveryId)],
-    }),
-  ];
+             FROM unnest($8::bigint[], $9::uuid[]) AS t (id, delivery_id) WHERE w.id = t.id`,
+    values: [
+      ids,
+      plan.cartId,
+      plan.generation,
+      plan.probe,
+      lines.map((l) => l.deliveryId),
+      lines.map((l) => l.key),
+      lines.map((l) => l.delta),
+      taken.map((t) => t.id),
+      taken.map((t) => t.deliveryId),
+    ],
+  });
 }
 
 /**
