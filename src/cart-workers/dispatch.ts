@@ -273,10 +273,10 @@ interface OwedRow {
 
 /**
  * What the locked listings are owed now; between choosing and locking, records may have come or been superseded, and those of
- * a listing may have left: what has a line under way is not due. The wide list
- * of states makes the planner use the index by listing, key by key (LATERAL: with a list of keys it may read all that waits
- * and compare), and ids keep the updates from being joined: without statistics both were seen to take minutes over some
- * thousand records of one listing. For the same reason the OFFSET 0: what is under way is looked up key by key.
+ * a listing may have left: what has a line under way is not due. The wide list of states makes the planner use the index by
+ * listing, key by key (LATERAL: with a list of keys it may read all that waits and compare), and ids keep the updates from
+ * being joined: without statistics both were seen to take minutes over some thousand records of one listing. For the same
+ * reason the OFFSET 0: what is under way is looked up key by key.
  */
 async function readOwed(
   client: PoolClient,
