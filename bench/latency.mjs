@@ -1,7 +1,8 @@
 /**
  * How long after the API accepted a movement each of ten shops has it, at 50 movements a second: a hub process with all
- * roles (BENCH_PROCESSES=3: one of each role, as docker-compose.yml has it), a lane per shop. The baseline is what no such system can do without, measured in the same run, alone and idle: a
- * BullMQ job from `add` to its start, one signed HTTP call, and four commits (event, listings, dispatch, attempt).
+ * roles (BENCH_PROCESSES=3: one of each role, as docker-compose.yml has it), a lane per shop. The baseline is what no such
+ * system can do without, measured in the same run, alone and idle: a BullMQ job from `add` to its start, one signed HTTP
+ * call, and four commits (event, listings, dispatch, attempt).
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import path from 'node:path';
@@ -60,7 +61,7 @@ export async function run({ databaseUrl, rounds, redis, dataDir, log }) {
     const p99Ms = quantile(ours, 0.99);
     const ms = (value) => `${value.toFixed(1)} ms`;
     log(
-      `latency, ${shopCount} lanes on ${redis ? 'Redis' : 'PostgreSQL'}, hub in ${processes.length === 1 ? 'one process' : `${processes.length} processes`}, ${perSecond} movements a second: accepted → shop p50 ${ms(p50Ms)}, ` +
+      `latency, ${shopCount} lanes on ${redis ? 'Redis' : 'PostgreSQL'}, processes of the hub: ${processes.length}, ${perSecond} movements a second: accepted → shop p50 ${ms(p50Ms)}, ` +
         `p99 ${ms(p99Ms)} (${ours.length} samples); job ${ms(median(alone.job))} + call ${ms(median(alone.call))} + ` +
         `4 × commit ${ms(median(alone.commit))} = ${ms(baselineMs)}`,
     );

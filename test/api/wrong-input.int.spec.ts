@@ -46,7 +46,7 @@ beforeAll(async () => {
 afterAll(() => hub.close());
 
 /** What was recorded shows in every table, so that the next case sees none of it happen. */
-const caughtUp = () => hub.hub.app.get(Projector).caughtUp(20_000);
+const caughtUp = async () => expect(await hub.hub.app.get(Projector).caughtUp(20_000)).toBe(true);
 
 const cart = {
   id: 'the-shop',
@@ -602,7 +602,7 @@ describe('any printable text is a SKU and works in a path', () => {
     expect((await ask(post('/v1/items', { sku, title: 'x' }))).status).toBe(201);
     const moved = await ask(post('/v1/movements', { ...movement, sku, quantity: 3 }));
     expect([moved.status, moved.body.facts?.[0].sku]).toEqual([201, sku]);
-    expect(await hub.hub.app.get(Projector).caughtUp(20_000)).toBe(true);
+    await caughtUp();
     const encoded = [...Buffer.from(sku)].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('');
     const read = await rawly(`/v1/items/${encoded}`);
     expect([read.status, read.body.sku]).toEqual([200, sku]);

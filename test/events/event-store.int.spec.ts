@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Pool, PoolClient } from 'pg';
+import type { Pool } from 'pg';
 import { CommandBatcher, QueueFullError } from '../../src/events/command-batcher.js';
 import type { Command, CommandEnvelope, CommandOutcome } from '../../src/events/commands.js';
 import { EventStore } from '../../src/events/event-store.js';
@@ -9,6 +9,7 @@ import { ensureLogGeneration } from '../../src/events/log-generation.js';
 import { stockStream } from '../../src/events/streams.js';
 import { createTestDatabase } from '../support/database.js';
 import type { TestDatabase } from '../support/database.js';
+import { queriesThrough } from '../support/queries-through.js';
 import { shopCommands, unkeyed } from './given.js';
 
 let database: TestDatabase;
@@ -281,22 +282,11 @@ describe('many writers', () => {
 /** The server commits, and the connection breaks before it can say so. */
 function poolWithLostCommits(count: number): Pool {
   let left = count;
-  const breaking = (client: PoolClient) =>
-    new Proxy(client, {
-      get: (target, name) => {
-        if (name !== 'query')
-          return typeof target[name as 'release'] === 'function'
-            ? target[name as 'release'].bind(target)
-            : target[name as 'release'];
-        return async (...args: unknown[]) => {
-          const query = target.query.bind(target) as (...values: unknown[]) => Promise<unknown>;
-          const result = await query(...args);
-          if (args[0] === 'COMMIT' && left-- > 0) throw new Error('Connection terminated unexpectedly');
-          return result;
-        };
-      },
-    });
-  return { connect: async () => breaking(await database.pool.connect()) } as unknown as Pool;
+  return queriesThrough(database.pool, async ({ text }, send) => {
+    const result = await send();
+    if (text === 'COMMIT' && left-- > 0) throw new Error('Connection terminated unexpectedly');
+    return result;
+  });
 }
 
 async function deadlocks(): Promise<number> {
@@ -304,28 +294,6 @@ async function deadlocks(): Promise<number> {
     `SELECT pg_stat_get_db_deadlocks(oid) AS deadlocks FROM pg_database WHERE datname = current_database()`,
   );
   return Number(rows[0]?.deadlocks);
-}
-
-/** The pool, telling the names of the statements that go to the server. */
-function watched(pool: Pool, seen: string[]): Pool {
-  const watchClient = (client: PoolClient) =>
-    new Proxy(client, {
-      get(target, name) {
-        const value: unknown = Reflect.get(target, name);
-        if (name !== 'query') return typeof value === 'function' ? value.bind(target) : value;
-        return (query: string | { name?: string }, ...rest: unknown[]) => {
-          if (typeof query === 'object' && query.name !== undefined) seen.push(query.name);
-          return Reflect.apply(value as () => unknown, target, [query, ...rest]);
-        };
-      },
-    });
-  return new Proxy(pool, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name);
-      if (name === 'connect') return async () => watchClient(await target.connect());
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
-  });
 }
 
 describe('an append', () => {
@@ -405,11 +373,14 @@ describe('an append', () => {
     const skus = Array.from({ length: 40 }, (_, n) => `ALIKE-${n}`);
     for (const sku of skus) await createItem(sku);
     for (const sku of skus) await store.append([unkeyed(adjust(sku, 1))]);
-    const seen: string[] = [];
-    const restarted = new EventStore(watched(database.pool, seen));
-    const tried = () => seen.filter((name) => name === 'create-heads').length;
+    let tried = 0;
+    const watched = queriesThrough(database.pool, ({ name }, send) => {
+      if (name === 'create-heads') tried += 1;
+      return send();
+    });
+    const restarted = new EventStore(watched);
     for (const sku of skus) await restarted.append([unkeyed(adjust(sku, 1))]);
-    expect(tried()).toBe(8);
+    expect(tried).toBe(8);
     await createItem('ALIKE-NEW');
     const mixed = await restarted.append([
       keyed('alike 1', adjust('ALIKE-NEW', 3)),
@@ -421,7 +392,7 @@ describe('an append', () => {
       'accepted false',
       'refused false',
     ]);
-    expect(tried()).toBe(9);
+    expect(tried).toBe(9);
     expect(await onHand('ALIKE-NEW')).toBe(3);
     expect(await onHand('ALIKE-0')).toBe(5);
     const { rows } = await database.pool.query('SELECT FROM stream_heads WHERE version = 0');

@@ -7,6 +7,7 @@ import { ImportWork } from '../../src/modules/imports/import-work.js';
 import { Projector } from '../../src/projections/projector.js';
 import { receiveImport } from '../../src/modules/imports/receive-import.js';
 import type { ResetPlan } from '../../src/modules/imports/reset-plan.js';
+import { queriesThrough } from '../support/queries-through.js';
 import { startHubUnderTest, type HubUnderTest } from '../api/hub-under-test.js';
 import { onHand } from './send.js';
 
@@ -102,19 +103,10 @@ describe('a file of any length is never held whole', () => {
 
 /** The hub's database, and a look at each statement that has been answered. */
 function watched(seen: (name: string | undefined, values: readonly unknown[], rows: number) => void): Database {
-  const looking = <T extends object>(of: T): T =>
-    new Proxy(of, {
-      get(target, name) {
-        const value: unknown = Reflect.get(target, name);
-        if (typeof value !== 'function') return value;
-        if (name === 'connect') return async () => looking((await (value.call(target) as Promise<object>)) as T);
-        if (name !== 'query') return value.bind(target) as unknown;
-        return async (query: { name?: string; values?: unknown[] }, values?: unknown[]) => {
-          const answer = (await value.call(target, query, values)) as { rows?: unknown[] };
-          seen(query.name, query.values ?? values ?? [], answer.rows?.length ?? 0);
-          return answer;
-        };
-      },
-    });
-  return { ...hub.database, pool: looking(hub.database.pool) };
+  const pool = queriesThrough(hub.database.pool, async ({ name, values }, send) => {
+    const answer = (await send()) as { rows?: unknown[] };
+    seen(name, values, answer.rows?.length ?? 0);
+    return answer;
+  });
+  return { ...hub.database, pool };
 }

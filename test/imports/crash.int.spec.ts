@@ -12,10 +12,10 @@ import { cleanUpImports, endBrokenUploads } from '../../src/modules/imports/clea
 import { IMPORTS } from '../../src/modules/imports/import-jobs.js';
 import { ImportWork } from '../../src/modules/imports/import-work.js';
 import { Projector } from '../../src/projections/projector.js';
-import type { PoolClient } from 'pg';
 import type { Database } from '../../src/database.js';
 import { startHub, type Hub } from '../../src/modules/start/hub.js';
 import { startHubUnderTest, type HubUnderTest } from '../api/hub-under-test.js';
+import { queriesThrough } from '../support/queries-through.js';
 import { temporaryDirectory } from '../support/temporary-directory.js';
 import { until } from '../support/until.js';
 import { given, onHand, send } from './send.js';
@@ -40,26 +40,11 @@ const workOn = (database: Database, store = new EventStore(database.pool)) =>
 /** An event store whose n-th statement of that name or text never reaches the server, or reaches it and gets no answer. */
 function failingStore(at: string, nth: number, how: 'not-sent' | 'answer-lost'): EventStore {
   let seen = 0;
-  const failing = (client: PoolClient) =>
-    new Proxy(client, {
-      get(target, name) {
-        const value: unknown = Reflect.get(target, name);
-        if (name !== 'query') return typeof value === 'function' ? value.bind(target) : value;
-        return (query: string | { name?: string }, ...rest: unknown[]) => {
-          const send = () => Reflect.apply(value as () => unknown, target, [query, ...rest]) as Promise<unknown>;
-          const meant = (typeof query === 'string' ? query : query.name) === at && (seen += 1) === nth;
-          if (!meant) return send();
-          if (how === 'not-sent') return Promise.reject(new Error('The process died here'));
-          return send().then(() => Promise.reject(new Error('Connection terminated unexpectedly')));
-        };
-      },
-    });
-  const pool = new Proxy(hub.database.pool, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name);
-      if (name === 'connect') return async () => failing(await target.connect());
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
+  const pool = queriesThrough(hub.database.pool, ({ name, text }, send) => {
+    const meant = (name ?? text) === at && (seen += 1) === nth;
+    if (!meant) return send();
+    if (how === 'not-sent') return Promise.reject(new Error('The process died here'));
+    return send().then(() => Promise.reject(new Error('Connection terminated unexpectedly')));
   });
   return new EventStore(pool);
 }
