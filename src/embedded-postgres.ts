@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { readFile, rename, rm, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { totalmem } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
@@ -202,7 +203,7 @@ function serverArguments(place: Place, port: number, maxConnections: number): st
     port,
     unix_socket_directories: '',
     max_connections: maxConnections,
-    shared_buffers: '128MB',
+    shared_buffers: `${sharedBuffersMb()}MB`,
     max_wal_size: '1GB',
     fsync: 'on',
     jit: 'off', // its compile time is longer than our statements
@@ -214,6 +215,16 @@ function serverArguments(place: Place, port: number, maxConnections: number): st
     log_error_verbosity: 'terse',
   };
   return ['-D', dataOf(place), ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
+}
+
+/**
+ * An eighth of the memory that this process may use, because the hub and all else lives on the machine, too. PostgreSQL takes it
+ * as it needs it. With less, an append over a million items waits for pages that it had a moment ago.
+ */
+function sharedBuffersMb(): number {
+  const limit = process.constrainedMemory();
+  const bytes = limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+  return Math.min(1024, Math.max(128, Math.floor(bytes / 8 / 2 ** 20)));
 }
 
 /** Undefined: the server went away meanwhile. @throws DataDirectoryInUseError when another hub holds the lock */

@@ -1,6 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, cp, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { totalmem } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -77,9 +78,14 @@ describe('the embedded PostgreSQL', () => {
       `SELECT current_setting('listen_addresses') AS listen, current_setting('unix_socket_directories') AS sockets,
               current_setting('fsync') AS fsync, current_setting('jit') AS jit, current_setting('timezone') AS zone,
               current_setting('max_connections') AS connections, current_setting('server_encoding') AS encoding,
-              upper('ärger') AS upper, 'a' < 'B' AS by_dictionary`,
+              upper('ärger') AS upper, 'a' < 'B' AS by_dictionary,
+              pg_size_bytes(current_setting('shared_buffers')) / 2 ^ 20 AS buffers_mb`,
     );
-    expect(settings).toEqual({
+    // An eighth of the memory there is.
+    const { buffers_mb: buffersMb, ...fixed } = settings ?? {};
+    expect(buffersMb).toBeGreaterThanOrEqual(128);
+    expect(buffersMb).toBeLessThanOrEqual(Math.min(1024, Math.max(128, totalmem() / 8 / 2 ** 20)));
+    expect(fixed).toEqual({
       listen: '127.0.0.1',
       sockets: '',
       fsync: 'on',

@@ -1,8 +1,8 @@
 /**
  * Groups commands that arrive at the same time into one transaction, because what limits a writer is commits and round
  * trips, not rows. Nobody waits for company: an idle batcher begins at once, and what arrives while a batch is running
- * makes up the next one. A second batch goes out beside it only when it is large enough to pay for itself: two small ones
- * at a time were measured to cost twice the work of one for the same commands.
+ * makes up the next one. A second batch goes out beside it only when it is large enough to pay for itself, since two of
+ * eight cost a fifth more work than one of sixteen.
  */
 import type { CommandEnvelope, CommandOutcome } from './commands.js';
 import type { EventStore } from './event-store.js';
@@ -29,11 +29,11 @@ export class QueueFullError extends Error {
 const batchRowsMax = 2_000;
 
 /** Commands that are worth a batch beside one that is running. */
-const batchBesideMin = 16;
+const batchBesideMin = 8;
 
 interface Waiting {
-  /** Commands on one stream share a flight, instead of waiting for each other's locks on two connections. */
-  readonly flight: number;
+  /** Commands on one stream go one after the other, instead of waiting for each other's locks on two connections. */
+  readonly stream: string;
   readonly envelope: CommandEnvelope;
   readonly resolve: (outcome: CommandOutcome) => void;
   readonly reject: (error: unknown) => void;
@@ -42,12 +42,15 @@ interface Waiting {
 export class CommandBatcher {
   readonly #store: Pick<EventStore, 'appendSettled'>;
   readonly #batchMax: number;
+  readonly #flights: number;
   readonly #queueMax: number;
-  /** Per flight, whether a batch of it is under way. */
-  readonly #running: boolean[];
   readonly #batches = new Set<Promise<void>>();
+  /** What may go, in the order of its arrival. */
   #waiting: Waiting[] = [];
-  /** Waiting and running. */
+  /** The streams that are under way, and what waits for each of them. */
+  readonly #held = new Map<string, Waiting[]>();
+  #running = 0;
+  /** Waiting, held and running. */
   #queued = 0;
   #starting = false;
 
@@ -55,7 +58,7 @@ export class CommandBatcher {
     this.#store = store;
     this.#batchMax = options.batchMax ?? 64;
     this.#queueMax = options.queueMax ?? 10_000;
-    this.#running = Array.from({ length: options.flights ?? 2 }, () => false);
+    this.#flights = options.flights ?? 2;
   }
 
   /**
@@ -64,17 +67,11 @@ export class CommandBatcher {
    */
   submit(envelope: CommandEnvelope): Promise<CommandOutcome> {
     if (this.#queued >= this.#queueMax) return Promise.reject(new QueueFullError(this.#queueMax));
-    const flight = flightOf(envelope, this.#running.length);
+    const stream = streamsOf(envelope.command)[0] ?? '';
     return new Promise((resolve, reject) => {
       this.#queued += 1;
-      this.#waiting.push({ flight, envelope, resolve, reject });
-      if (this.#starting) return;
-      this.#starting = true;
-      // At the end of this turn of the event loop, so that what came in with the same turn goes together.
-      setImmediate(() => {
-        this.#starting = false;
-        this.#start();
-      });
+      (this.#held.get(stream) ?? this.#waiting).push({ stream, envelope, resolve, reject });
+      this.#startSoon();
     });
   }
 
@@ -86,38 +83,33 @@ export class CommandBatcher {
     }
   }
 
-  /** Starts what is worth starting; asked whenever something came in or a flight ended. */
+  /** At the end of this turn of the event loop, so that what comes in with the same turn goes together. */
+  #startSoon(): void {
+    if (this.#starting) return;
+    this.#starting = true;
+    setImmediate(() => {
+      this.#starting = false;
+      this.#start();
+    });
+  }
+
+  /** Starts what is worth starting; asked whenever something came in or a batch ended. */
   #start(): void {
-    if (this.#waiting.length === 0) return;
-    if (this.#waiting.length < 2 * batchBesideMin && !this.#running.includes(true)) {
-      this.#run(
-        [...this.#running.keys()],
-        this.#take(() => true),
-      );
-      return;
-    }
-    // In the order of their oldest commands, so that none waits for ever behind a busier one.
-    const counts = new Map<number, number>();
-    for (const { flight } of this.#waiting) counts.set(flight, (counts.get(flight) ?? 0) + 1);
-    for (const [flight, count] of counts) {
-      const beside = this.#running.includes(true);
-      if (this.#running[flight] === true || count < (beside ? batchBesideMin : 1)) continue;
-      this.#run(
-        [flight],
-        this.#take((waiting) => waiting.flight === flight),
-      );
+    while (this.#running < this.#flights && this.#waiting.length >= (this.#running === 0 ? 1 : batchBesideMin)) {
+      const worth = Math.max(1, Math.floor(this.#waiting.length / batchBesideMin));
+      const share = Math.ceil(this.#waiting.length / Math.min(worth, this.#flights - this.#running));
+      this.#run(this.#take(Math.min(share, this.#batchMax)));
     }
   }
 
-  /** @param flights that wait for the batch, because it holds commands of theirs: so a stream's commands never overtake each other */
-  #run(flights: readonly number[], batch: readonly Waiting[]): void {
-    for (const flight of flights) this.#running[flight] = true;
-    const appending = this.#append(flights, batch);
+  #run(batch: readonly Waiting[]): void {
+    this.#running += 1;
+    const appending = this.#append(batch);
     this.#batches.add(appending);
     void appending.finally(() => this.#batches.delete(appending));
   }
 
-  async #append(flights: readonly number[], batch: readonly Waiting[]): Promise<void> {
+  async #append(batch: readonly Waiting[]): Promise<void> {
     const results = await this.#store.appendSettled(batch.map(({ envelope }) => envelope));
     this.#queued -= batch.length;
     for (const [i, { resolve, reject }] of batch.entries()) {
@@ -125,35 +117,45 @@ export class CommandBatcher {
       if (result?.status === 'fulfilled') resolve(result.value);
       else reject(result?.reason ?? new Error('The event store gave no outcome'));
     }
-    for (const flight of flights) this.#running[flight] = false;
-    this.#start();
+    this.#running -= 1;
+    this.#release(batch);
+    // Not at once: who has just been answered may have more, and half a batch costs nearly as much as a whole one.
+    this.#startSoon();
   }
 
-  /** The first of the waiting that fit into one batch, in the order of their arrival. */
-  #take(fits: (waiting: Waiting) => boolean): Waiting[] {
+  /**
+   * The first of the waiting, in the order of their arrival. What else there is on their streams goes with them, as far as
+   * it fits, or is held until they are done.
+   */
+  #take(share: number): Waiting[] {
     const batch: Waiting[] = [];
     const rest: Waiting[] = [];
     let rows = 0;
     for (const waiting of this.#waiting) {
-      if (!fits(waiting) || batch.length >= this.#batchMax || rows >= batchRowsMax) {
-        rest.push(waiting);
-        continue;
+      const held = this.#held.get(waiting.stream);
+      const hasPlace = batch.length < (held === undefined ? share : this.#batchMax);
+      // Counted even if it is too much: then nothing behind it has room, and so none overtakes it.
+      if (hasPlace) rows += rowsOf(waiting.envelope);
+      if (hasPlace && (batch.length === 0 || rows <= batchRowsMax)) {
+        batch.push(waiting);
+        if (held === undefined) this.#held.set(waiting.stream, []);
+      } else {
+        (held ?? rest).push(waiting);
       }
-      const more = rowsOf(waiting.envelope);
-      rows += more;
-      if (batch.length > 0 && rows > batchRowsMax) rest.push(waiting);
-      else batch.push(waiting);
     }
     this.#waiting = rest;
     return batch;
   }
-}
 
-function flightOf({ command }: CommandEnvelope, flights: number): number {
-  const stream = streamsOf(command)[0] ?? '';
-  let hash = 0;
-  for (let i = 0; i < stream.length; i++) hash = (Math.imul(hash, 31) + stream.charCodeAt(i)) | 0;
-  return Math.abs(hash) % flights;
+  /** What waited for these goes first: most of it came before the rest. */
+  #release(batch: readonly Waiting[]): void {
+    const released: Waiting[] = [];
+    for (const { stream } of batch) {
+      released.push(...(this.#held.get(stream) ?? []));
+      this.#held.delete(stream);
+    }
+    if (released.length > 0) this.#waiting = [...released, ...this.#waiting];
+  }
 }
 
 function rowsOf({ command }: CommandEnvelope): number {

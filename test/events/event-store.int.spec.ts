@@ -237,46 +237,6 @@ describe('many writers', () => {
     expect(await onHand('GROUP')).toBe(50 * 2 - 49);
     expect(calls).toBeLessThan(20);
   });
-
-  it('few go out in one batch, many in two side by side, and a busy stream does not keep the others waiting', async () => {
-    const batches: { size: number; skus: Set<string>; end: () => void }[] = [];
-    const held = {
-      appendSettled: (batch: readonly CommandEnvelope[]) =>
-        new Promise<PromiseSettledResult<CommandOutcome>[]>((resolve) => {
-          const value: CommandOutcome = { kind: 'accepted', facts: [], replayed: false };
-          const skus = new Set(batch.map(({ command }) => ('sku' in command ? command.sku : '')));
-          batches.push({
-            size: batch.length,
-            skus,
-            end: () => resolve(batch.map(() => ({ status: 'fulfilled', value }))),
-          });
-        }),
-    };
-    const batcher = new CommandBatcher(held);
-    const turn = () => new Promise((resolve) => setImmediate(resolve));
-    const submit = (sku: string, count: number) =>
-      Array.from({ length: count }, () => batcher.submit(unkeyed(adjust(sku, 1))));
-    const all = ['A', 'B', 'C', 'D'].flatMap((sku) => submit(sku, 4));
-    await turn();
-    expect(batches.map(({ size }) => size)).toEqual([16]);
-    // One SKU with more than every batch can take, and one of the other flight that came first.
-    all.push(...submit('B', 1), ...submit('A', 200));
-    await turn();
-    expect(batches).toHaveLength(1);
-    batches[0]?.end();
-    await turn();
-    expect(batches.slice(1).map(({ size, skus }) => [size, ...skus])).toEqual([
-      [1, 'B'],
-      [64, 'A'],
-    ]);
-    for (let at = 1; at < batches.length; at += 1) {
-      batches[at]?.end();
-      await turn();
-    }
-    await Promise.all(all);
-    await batcher.idle();
-    expect(batches.reduce((sum, { size }) => sum + size, 0)).toBe(217);
-  });
 });
 
 /** The server commits, and the connection breaks before it can say so. */
