@@ -37,6 +37,9 @@ export function inOnePacket<T extends readonly unknown[] | []>(
   return allOf(together(client, make));
 }
 
+/** A statement that does for several what each of them would ask by itself. @returns what it found for each, in their order */
+export type SetStatement<Item, Found> = (client: PoolClient, items: readonly Item[]) => Promise<readonly Found[]>;
+
 /**
  * A transaction whose statements travel in packets: its BEGIN with the first ones, its COMMIT with the last ones. The server
  * works them off one after the other, each with its own snapshot, as if each had waited for the answer to the one before.
@@ -44,6 +47,11 @@ export function inOnePacket<T extends readonly unknown[] | []>(
 export interface Packets {
   /** For what is rarely needed, outside a packet. */
   readonly client: PoolClient;
+  /**
+   * For one in what `send` or `commit` makes. Where several share the transaction, the statement is sent once for all that ask it in
+   * the same packet, behind what they send by themselves, and in the order in which the statements were first asked.
+   */
+  readonly ask: <Item, Found>(statement: SetStatement<Item, Found>, item: Item) => Promise<Found>;
   /** @param make sends statements, and waits for none of them */
   readonly send: <T extends readonly unknown[] | []>(
     make: () => T,
@@ -60,6 +68,11 @@ class OwnTransaction implements Packets {
     readonly client: PoolClient,
     private readonly begin: string,
   ) {}
+
+  readonly ask = async <Item, Found>(statement: SetStatement<Item, Found>, item: Item): Promise<Found> => {
+    const [found] = await statement(this.client, [item]);
+    return found as Found;
+  };
 
   readonly send = async <T extends readonly unknown[] | []>(
     make: () => T,

@@ -1,7 +1,7 @@
 import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../test/support/database.js';
-import type { Packets } from './packets.js';
+import type { Packets, SetStatement } from './packets.js';
 import { SharedTransactions } from './shared-transactions.js';
 
 let database: TestDatabase;
@@ -54,6 +54,64 @@ describe('transactions that several carts need at the same moment', () => {
     const { pieces, writers } = await shelves();
     expect(pieces).toEqual([1, 1, 1, 1, 1]);
     expect(writers.size).toBe(1);
+  });
+
+  it('send what all of them ask once, and give each what was found for it', async () => {
+    const asked: string[][] = [];
+    const piecesOf: SetStatement<string, number> = async (client, cartIds) => {
+      asked.push([...cartIds]);
+      const { rows } = await client.query<{ cart_id: string; pieces: number }>(
+        'SELECT cart_id, pieces FROM shelf WHERE cart_id = ANY ($1::text[])',
+        [cartIds],
+      );
+      return cartIds.map((cartId) => rows.find((row) => row.cart_id === cartId)?.pieces ?? -1);
+    };
+    await database.pool.query('UPDATE shelf SET pieces = right(cart_id, 1)::int');
+    const shared = new SharedTransactions('BEGIN');
+    const found = await Promise.all(
+      carts.map((cartId) =>
+        shared.run(database, cartId, async ({ ask, send, client, commit }) => {
+          // What a work sends by itself goes before what it asks.
+          const [before] = await send(() => [
+            ask(piecesOf, cartId),
+            ...(cartId === 'cart-4' ? [write(client, cartId, 10)] : []),
+          ]);
+          if (cartId === 'cart-2') return [before];
+          const [after] = await send(() => [ask(piecesOf, cartId)]);
+          await commit();
+          return [before, after];
+        }),
+      ),
+    );
+    expect(found).toEqual([[5, 5], [3, 3], [1, 1], [14, 14], [2]]);
+    const sorted = carts.toSorted();
+    expect(asked).toEqual([sorted, sorted.filter((cartId) => cartId !== 'cart-2')]);
+  });
+
+  it('let each hear of it where a statement for several fails, made again by itself', async () => {
+    const refusing: SetStatement<string, number> = async (client, cartIds) => {
+      await client.query('SELECT 1 / (CASE WHEN $1 THEN 0 ELSE 1 END)', [cartIds.includes('cart-3')]);
+      return cartIds.map(() => 1);
+    };
+    const shared = new SharedTransactions('BEGIN');
+    const settled = await Promise.allSettled(
+      carts.map((cartId) =>
+        shared.run(database, cartId, async ({ ask, commit }) => {
+          await commit(() => [ask(refusing, cartId)]);
+        }),
+      ),
+    );
+    expect(settled.map(({ status }) => status)).toEqual(
+      carts.map((cartId) => (cartId === 'cart-3' ? 'rejected' : 'fulfilled')),
+    );
+  });
+
+  it('refuse a question that is not part of a packet, which nobody would answer', async () => {
+    const shared = new SharedTransactions('BEGIN');
+    const one: SetStatement<string, number> = async (_client, cartIds) => cartIds.map(() => 1);
+    await expect(shared.run(database, 'cart-1', ({ ask }) => ask(one, 'cart-1'))).rejects.toThrow(
+      'A statement for several can only be asked in what send or commit makes',
+    );
   });
 
   it('go on while one of them has ended early', async () => {

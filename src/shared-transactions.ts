@@ -1,6 +1,6 @@
 import type { Database } from './database.js';
 import { Gathering } from './gathering.js';
-import { inPackets, type Packets } from './packets.js';
+import { inPackets, type Packets, type SetStatement } from './packets.js';
 
 /**
  * Whoever waits for a lock lets all wait who share its transaction. For longer than this none of them does: each goes on in
@@ -55,10 +55,18 @@ interface Call {
   readonly reject: (error: unknown) => void;
 }
 
+/** One statement that several works ask in the same packet. */
+interface Asked {
+  readonly items: unknown[];
+  readonly answers: { readonly resolve: (found: unknown) => void; readonly reject: (error: unknown) => void }[];
+}
+
 /** Lets works that share a transaction send their packets together. */
 class Step {
   failure: { readonly reason: unknown } | undefined;
   private calls: Call[] = [];
+  private asked = new Map<SetStatement<unknown, unknown>, Asked>();
+  private making = false;
 
   /** @param present how many have not ended yet */
   constructor(
@@ -75,6 +83,7 @@ class Step {
     try {
       return await work({
         client: this.packets.client,
+        ask: this.ask as Packets['ask'],
         send: ((make) => call(make, false)) as Packets['send'],
         commit: async (make = () => []) => void (await call(make, true)),
       });
@@ -85,6 +94,25 @@ class Step {
       this.present -= 1;
       this.goOn();
     }
+  }
+
+  private readonly ask = (statement: SetStatement<unknown, unknown>, item: unknown): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      if (!this.making) throw new Error('A statement for several can only be asked in what send or commit makes');
+      const asked = this.asked.get(statement) ?? { items: [], answers: [] };
+      this.asked.set(statement, asked);
+      asked.items.push(item);
+      asked.answers.push({ resolve, reject });
+    });
+
+  /** Sends what was asked, each statement once. */
+  private sendAsked(): void {
+    for (const [statement, { items, answers }] of this.asked)
+      statement(this.packets.client, items).then(
+        (found) => answers.forEach(({ resolve }, index) => resolve(found[index])),
+        (error: unknown) => answers.forEach(({ reject }) => reject(error)),
+      );
+    this.asked = new Map();
   }
 
   private goOn(): void {
@@ -98,12 +126,14 @@ class Step {
 
   private async send(calls: readonly Call[]): Promise<void> {
     const counts: number[] = [];
-    const make = () =>
-      calls.flatMap((call) => {
-        const made = call.make();
-        counts.push(made.length);
-        return made;
-      });
+    const make = () => {
+      this.making = true;
+      const made = calls.map((call) => call.make());
+      this.making = false;
+      counts.push(...made.map(({ length }) => length));
+      this.sendAsked();
+      return made.flat();
+    };
     try {
       const results: readonly unknown[] = calls.every(({ last }) => last)
         ? await this.packets.commit(make).then(() => [])

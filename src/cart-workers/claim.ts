@@ -93,6 +93,11 @@ export async function claim(
   }
 }
 
+/** Which of a statement's items a row belongs to, counted from 1. */
+interface Placed {
+  readonly place: string;
+}
+
 interface DeliveryRow {
   readonly cart_id: string;
   readonly state: 'dispatched' | 'in-doubt' | 'closed';
@@ -119,11 +124,11 @@ async function claimIn(
 ): Promise<ClaimResult> {
   const { client } = packets;
   const [delivery, openAttempts, lines] = await packets.send(() => [
-    lockDelivery(client, job, terms),
-    lockOpenAttempts(client, job, terms),
-    readLines(client, job.deliveryId),
+    packets.ask(lockDeliveries, { ...job, ...terms }),
+    packets.ask(lockOpenAttempts, { ...job, ...terms }),
+    packets.ask(readLines, job.deliveryId),
   ]);
-  if (delivery === undefined || delivery.state === 'closed' || delivery.take !== job.take) return { kind: 'gone' };
+  if (delivery === null || delivery.state === 'closed' || delivery.take !== job.take) return { kind: 'gone' };
   if (delivery.cart_id !== terms.cartId) return { kind: 'gone' };
 
   if (openAttempts.some(({ id }) => id === attemptId)) await takeBack(client, attemptId);
@@ -148,8 +153,11 @@ async function claimIn(
   if (!lines.some((line) => line.open)) return { kind: 'gone' };
   const purpose = settling ? 'settle' : purposeOf(terms, delivery, lines);
   const timeoutMs = purpose === 'send' ? terms.requestTimeoutMs : terms.settleTimeoutMs;
-  const attempt = { attemptId, delivery, job, purpose, timeoutMs, terms, resend: ambiguous };
-  await packets.commit(() => openAttempt(client, attempt));
+  const attempt = { ...terms, ...job, attemptId, purpose, timeoutMs, resend: ambiguous };
+  await packets.commit(() => [
+    packets.ask(beginAttempts, attempt),
+    ...(purpose === 'send' && terms.needsQ0 ? [packets.ask(keepQ0, job.deliveryId)] : []),
+  ]);
   return {
     kind: 'claimed',
     attemptId,
@@ -166,20 +174,30 @@ async function claimIn(
   };
 }
 
-async function lockDelivery(client: PoolClient, job: LaneJobData, terms: ClaimTerms): Promise<DeliveryRow | undefined> {
-  const found = await client.query<DeliveryRow>({
-    name: 'lock-delivery',
-    text: `SELECT d.cart_id, d.state, d.take, d.probe, d.ambiguous, d.resends, d.created_at, l.paused, l.down_since IS NOT NULL AS down,
+/** What a statement about several claims asks of each. */
+type Claimant = LaneJobData & Pick<ClaimTerms, 'cartId' | 'readsFirst' | 'serial'>;
+
+/**
+ * In: deliveries. Out: each with what its claim depends on; null where there is none.
+ * Effects: locked in the order of their ids, each read as it stands once it is.
+ */
+async function lockDeliveries(client: PoolClient, claimants: readonly Claimant[]): Promise<(DeliveryRow | null)[]> {
+  const found = await client.query<DeliveryRow & Placed>({
+    name: 'lock-deliveries',
+    text: `SELECT t.place, d.cart_id, d.state, d.take, d.probe, d.ambiguous, d.resends, d.created_at, l.paused, l.down_since IS NOT NULL AS down,
                   c.is_on AND s.is_on AND c.generation = d.generation AS in_effect,
-                  (d.probe OR $2) AND NOT EXISTS (SELECT FROM attempts r WHERE r.delivery_id = d.id AND r.kind = 'read' AND r.outcome = 'read')
+                  (d.probe OR t.reads_first) AND NOT EXISTS (SELECT FROM attempts r WHERE r.delivery_id = d.id AND r.kind = 'read' AND r.outcome = 'read' OFFSET 0)
                     AS to_be_read_first,
                   ceil(extract(epoch FROM clock_timestamp() - d.created_at) * 1000) AS key_age_ms,
                   greatest(0, ceil(extract(epoch FROM l.busy_until - clock_timestamp()) * 1000)) AS busy_ms
-             FROM deliveries d JOIN lanes l USING (cart_id) JOIN carts c USING (cart_id) JOIN system_switch s ON s.id = 1
-            WHERE d.id = $1 FOR UPDATE OF d`,
-    values: [job.deliveryId, terms.readsFirst],
+             FROM (SELECT * FROM unnest($1::uuid[], $2::boolean[]) WITH ORDINALITY AS u (id, reads_first, place) ORDER BY u.id) AS t
+            CROSS JOIN LATERAL (SELECT * FROM deliveries x WHERE x.id = t.id FOR UPDATE) AS d
+            CROSS JOIN LATERAL (SELECT * FROM lanes x WHERE x.cart_id = d.cart_id OFFSET 0) AS l
+            CROSS JOIN LATERAL (SELECT * FROM carts x WHERE x.cart_id = d.cart_id OFFSET 0) AS c
+             JOIN system_switch s ON s.id = 1`,
+    values: [claimants.map(({ deliveryId }) => deliveryId), claimants.map(({ readsFirst }) => readsFirst)],
   });
-  return found.rows[0];
+  return claimants.map((_, index) => found.rows.find(({ place }) => Number(place) === index + 1) ?? null);
 }
 
 /** Written by this very claim before, whose COMMIT nobody heard of: nothing was sent under it, so it is no try. */
@@ -240,22 +258,24 @@ interface OpenAttempt {
   readonly dead: boolean;
 }
 
-/** Those of the delivery, and where its cart takes one call at a time those of the cart. */
-async function lockOpenAttempts(
-  client: PoolClient,
-  { deliveryId }: LaneJobData,
-  { cartId, serial }: ClaimTerms,
-): Promise<OpenAttempt[]> {
-  const found = await client.query<OpenAttempt>({
+/** In: deliveries. Out: the open attempts of each, and where its cart takes one call at a time those of the cart. */
+async function lockOpenAttempts(client: PoolClient, claimants: readonly Claimant[]): Promise<OpenAttempt[][]> {
+  const found = await client.query<OpenAttempt & Placed>({
     name: 'open-attempts',
-    text: `SELECT a.id, a.delivery_id, a.kind, ceil(extract(epoch FROM a.deadline - clock_timestamp()) * 1000) AS left_ms,
+    text: `SELECT t.place, a.id, a.delivery_id, a.kind, ceil(extract(epoch FROM a.deadline - clock_timestamp()) * 1000) AS left_ms,
                   NOT EXISTS (SELECT FROM pg_stat_activity p WHERE p.application_name = a.worker) AS dead
-             FROM attempts a
-            WHERE a.ended_at IS NULL AND (a.delivery_id = $1 OR ($3 AND a.serial AND a.cart_id = $2))
-              FOR UPDATE OF a`,
-    values: [deliveryId, cartId, serial],
+             FROM (SELECT * FROM unnest($1::uuid[], $2::text[], $3::boolean[]) WITH ORDINALITY AS u (delivery_id, cart_id, serial, place)
+                    ORDER BY u.delivery_id) AS t
+            CROSS JOIN LATERAL (SELECT * FROM attempts x
+                                 WHERE x.ended_at IS NULL AND (x.delivery_id = t.delivery_id OR (t.serial AND x.serial AND x.cart_id = t.cart_id))
+                                   FOR UPDATE) AS a`,
+    values: [
+      claimants.map(({ deliveryId }) => deliveryId),
+      claimants.map(({ cartId }) => cartId),
+      claimants.map(({ serial }) => serial),
+    ],
   });
-  return found.rows;
+  return rowsByPlace(claimants.length, found.rows);
 }
 
 async function putInDoubt(client: PoolClient, deliveryId: string, quietTimeMs: number): Promise<void> {
@@ -300,83 +320,101 @@ async function handBack(client: PoolClient, deliveryId: string): Promise<void> {
  * under one key never changes. What is known of each is looked up by its key (LATERAL): joined, each line may be compared with
  * each record of the delivery.
  */
-async function readLines(client: PoolClient, deliveryId: string): Promise<ClaimedLine[]> {
-  const found = await client.query<{
-    key: string;
-    delta: string;
-    attempts_counted: number;
-    open: boolean;
-    q0: string | null;
-    q0_from: Date | null;
-    q0_to: Date | null;
-  }>({
+async function readLines(client: PoolClient, deliveryIds: readonly string[]): Promise<ClaimedLine[][]> {
+  const found = await client.query<
+    Placed & {
+      key: string;
+      delta: string;
+      attempts_counted: number;
+      open: boolean;
+      q0: string | null;
+      q0_from: Date | null;
+      q0_to: Date | null;
+    }
+  >({
     name: 'read-lines',
-    text: `SELECT d.key, d.delta, d.state IN ('in-flight', 'in-doubt') AS open,
+    text: `SELECT t.place, d.key, d.delta, d.state IN ('in-flight', 'in-doubt') AS open,
                   coalesce(w.attempts_counted, 0) AS attempts_counted,
                   coalesce(d.q0, s.last_quantity) AS q0,
                   CASE WHEN d.q0 IS NULL THEN s.last_quantity_from ELSE d.q0_from END AS q0_from,
                   CASE WHEN d.q0 IS NULL THEN s.last_quantity_to ELSE d.q0_to END AS q0_to
-             FROM delivery_lines d
+             FROM unnest($1::uuid[]) WITH ORDINALITY AS t (id, place)
+            CROSS JOIN LATERAL (SELECT x.state FROM deliveries x WHERE x.id = t.id OFFSET 0) AS whole
+            CROSS JOIN LATERAL (SELECT * FROM delivery_lines x WHERE x.delivery_id = t.id OFFSET 0) AS d
             CROSS JOIN LATERAL (SELECT * FROM listings x WHERE x.cart_id = d.cart_id AND x.key = d.key OFFSET 0) AS s
             CROSS JOIN LATERAL (SELECT max(x.attempts_counted) AS attempts_counted FROM web_stack x
                                  WHERE x.cart_id = d.cart_id AND x.key = d.key AND x.state IN ${waitStatesSql}
-                                   AND x.delivery_id = $1) AS w
-            WHERE d.delivery_id = $1
-              AND (d.state = 'in-doubt' AND d.settle_at <= clock_timestamp()
-                   OR (SELECT x.state <> 'in-doubt' FROM deliveries x WHERE x.id = $1))
-            ORDER BY d.line_no`,
-    values: [deliveryId],
+                                   AND x.delivery_id = t.id) AS w
+            WHERE whole.state <> 'in-doubt' OR d.state = 'in-doubt' AND d.settle_at <= clock_timestamp()
+            ORDER BY t.place, d.line_no`,
+    values: [deliveryIds],
   });
-  return found.rows.map((row) => ({
-    key: row.key,
-    delta: Number(row.delta),
-    attemptsCounted: row.attempts_counted,
-    open: row.open,
-    q0: row.q0 === null ? null : Number(row.q0),
-    q0From: row.q0_from,
-    q0To: row.q0_to,
-  }));
+  return rowsByPlace(deliveryIds.length, found.rows).map((rows) =>
+    rows.map((row) => ({
+      key: row.key,
+      delta: Number(row.delta),
+      attemptsCounted: row.attempts_counted,
+      open: row.open,
+      q0: row.q0 === null ? null : Number(row.q0),
+      q0From: row.q0_from,
+      q0To: row.q0_to,
+    })),
+  );
 }
 
-/** @returns what it sent */
-function openAttempt(
-  client: PoolClient,
-  open: {
-    readonly attemptId: string;
-    readonly delivery: DeliveryRow;
-    readonly job: LaneJobData;
-    readonly purpose: Claim['purpose'];
-    readonly timeoutMs: number;
-    readonly terms: ClaimTerms;
-    readonly resend: boolean;
-  },
-): readonly Promise<unknown>[] {
-  const attempt = `INSERT INTO attempts (id, delivery_id, cart_id, take, kind, serial, worker, started_at, deadline)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, date_trunc('milliseconds', clock_timestamp()), clock_timestamp() + $8 * interval '1 millisecond')`;
-  const values = [
-    open.attemptId,
-    open.job.deliveryId,
-    open.delivery.cart_id,
-    open.job.take,
-    open.purpose,
-    open.terms.serial,
-    open.terms.worker,
-    open.timeoutMs,
-  ];
-  if (open.purpose !== 'send') return [client.query({ name: 'open-attempt', text: attempt, values })];
-  // Counted on the delivery: its records would each be written once more for it.
-  const sending = client.query({
-    name: 'open-sending-attempt',
-    text: `WITH counted AS (UPDATE deliveries SET tries = tries + 1, resends = resends + $9, next_attempt_at = NULL WHERE id = $2) ${attempt}`,
-    values: [...values, open.resend ? 1 : 0],
+interface NewAttempt extends LaneJobData, Pick<ClaimTerms, 'cartId' | 'serial' | 'worker'> {
+  readonly attemptId: string;
+  readonly purpose: Claim['purpose'];
+  readonly timeoutMs: number;
+  /** The same bytes have left before. */
+  readonly resend: boolean;
+}
+
+/** A try to send is counted on its delivery: its records would each be written once more for it. */
+async function beginAttempts(client: PoolClient, attempts: readonly NewAttempt[]): Promise<void[]> {
+  const sends = attempts.filter(({ purpose }) => purpose === 'send');
+  await client.query({
+    name: 'begin-attempts',
+    text: `WITH counted AS (
+             UPDATE deliveries d SET tries = d.tries + 1, resends = d.resends + t.resent, next_attempt_at = NULL
+               FROM unnest($9::uuid[], $10::int[]) AS t (id, resent) WHERE d.id = t.id)
+           INSERT INTO attempts (id, delivery_id, cart_id, take, kind, serial, worker, started_at, deadline)
+           SELECT t.id, t.delivery_id, t.cart_id, t.take, t.kind, t.serial, t.worker, date_trunc('milliseconds', clock_timestamp()),
+                  clock_timestamp() + t.timeout_ms * interval '1 millisecond'
+             FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::boolean[], $7::text[], $8::bigint[])
+               AS t (id, delivery_id, cart_id, take, kind, serial, worker, timeout_ms)`,
+    values: [
+      attempts.map(({ attemptId }) => attemptId),
+      attempts.map(({ deliveryId }) => deliveryId),
+      attempts.map(({ cartId }) => cartId),
+      attempts.map(({ take }) => take),
+      attempts.map(({ purpose }) => purpose),
+      attempts.map(({ serial }) => serial),
+      attempts.map(({ worker }) => worker),
+      attempts.map(({ timeoutMs }) => timeoutMs),
+      sends.map(({ deliveryId }) => deliveryId),
+      sends.map(({ resend }) => (resend ? 1 : 0)),
+    ],
   });
-  if (!open.terms.needsQ0) return [sending];
-  const kept = client.query({
+  return attempts.map(() => undefined);
+}
+
+/** What its listing showed before a line, where it has none yet. */
+async function keepQ0(client: PoolClient, deliveryIds: readonly string[]): Promise<void[]> {
+  await client.query({
     name: 'keep-q0',
     text: `UPDATE delivery_lines d SET q0 = s.last_quantity, q0_from = s.last_quantity_from, q0_to = s.last_quantity_to
-             FROM listings s
-            WHERE d.delivery_id = $1 AND d.q0 IS NULL AND s.cart_id = d.cart_id AND s.key = d.key`,
-    values: [open.job.deliveryId],
+             FROM unnest($1::uuid[]) AS t (id)
+            CROSS JOIN LATERAL (SELECT * FROM delivery_lines x WHERE x.delivery_id = t.id AND x.q0 IS NULL OFFSET 0) AS l
+            CROSS JOIN LATERAL (SELECT * FROM listings x WHERE x.cart_id = l.cart_id AND x.key = l.key OFFSET 0) AS s
+            WHERE d.delivery_id = l.delivery_id AND d.line_no = l.line_no`,
+    values: [deliveryIds],
   });
-  return [sending, kept];
+  return deliveryIds.map(() => undefined);
+}
+
+function rowsByPlace<Row extends Placed>(places: number, rows: readonly Row[]): Row[][] {
+  const groups: Row[][] = Array.from({ length: places }, () => []);
+  for (const row of rows) groups[Number(row.place) - 1]?.push(row);
+  return groups;
 }

@@ -71,7 +71,7 @@ async function dispatchIn(
   { linesPerDeliveryMax, callsMax }: DispatchLimits,
 ): Promise<Made[]> {
   const { client } = packets;
-  const [, lane] = await packets.send(() => [lockController(client, cartId), readLane(client, cartId)]);
+  const [, lane] = await packets.send(() => [packets.ask(lockControllers, cartId), packets.ask(readLanes, cartId)]);
   const room = lane === null ? 0 : roomIn(lane, callsMax);
   if (lane === null || room <= 0) return [];
   const limits = lane.down ? { room: 1, linesMax: 1 } : { room, linesMax: linesPerDeliveryMax };
@@ -82,8 +82,8 @@ async function dispatchIn(
   if (keys.length === 0) return [];
   // Read behind the locks: from here on no record of theirs appears or ends but by us.
   const [unsettled, owed] = await packets.send(() => [
-    lockListings(client, cartId, keys),
-    readOwed(client, cartId, lane.generation, keys),
+    packets.ask(lockListings, { cartId, keys }),
+    packets.ask(readOwed, { cartId, keys, generation: lane.generation }),
   ]);
   const due = dueOf(owed);
   // What came between choosing and locking may have turned a decrease into an increase.
@@ -94,7 +94,7 @@ async function dispatchIn(
     netZeroSums(client, due),
     lines.length === 0
       ? null
-      : makeDeliveries(client, { cartId, generation: lane.generation, probe: lane.down, lines, ids }),
+      : packets.ask(makeDeliveries, { cartId, generation: lane.generation, probe: lane.down, lines, ids }),
     lane.down && lines.length > 0 ? pushProbeBack(client, cartId) : null,
   ]);
   return ids.map((deliveryId) => ({
@@ -117,28 +117,37 @@ function roomIn(lane: LaneRow, callsMax: number | null): number {
  * dispatch is half done. Not the row's own lock: workers write their outcomes to the row and must not wait for it.
  */
 export async function lockController(client: PoolClient, cartId: string): Promise<void> {
-  await client.query({
-    name: 'lock-controller',
-    text: `SELECT pg_advisory_xact_lock(hashtext('onhand lane'), hashtext($1))`,
-    values: [cartId],
-  });
+  await lockControllers(client, [cartId]);
 }
 
-async function readLane(client: PoolClient, cartId: string): Promise<LaneRow | null> {
-  const found = await client.query<LaneRow>({
-    name: 'read-lane',
-    text: `SELECT l.paused, l.down_since IS NOT NULL AS down, coalesce(l.next_probe_at <= clock_timestamp(), true) AS probe_due,
+async function lockControllers(client: PoolClient, cartIds: readonly string[]): Promise<void[]> {
+  await client.query({
+    name: 'lock-controllers',
+    text: `SELECT pg_advisory_xact_lock(hashtext('onhand lane'), hashtext(t.cart_id))
+             FROM (SELECT cart_id FROM unnest($1::text[]) AS u (cart_id) ORDER BY u.cart_id COLLATE "C" OFFSET 0) AS t`,
+    values: [cartIds],
+  });
+  return cartIds.map(() => undefined);
+}
+
+async function readLanes(client: PoolClient, cartIds: readonly string[]): Promise<(LaneRow | null)[]> {
+  const found = await client.query<LaneRow & { readonly cart_id: string }>({
+    name: 'read-lanes',
+    text: `SELECT l.cart_id, l.paused, l.down_since IS NOT NULL AS down, coalesce(l.next_probe_at <= clock_timestamp(), true) AS probe_due,
                   coalesce(l.comparing_until > clock_timestamp(), false) AS comparing,
                   c.is_on AND s.is_on AS in_effect, c.generation, c.clamps_at_zero AS clamps, l.job_window,
                   c.clamps_at_zero OR coalesce(c.settings->>'delivery' = 'set-only' OR c.probe->'found'->>'delivery' = 'set-only', false) AS dead_letters_hold,
                   (SELECT count(*) FROM deliveries d
                     WHERE d.cart_id = l.cart_id AND d.state = 'dispatched'
                       AND (d.next_attempt_at IS NULL OR d.next_attempt_at <= clock_timestamp())) AS runnable
-             FROM lanes l JOIN carts c USING (cart_id) JOIN system_switch s ON s.id = 1
-            WHERE l.cart_id = $1`,
-    values: [cartId],
+             FROM unnest($1::text[]) AS t (cart_id)
+            CROSS JOIN LATERAL (SELECT * FROM lanes x WHERE x.cart_id = t.cart_id OFFSET 0) AS l
+            CROSS JOIN LATERAL (SELECT * FROM carts x WHERE x.cart_id = t.cart_id OFFSET 0) AS c
+             JOIN system_switch s ON s.id = 1`,
+    values: [cartIds],
   });
-  return found.rows[0] ?? null;
+  const lanes = new Map(found.rows.map((row) => [row.cart_id, row]));
+  return cartIds.map((cartId) => lanes.get(cartId) ?? null);
 }
 
 /**
@@ -242,18 +251,31 @@ function groupLines(free: readonly FreeListing[], limits: Limits): string[][] {
   return groups;
 }
 
+/** Listings of one cart. */
+interface Chosen {
+  readonly cartId: string;
+  readonly keys: readonly string[];
+}
+
+const pairsOf = <C extends Chosen>(chosen: readonly C[]) =>
+  chosen.flatMap((one) => one.keys.map((key) => ({ ...one, key })));
+
 /**
- * As everywhere: listings first and in key order.
- * @returns those that a cart which clamps at zero must not be told to raise yet
+ * As everywhere: listings first, in the order of their carts and keys.
+ * @returns of each cart those that, where it clamps at zero, it must not be told to raise yet
  */
-async function lockListings(client: PoolClient, cartId: string, keys: readonly string[]): Promise<string[]> {
-  const locked = await client.query<{ key: string; unsettled: boolean }>({
+async function lockListings(client: PoolClient, chosen: readonly Chosen[]): Promise<string[][]> {
+  const pairs = pairsOf(chosen);
+  const locked = await client.query<{ cart_id: string; key: string; unsettled: boolean }>({
     name: 'lock-listings-to-dispatch',
-    text: `SELECT l.key, ${toBeSettledByValueSql('l')} AS unsettled FROM listings l
-            WHERE l.cart_id = $1 AND l.key = ANY ($2::text[]) ORDER BY l.cart_id, l.key FOR UPDATE`,
-    values: [cartId, keys],
+    // Which of them are unsettled is not asked by a WHERE: the planner would move it below the locks, and the others had none.
+    text: `SELECT l.cart_id, l.key, ${toBeSettledByValueSql('l')} AS unsettled
+             FROM (SELECT * FROM unnest($1::text[], $2::text[]) AS u (cart_id, key) ORDER BY u.cart_id COLLATE "C", u.key COLLATE "C") AS t
+            CROSS JOIN LATERAL (SELECT * FROM listings x WHERE x.cart_id = t.cart_id AND x.key = t.key FOR UPDATE) AS l`,
+    values: [pairs.map(({ cartId }) => cartId), pairs.map(({ key }) => key)],
   });
-  return locked.rows.filter(({ unsettled }) => unsettled).map(({ key }) => key);
+  const unsettled = locked.rows.filter((row) => row.unsettled);
+  return chosen.map(({ cartId }) => unsettled.filter((row) => row.cart_id === cartId).map(({ key }) => key));
 }
 
 interface Due {
@@ -264,6 +286,7 @@ interface Due {
 }
 
 interface OwedRow {
+  readonly cart_id: string;
   readonly id: string;
   readonly key: string;
   readonly delta: string;
@@ -280,23 +303,25 @@ interface OwedRow {
  */
 async function readOwed(
   client: PoolClient,
-  cartId: string,
-  generation: number,
-  keys: readonly string[],
-): Promise<OwedRow[]> {
+  chosen: readonly (Chosen & { readonly generation: number })[],
+): Promise<OwedRow[][]> {
+  const pairs = pairsOf(chosen);
   const found = await client.query<OwedRow>({
     name: 'read-due',
-    text: `SELECT w.id, w.key, w.delta, w.state, ${mayBeginSql('w', 'c', 'n')} AS may_begin
-             FROM unnest($3::text[]) AS t (key)
+    text: `SELECT w.id, t.cart_id, w.key, w.delta, w.state, ${mayBeginSql('w', 'c', 'n')} AS may_begin
+             FROM unnest($1::text[], $2::text[], $3::int[]) AS t (cart_id, key, generation)
             CROSS JOIN LATERAL (SELECT * FROM web_stack x
-                                 WHERE x.cart_id = $1 AND x.key = t.key AND x.state IN ${waitStatesSql} AND x.generation = $2
+                                 WHERE x.cart_id = t.cart_id AND x.key = t.key AND x.state IN ${waitStatesSql} AND x.generation = t.generation
                                 OFFSET 0) AS w
-             JOIN carts c ON c.cart_id = $1 JOIN lanes n ON n.cart_id = $1
+            CROSS JOIN LATERAL (SELECT x.is_paced FROM carts x WHERE x.cart_id = t.cart_id OFFSET 0) AS c
+            CROSS JOIN LATERAL (SELECT x.opened_at FROM lanes x WHERE x.cart_id = t.cart_id OFFSET 0) AS n
             WHERE NOT EXISTS (SELECT FROM delivery_lines d
-                               WHERE d.cart_id = $1 AND d.key = t.key AND d.state IN ('in-flight', 'in-doubt', 'quarantined') OFFSET 0)`,
-    values: [cartId, generation, keys],
+                               WHERE d.cart_id = t.cart_id AND d.key = t.key AND d.state IN ('in-flight', 'in-doubt', 'quarantined') OFFSET 0)`,
+    values: [pairs.map(({ cartId }) => cartId), pairs.map(({ key }) => key), pairs.map(({ generation }) => generation)],
   });
-  return found.rows;
+  const owed = new Map<string, OwedRow[]>(chosen.map(({ cartId }) => [cartId, []]));
+  for (const row of found.rows) owed.get(row.cart_id)?.push(row);
+  return chosen.map(({ cartId }) => owed.get(cartId) ?? []);
 }
 
 function dueOf(owed: readonly OwedRow[]): Map<string, Due> {
@@ -340,44 +365,49 @@ function linesOf(groups: readonly (readonly string[])[], due: ReadonlyMap<string
   });
 }
 
-function makeDeliveries(
-  client: PoolClient,
-  plan: {
-    readonly cartId: string;
-    readonly generation: number;
-    readonly probe: boolean;
-    readonly lines: readonly NewLine[];
-    readonly ids: readonly string[];
-  },
-): Promise<unknown> {
-  const { lines, ids } = plan;
-  const taken = lines.flatMap((line) => line.ids.map((id) => ({ id, deliveryId: line.deliveryId })));
-  return client.query({
+/** What leaves into one lane. */
+interface Leaving {
+  readonly cartId: string;
+  readonly generation: number;
+  readonly probe: boolean;
+  readonly lines: readonly NewLine[];
+  /** Of the deliveries that the lines are in. */
+  readonly ids: readonly string[];
+}
+
+async function makeDeliveries(client: PoolClient, leaving: readonly Leaving[]): Promise<void[]> {
+  const made = leaving.flatMap((lane) => lane.ids.map((id) => ({ ...lane, id })));
+  const lines = leaving.flatMap((lane) => lane.lines.map((line) => ({ ...line, cartId: lane.cartId })));
+  const taken = lines.flatMap(({ deliveryId, ids }) => ids.map((id) => ({ id, deliveryId })));
+  await client.query({
     name: 'make-deliveries',
     text: `WITH made AS (
              INSERT INTO deliveries (id, cart_id, generation, probe, created_at, queued_at)
-             SELECT id, $2, $3, $4, date_trunc('milliseconds', clock_timestamp()), clock_timestamp() FROM unnest($1::uuid[]) AS t (id)),
+             SELECT id, cart_id, generation, probe, date_trunc('milliseconds', clock_timestamp()), clock_timestamp()
+               FROM unnest($1::uuid[], $2::text[], $3::int[], $4::boolean[]) AS t (id, cart_id, generation, probe)),
            lines AS (
              INSERT INTO delivery_lines (delivery_id, line_no, cart_id, key, delta)
-             SELECT t.delivery_id, row_number() OVER (PARTITION BY t.delivery_id ORDER BY t.delta, t.key), $2, t.key, t.delta
-               FROM unnest($5::uuid[], $6::text[], $7::bigint[]) AS t (delivery_id, key, delta))
+             SELECT t.delivery_id, row_number() OVER (PARTITION BY t.delivery_id ORDER BY t.delta, t.key), t.cart_id, t.key, t.delta
+               FROM unnest($5::uuid[], $6::text[], $7::text[], $8::bigint[]) AS t (delivery_id, cart_id, key, delta))
            UPDATE web_stack w
               SET state = 'in-flight', delivery_id = t.delivery_id,
                   paced_at = CASE WHEN w.paced_at <> w.accepted_at THEN w.paced_at
                                   WHEN w.paced_at IS NOT NULL THEN coalesce((SELECT n.opened_at FROM lanes n WHERE n.cart_id = w.cart_id AND n.opened_at >= w.paced_at), clock_timestamp()) END
-             FROM unnest($8::bigint[], $9::uuid[]) AS t (id, delivery_id) WHERE w.id = t.id`,
+             FROM unnest($9::bigint[], $10::uuid[]) AS t (id, delivery_id) WHERE w.id = t.id`,
     values: [
-      ids,
-      plan.cartId,
-      plan.generation,
-      plan.probe,
-      lines.map((l) => l.deliveryId),
-      lines.map((l) => l.key),
-      lines.map((l) => l.delta),
-      taken.map((t) => t.id),
-      taken.map((t) => t.deliveryId),
+      made.map(({ id }) => id),
+      made.map(({ cartId }) => cartId),
+      made.map(({ generation }) => generation),
+      made.map(({ probe }) => probe),
+      lines.map(({ deliveryId }) => deliveryId),
+      lines.map(({ cartId }) => cartId),
+      lines.map(({ key }) => key),
+      lines.map(({ delta }) => delta),
+      taken.map(({ id }) => id),
+      taken.map(({ deliveryId }) => deliveryId),
     ],
   });
+  return leaving.map(() => undefined);
 }
 
 /**

@@ -55,7 +55,7 @@ function loseCommitsOfClaims(times: number): { readonly lost: () => number; read
     let claims = false;
     client.query = (async (...args: unknown[]) => {
       const name = (args[0] as { name?: string }).name;
-      if (name === 'open-sending-attempt') claims = true;
+      if (name === 'begin-attempts') claims = true;
       const isLost = args[0] === 'COMMIT' && claims && lost < times;
       if (args[0] === 'COMMIT') claims = false;
       if (isLost) lost += 1;

@@ -204,6 +204,45 @@ export function dispatchSuite(backendOf: () => LaneBackend): void {
       await bench.hub.quiet();
     });
 
+    it('lets nothing of a listing leave that somebody else is changing, and then all that it is owed', async () => {
+      const sku = bench.sku();
+      await bench.hub.stopWorkers();
+      await bench.receive(sku, 3);
+      await bench.hub.projector.caughtUp(5_000);
+      const holder = await bench.hub.database.pool.connect();
+      const limits = { linesPerDeliveryMax: 10, callsMax: null };
+      try {
+        await holder.query('BEGIN');
+        await holder.query(`SELECT FROM listings WHERE cart_id = 'b' AND key = $1 FOR UPDATE`, [sku]);
+        let done = false;
+        const made = dispatchLane(bench.hub.database, 'b', limits).finally(() => (done = true));
+        await until('the dispatch waits for the listing', async () => {
+          const waiting = await bench.hub.rows(
+            `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+                AND query LIKE '%FROM listings%FOR UPDATE%'`,
+          );
+          return done || waiting.length > 0;
+        });
+        expect(done).toBe(false);
+        await holder.query(
+          `UPDATE web_stack SET delta = delta + 4 WHERE cart_id = 'b' AND key = $1 AND state = 'waiting'`,
+          [sku],
+        );
+        await holder.query('COMMIT');
+        const lines = await bench.hub.rows<{ delta: string }>(
+          'SELECT delta FROM delivery_lines WHERE delivery_id = $1',
+          (await made)[0]?.deliveryId,
+        );
+        expect(lines).toEqual([{ delta: '7' }]);
+        await bench.hub.rows(`UPDATE web_stack SET delta = 3 WHERE cart_id = 'b' AND key = $1`, sku);
+        await bench.hub.rows(`UPDATE delivery_lines SET delta = 3 WHERE cart_id = 'b' AND key = $1`, sku);
+      } finally {
+        holder.release();
+      }
+      await bench.hub.restartWorkers();
+      await bench.hub.quiet();
+    });
+
     it('lets a job that is repeated, stale or in the wrong lane do nothing', async () => {
       const sku = bench.sku();
       await bench.a.faults({ delayBeforeMs: slowMs });
