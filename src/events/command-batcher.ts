@@ -56,7 +56,7 @@ export class CommandBatcher {
 
   constructor(store: Pick<EventStore, 'appendSettled'>, options: CommandBatcherOptions = {}) {
     this.#store = store;
-    this.#batchMax = options.batchMax ?? 64;
+    this.#batchMax = options.batchMax ?? 128;
     this.#queueMax = options.queueMax ?? 10_000;
     this.#flights = options.flights ?? 2;
   }

@@ -91,12 +91,12 @@ describe('commands that wait for the log', () => {
   });
 
   it('go out in two batches at a time and no more, however many they are', async () => {
-    await move(...many('A', 300));
-    expect(sizes()).toEqual([64, 64]);
+    await move(...many('A', 600));
+    expect(sizes()).toEqual([128, 128]);
     await end(0);
-    expect(sizes()).toEqual([64, 64, 64]);
+    expect(sizes()).toEqual([128, 128, 128]);
     await endAll();
-    expect(sizes().reduce((sum, size) => sum + size)).toBe(300);
+    expect(sizes().reduce((sum, size) => sum + size)).toBe(600);
   });
 
   it('go with those that who was just answered sends next', async () => {
@@ -124,11 +124,11 @@ describe('commands on one stream', () => {
   });
 
   it('go in one batch as far as it takes them, instead of waiting for each other’s locks', async () => {
-    await move(...times(30, 'A'), ...times(100, 'B'));
-    // Half of 130 is more than a batch takes.
-    expect(batches.map(({ skus }) => skus)).toEqual([[...times(30, 'A'), ...times(34, 'B')]]);
+    await move(...times(30, 'A'), ...times(200, 'B'));
+    // Half of 230 is less than the batch takes, and B has begun to fill it.
+    expect(batches.map(({ skus }) => skus)).toEqual([[...times(30, 'A'), ...times(98, 'B')]]);
     await end(0);
-    expect(batches.slice(1).map(({ skus }) => skus)).toEqual([times(64, 'B')]);
+    expect(batches.slice(1).map(({ skus }) => skus)).toEqual([times(102, 'B')]);
     await endAll();
   });
 
