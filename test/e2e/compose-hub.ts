@@ -195,7 +195,13 @@ async function startPostgres(service: ComposeFile['services'][string], dir: stri
       await client.query(`ALTER SYSTEM SET ${pg.escapeIdentifier(name)} = ${pg.escapeLiteral(value)}`);
     }
     await client.query('SELECT pg_reload_conf()');
-    for (const [name, value] of settings) {
+    // What a server has from its start is that of the embedded one; of such a setting it has only been asked whether it may be so.
+    const { rows: fromStart } = await client.query<{ name: string }>(
+      `SELECT name FROM pg_settings WHERE context = 'postmaster' AND name <> 'max_connections'`,
+    );
+    for (const [name, value] of settings.filter(
+      ([setting]) => !fromStart.some(({ name: fixed }) => fixed === setting),
+    )) {
       await until(`PostgreSQL has ${name} ${value}`, async () => {
         const shown = await client.query<{ value: string }>('SELECT current_setting($1) AS value', [name]);
         return shown.rows[0]?.value === value;

@@ -149,6 +149,8 @@ describe.skipIf(!hasBrowser)('the road in a browser', () => {
     await page.locator('#ask-yes').click();
     await held.waitFor({ state: 'detached' });
     await until('the Send is done', async () => (await hub.call('GET', sent.body.statusUrl)).body.state === 'done');
+    // What it put onto the Web Stack leaves after that.
+    await until('the shop shows what it was told', async () => (await shops[0]!.stock()).get('TENT-2') !== 1);
   });
 
   it('rejects one with a reason, and nothing of it has happened', async () => {

@@ -237,9 +237,10 @@ export function dispatchSuite(backendOf: () => LaneBackend): void {
         await bench.hub.rows(`UPDATE web_stack SET delta = 3 WHERE cart_id = 'b' AND key = $1`, sku);
         await bench.hub.rows(`UPDATE delivery_lines SET delta = 3 WHERE cart_id = 'b' AND key = $1`, sku);
       } finally {
+        await holder.query('ROLLBACK');
         holder.release();
+        await bench.hub.restartWorkers();
       }
-      await bench.hub.restartWorkers();
       await bench.hub.quiet();
     });
 

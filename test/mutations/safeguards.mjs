@@ -9,8 +9,8 @@ export const safeguards = [
   {
     name: 'the attempt row, written before the first byte leaves',
     file: 'src/cart-workers/claim.ts',
-    from: '  await packets.commit(() => openAttempt(client, attempt));',
-    to: '  if (delivery === null) await packets.commit(() => openAttempt(client, attempt));',
+    from: '    packets.ask(beginAttempts, attempt),',
+    to: '',
     tests: lanes,
     only: 'writes the attempt before the request reaches the shop',
   },
@@ -71,6 +71,14 @@ export const safeguards = [
     only: 'moves stock for an order that a comparison had in its reading',
   },
   {
+    name: 'the lock on listings that are to leave',
+    file: 'src/cart-workers/dispatch.ts',
+    from: 'AND x.key = t.key FOR UPDATE) AS l`',
+    to: 'AND x.key = t.key) AS l`',
+    tests: lanes,
+    only: 'lets nothing of a listing leave that somebody else is changing',
+  },
+  {
     name: 'the claim: one take of a delivery, and only that one',
     file: 'src/cart-workers/claim.ts',
     from: " || delivery.take !== job.take) return { kind: 'gone' };",
@@ -97,8 +105,8 @@ export const safeguards = [
   {
     name: 'the quiet time before a doubt is settled',
     file: 'src/cart-workers/claim.ts',
-    from: "AND (d.state = 'in-doubt' AND d.settle_at <= clock_timestamp()",
-    to: "AND (d.state = 'in-doubt'",
+    from: "OR d.state = 'in-doubt' AND d.settle_at <= clock_timestamp()\n            ORDER BY t.place",
+    to: "OR d.state = 'in-doubt'\n            ORDER BY t.place",
     tests: lanes,
     only: 'looks no sooner than the deadline and the quiet time',
   },
