@@ -5,15 +5,15 @@ import { databaseCode } from './database-fault.js';
 const transactionAborted = '25P02';
 const saysWhy = (failure: unknown) => !(failure instanceof Error && databaseCode(failure) === transactionAborted);
 
-/** Sends the queries that `send` makes in one packet, not one packet each: both sides are woken up once. */
+/**
+ * Sends the queries that `send` makes in one packet, not one packet each: both sides are woken up once. What follows them without
+ * waiting for an answer travels along.
+ */
 export function together<T>(client: PoolClient, send: () => T): T {
   const { stream } = (client as Client).connection;
   stream.cork();
-  try {
-    return send();
-  } finally {
-    stream.uncork();
-  }
+  process.nextTick(() => stream.uncork());
+  return send();
 }
 
 /**

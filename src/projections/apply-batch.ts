@@ -2,11 +2,11 @@ import type { PoolClient } from 'pg';
 import type { RecordedFact } from '../events/event-reader.js';
 import { cartOf, type Fact } from '../events/facts.js';
 import { everything, type RuleScope } from '../events/rule.js';
-import { inOnePacket } from '../packets.js';
+import { allOf, together } from '../packets.js';
 import { keepAvailabilitySetting, readSettings } from './availability/availability-settings.js';
 import { beginKitRecompute, beginRecompute } from './availability/recompute-runs.js';
 import { baselineListings, discardRecords, mapListings, supersedeWaiting } from './baselines.js';
-import { fanOut, kitListingsMax, type Cause, type Echo, type Touched } from './fan-out.js';
+import { beginFanOut, fanOut, kitListingsMax, type Cause, type Echo, type FannedOut, type Touched } from './fan-out.js';
 import { decidePush } from './guard.js';
 import { keepKits, type ChangedKits } from './kits.js';
 import { noteLate } from './late-items.js';
@@ -23,17 +23,21 @@ export interface BatchResult {
   readonly lanesChanged: boolean;
 }
 
+/** Everything that a batch writes is on its way to the database; it is applied where `written` resolves. */
+export type BegunBatch = BatchResult & Pick<FannedOut, 'written'>;
+
 /**
  * Applies a batch of facts in their global order. Movements and orders add up, so a run of them is applied as one set;
  * a setting stands exactly where it stands and divides the run before it from the run after it.
  *
  * @param later the listings of items that moved are looked at later, see late-items.ts
+ * @returns before its last writes were answered, so that a COMMIT can travel with them
  */
-export async function applyBatch(
+export async function beginBatch(
   client: PoolClient,
   facts: readonly RecordedFact[],
   later = false,
-): Promise<BatchResult> {
+): Promise<BegunBatch> {
   let records = 0;
   let lanesChanged = false;
   let run: RecordedFact[] = [];
@@ -42,13 +46,21 @@ export async function applyBatch(
       run.push(recorded);
       continue;
     }
-    records += await applyRun(client, run, later);
+    const before = await beginRun(client, run, later);
+    await before.written;
     run = [];
-    records += await applySetting(client, recorded);
+    records += before.records + (await applySetting(client, recorded));
     lanesChanged = true;
   }
-  records += await applyRun(client, run, later);
-  return { records, lanesChanged };
+  const last = await beginRun(client, run, later);
+  return { records: records + last.records, lanesChanged, written: last.written };
+}
+
+/** As {@link beginBatch}, written. */
+export async function applyBatch(client: PoolClient, facts: readonly RecordedFact[]): Promise<BatchResult> {
+  const { written, ...result } = await beginBatch(client, facts);
+  await written;
+  return result;
 }
 
 const settingTypes: ReadonlySet<string> = new Set<Fact['type']>([
@@ -70,24 +82,42 @@ const settingTypes: ReadonlySet<string> = new Set<Fact['type']>([
 
 const isSetting = (fact: Fact) => settingTypes.has(fact.type);
 
-async function applyRun(client: PoolClient, run: readonly RecordedFact[], later: boolean): Promise<number> {
-  if (run.length === 0) return 0;
+const nothing: FannedOut = { records: 0, written: Promise.resolve() };
+
+/**
+ * The sums, and then the listings that they concern. What asks nothing of the database before it locks those, which is most runs,
+ * locks them in the packet of the sums.
+ */
+async function beginRun(client: PoolClient, run: readonly RecordedFact[], later: boolean): Promise<FannedOut> {
+  if (run.length === 0) return nothing;
   const described = await describe(client, run);
-  const [kits] = await inOnePacket(client, () => [
-    keepKits(client, run),
-    addToQuantityOnHand(client, run),
-    addToOpenOrderLines(client, run),
-    addToVelocity(client, run),
-  ]);
+  const summed = allOf(
+    together(client, () => [
+      addToQuantityOnHand(client, run),
+      addToOpenOrderLines(client, run),
+      addToVelocity(client, run),
+    ]),
+  );
+  const [fannedOut] = await allOf([beginListings(client, run, described, later), summed]);
+  return fannedOut;
+}
+
+async function beginListings(
+  client: PoolClient,
+  run: readonly RecordedFact[],
+  described: readonly string[],
+  later: boolean,
+): Promise<FannedOut> {
+  const kits = await keepKits(client, run);
   const echoes = [...run.flatMap(echoesOf), ...(await partEchoesOf(client, run))];
   const skus = causesBySku(run);
   // Rules may speak of tags, and a described item may have others now.
   if (described.length > 0 && (await readSettings(client)).book.usesTags) addDescribed(skus, run);
   await addKits(client, skus, kits, run);
   if (later) await noteLate(client, skus);
-  if (echoes.length === 0 && (later || skus.size === 0)) return 0;
+  if (echoes.length === 0 && (later || skus.size === 0)) return nothing;
   const otherwise = causeOf(run[run.length - 1] as RecordedFact, 1);
-  return fanOut(client, { skus, listings: [], echoes, otherwise, skusLater: later });
+  return beginFanOut(client, { skus, listings: [], echoes, otherwise, skusLater: later });
 }
 
 async function applySetting(client: PoolClient, recorded: RecordedFact): Promise<number> {

@@ -67,15 +67,30 @@ interface LockedListing extends ListingFactsRow {
   readonly paced: boolean;
 }
 
+export interface FannedOut {
+  /** How many changes went onto the Web Stack. */
+  readonly records: number;
+  /** Everything is on its way to the database; resolves when it is written there. */
+  readonly written: Promise<unknown>;
+}
+
+/** As {@link beginFanOut}, written. @returns how many changes went onto the Web Stack */
+export async function fanOut(client: PoolClient, touched: Touched): Promise<number> {
+  const { records, written } = await beginFanOut(client, touched);
+  await written;
+  return records;
+}
+
 /**
  * Fan-out of one batch, per touched listing, on its locked row: (1) its echoes, (2) `target` from what is available through the rules,
  * (3) one record over `target − expected` if that is not zero, and `expected = target`.
  * Listings are locked in (cart, key) order; four statements whatever the size of the batch, and a fifth after a change of
  * the rules.
  *
- * @returns how many changes went onto the Web Stack
+ * Whatever it writes is sent before it resolves, so that a COMMIT can travel with it; a write that does not do what it should fails in
+ * the database, which makes a roll-back of that COMMIT.
  */
-export async function fanOut(client: PoolClient, touched: Touched): Promise<number> {
+export async function beginFanOut(client: PoolClient, touched: Touched): Promise<FannedOut> {
   const { settings, locked } = await lockUnderSettings(client, touched);
   const echoesOf = groupEchoes(touched.echoes);
   const changes: ListingChange[] = [];
@@ -110,13 +125,16 @@ export async function fanOut(client: PoolClient, touched: Touched): Promise<numb
     if (!isSame(now, last)) changes.push({ cartId: listing.cart_id, key: listing.key, ...now });
   }
   if (locked[0]?.many_kits === true) await beginKitRecompute(client, [...touched.skus.keys()], touched.otherwise);
-  await inOnePacket(client, () => [
+  const written = inOnePacket(client, () => [
     writeListings(client, changes),
     rememberListings(client, remembered),
     insertEchoes(client, heard),
     insertRecords(client, records, touched),
+    ...(touched.push === undefined || records.length === 0 ? [] : [countRecords(client, records, touched.push)]),
   ]);
-  return records.length;
+  // Heard by whoever waits for it.
+  written.catch(() => undefined);
+  return { records: records.length, written };
 }
 
 /**
@@ -301,7 +319,7 @@ async function insertRecords(
   { push, behind = false }: Touched,
 ): Promise<void> {
   if (records.length === 0) return;
-  const kept = await client.query({
+  await client.query({
     name: 'insert-records',
     text: `WITH added AS MATERIALIZED (
              SELECT t.*, w.place
@@ -335,7 +353,10 @@ async function insertRecords(
                     t.accepted_at, date_trunc('milliseconds', clock_timestamp())
                FROM added t WHERE t.place IS NULL
              RETURNING id)
-           SELECT FROM grown UNION ALL SELECT FROM made`,
+           -- A sentence is no number: it fails, and the transaction with it, before anybody can commit it.
+           SELECT CASE WHEN count(*) = cardinality($1::text[]) THEN 0
+                       ELSE (count(*) || ' of ' || cardinality($1::text[]) || ' changes were put on the Web Stack')::int END
+             FROM (SELECT FROM grown UNION ALL SELECT FROM made) AS kept`,
     values: [
       records.map((r) => r.listing.cart_id),
       records.map((r) => r.listing.key),
@@ -351,16 +372,14 @@ async function insertRecords(
       behind,
     ],
   });
-  if (kept.rowCount !== records.length)
-    throw new Error(`${kept.rowCount} of ${records.length} changes were put on the Web Stack`);
-  if (push === undefined) return;
-  const changes = records.map(({ listing, delta, target }) => ({
-    cartId: listing.cart_id,
-    before: target - delta,
-    after: target,
-  }));
-  await countPushed(client, push, changes);
 }
+
+const countRecords = (client: PoolClient, records: readonly NewRecord[], push: Push): Promise<void> =>
+  countPushed(
+    client,
+    push,
+    records.map(({ listing, delta, target }) => ({ cartId: listing.cart_id, before: target - delta, after: target })),
+  );
 
 /** A comparison or correction makes the cart equal now: what it finds lacking does not wait for a cadence. */
 function pacedAtOf({ listing, cause }: NewRecord): string | null {

@@ -1,13 +1,13 @@
 import type { PoolClient } from 'pg';
 import { beginByKeys, inTransaction, type Database } from '../database.js';
 import { isOfTheSurroundings } from '../database-fault.js';
-import { readAfter, type RecordedFact } from '../events/event-reader.js';
+import { readAfter, startOfLog, type Checkpoint, type RecordedFact } from '../events/event-reader.js';
 import { reached } from '../moments.js';
-import { allOf, inOnePacket } from '../packets.js';
+import { inOnePacket } from '../packets.js';
 import type { Presence } from '../presence.js';
 import { steadyNow } from '../steady-clock.js';
 import { Doorbell, type Wakeups } from '../wakeups.js';
-import { applyBatch, type BatchResult } from './apply-batch.js';
+import { applyBatch, beginBatch, type BatchResult, type BegunBatch } from './apply-batch.js';
 import { ChunkSize } from './availability/chunk-size.js';
 import { recomputeChunk } from './availability/recompute.js';
 import { RunListings } from './availability/run-listings.js';
@@ -58,6 +58,8 @@ export class Projector {
   private readonly lateChunkSize = new ChunkSize();
   private readonly farBehindFacts: number;
   private farBehind = false;
+  /** Only a guess, with which the next facts are read in the packet that reads the checkpoint. */
+  private lastApplied: Checkpoint = startOfLog;
   private readonly runListings = new RunListings();
   private kitsNext = true;
 
@@ -111,16 +113,19 @@ export class Projector {
     const client = await this.dependencies.database.pool.connect();
     let first: RecordedFact | undefined;
     try {
-      const [, from, held] = await inOnePacket(client, () => [
+      const wanted = this.farBehind && factsMax === batchFactsMax ? farBehindFactsMax : factsMax;
+      const guessed = this.lastApplied;
+      const [, from, held, next] = await inOnePacket(client, () => [
         client.query(beginByKeys),
         readCheckpoint(client, projection, self),
         holdProjection(client, projection),
+        readAfter(client, guessed, wanted),
       ]);
       const replaced = from.projector !== null && from.projector !== self;
       if (replaced) this.standBy();
       const mine = !replaced && !from.stopped && held;
-      const wanted = this.farBehind && factsMax === batchFactsMax ? farBehindFactsMax : factsMax;
-      const facts = mine ? await readAfter(client, from, wanted) : [];
+      this.lastApplied = from;
+      const facts = !mine ? [] : isSamePlace(guessed, from) ? next : await readAfter(client, from, wanted);
       const last = facts.at(-1);
       if (last === undefined) {
         await client.query('ROLLBACK');
@@ -131,16 +136,17 @@ export class Projector {
       this.farBehind = facts.length > wanted / 2 && (await hasFactsAfter(client, last, this.farBehindFacts));
       const later = this.farBehind || facts.length > Math.min(batchFactsMax, this.farBehindFacts);
       // Moved first, so that nobody waits for the answer by itself; it counts with the COMMIT.
-      const [moved, result] = await allOf([
+      const [moved, { written, ...result }] = await inOnePacket(client, () => [
         moveCheckpoint(client, projection, from, last),
-        factsMax > 1 ? applyBatch(client, facts, later) : applyOneByOne(client, facts, (fact) => (first = fact)),
+        factsMax > 1 ? beginBatch(client, facts, later) : applyOneByOne(client, facts, (fact) => (first = fact)),
       ]);
       reached('projector:applied');
       if (!moved) {
         await client.query('ROLLBACK');
         return null;
       }
-      await client.query('COMMIT');
+      await inOnePacket(client, () => [written, client.query('COMMIT')]);
+      this.lastApplied = last;
       reached('projector:committed');
       return { facts: facts.length, ...result, recomputing: later || from.recomputing !== null };
     } catch (error) {
@@ -344,7 +350,7 @@ async function applyOneByOne(
   client: PoolClient,
   facts: readonly RecordedFact[],
   next: (fact: RecordedFact) => void,
-): Promise<BatchResult> {
+): Promise<BegunBatch> {
   let records = 0;
   let lanesChanged = false;
   for (const fact of facts) {
@@ -353,8 +359,11 @@ async function applyOneByOne(
     records += applied.records;
     lanesChanged ||= applied.lanesChanged;
   }
-  return { records, lanesChanged };
+  return { records, lanesChanged, written: Promise.resolve() };
 }
+
+const isSamePlace = (a: Checkpoint, b: Checkpoint) =>
+  a.generation === b.generation && a.transactionId === b.transactionId && a.position === b.position;
 
 class BatchFailedError extends Error {
   constructor(
