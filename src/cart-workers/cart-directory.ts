@@ -20,8 +20,11 @@ export interface ReachableCart {
   readonly connection: CartConnection;
 }
 
+/** What a cart is like, without what it is reached with. */
+export type KnownCart = Pick<ReachableCart, 'settings' | 'capabilities'>;
+
 /** Takes one call at a time: two at once would lose updates, or not know of each other. */
-export const isSerial = ({ capabilities }: ReachableCart) => capabilities.parallelCallsMax === 1;
+export const isSerial = ({ capabilities }: KnownCart) => capabilities.parallelCallsMax === 1;
 
 export class CartMissingError extends Error {
   override readonly name = 'CartMissingError';
@@ -41,6 +44,7 @@ const draftTimeoutMs = 10_000;
 /** How to reach each cart: its settings, its connector, its decrypted secret. */
 export class CartDirectory {
   private readonly reachable;
+  private readonly known = new Map<string, KnownCart>();
   private asked: ReturnType<CartDirectory['readAsked']> | undefined;
 
   constructor(
@@ -51,6 +55,17 @@ export class CartDirectory {
     this.reachable = selectReachable(database);
   }
 
+  /**
+   * As {@link cart}, for whoever can begin with what the cart was like when it was last read here, and holds that against what it is
+   * like now before anything comes of it.
+   */
+  ask(cartId: string): { readonly likely: KnownCart | undefined; readonly sure: Promise<ReachableCart> } {
+    const sure = this.cart(cartId);
+    // Heard by whoever waits for it.
+    sure.catch(() => undefined);
+    return { likely: this.known.get(cartId), sure };
+  }
+
   /** Read anew for every call: whatever was changed holds from then on. @throws CartMissingError */
   async cart(cartId: string): Promise<ReachableCart> {
     const found = await this.read(cartId);
@@ -59,6 +74,7 @@ export class CartDirectory {
     const { settings } = row;
     const connector = connectorFor(settings.type);
     const capabilities = capabilitiesOf(connector, settings, row.probe);
+    this.known.set(cartId, { settings, capabilities });
     return {
       settings,
       on: row.on,

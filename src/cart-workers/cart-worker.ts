@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Database } from '../database.js';
 import { reached } from '../moments.js';
 import type { AbandonedAttempts } from './abandoned-attempts.js';
-import type { CartDirectory, ReachableCart } from './cart-directory.js';
+import type { CartDirectory, KnownCart, ReachableCart } from './cart-directory.js';
 import { claim, type Claim, type ClaimTerms } from './claim.js';
 import { CartError } from './connectors/cart-error.js';
 import { databaseNow } from './database-clock.js';
@@ -46,11 +46,17 @@ export async function workOn(
   job: LaneJobData,
   signal: AbortSignal,
 ): Promise<JobEnd> {
-  const cart = await dependencies.directory.cart(cartId);
-  const terms = termsOf(cart, dependencies.workerName);
+  const { likely, sure } = dependencies.directory.ask(cartId);
+  const sureTerms = async () => termsOf(await sure, dependencies.workerName);
+  let terms = likely === undefined ? await sureTerms() : termsOf(likely, dependencies.workerName);
   for (let reads = 0; ;) {
     reached('worker:job-taken', cartId);
-    const claimed = await claimOrAbandon(dependencies, job, terms);
+    const claimed = await claimOrAbandon(dependencies, job, terms, sureTerms);
+    const cart = await sure;
+    if (claimed.kind === 'changed') {
+      terms = await sureTerms();
+      continue;
+    }
     if (claimed.kind === 'gone') return { kind: 'done' };
     if (claimed.kind === 'busy') return { kind: 'busy', inMs: claimed.retryInMs };
     reached('worker:attempt-written', cartId);
@@ -83,10 +89,15 @@ export async function workOn(
   }
 }
 
-async function claimOrAbandon({ database, abandoned }: CartWorkerDependencies, job: LaneJobData, terms: ClaimTerms) {
+async function claimOrAbandon(
+  { database, abandoned }: CartWorkerDependencies,
+  job: LaneJobData,
+  terms: ClaimTerms,
+  sure: () => Promise<ClaimTerms>,
+) {
   const attemptId = randomUUID();
   try {
-    return await claim(database, job, terms, attemptId);
+    return await claim(database, job, terms, attemptId, sure);
   } catch (error) {
     // It may stand there all the same: the answer to its COMMIT is what got lost.
     abandoned.add(attemptId);
@@ -94,9 +105,9 @@ async function claimOrAbandon({ database, abandoned }: CartWorkerDependencies, j
   }
 }
 
-const setsOnly = (cart: ReachableCart) => cart.capabilities.delivery === 'set-only';
+const setsOnly = (cart: KnownCart) => cart.capabilities.delivery === 'set-only';
 
-function termsOf(cart: ReachableCart, worker: string): ClaimTerms {
+function termsOf(cart: KnownCart, worker: string): ClaimTerms {
   const { capabilities } = cart;
   const { requestTimeoutMs, quietTimeMs } = cart.settings;
   return {

@@ -45,6 +45,8 @@ export type ClaimResult =
   | Claim
   /** Closed, another cart's, or another take of it is meant: this job has nothing to do. */
   | { readonly kind: 'gone' }
+  /** The cart wants to be spoken to in another way than was taken for granted: nothing was done, claim it with what is known now. */
+  | { readonly kind: 'changed' }
   /** Somebody else may have bytes under way; come back later. */
   | { readonly kind: 'busy'; readonly retryInMs: number };
 
@@ -76,14 +78,16 @@ const retryableCodes = new Set(['23505', '40P01', '40001', '55P03']);
  * A worker begins here: compare-and-set on the delivery's take, and one open attempt per delivery (per cart where it is a
  * serial one), by unique index. The attempt stands in the database before the first byte leaves.
  * @param attemptId the attempt's name, for whoever has to end it where nobody can tell whether it was written
+ * @param sure the terms that hold; while they are being read, the claim begins with `terms`
  */
 export async function claim(
   database: Database,
   job: LaneJobData,
   terms: ClaimTerms,
   attemptId: string = randomUUID(),
+  sure: () => ClaimTerms | Promise<ClaimTerms> = () => terms,
 ): Promise<ClaimResult> {
-  const begun = { attemptId, startedMs: steadyNow() };
+  const begun = { attemptId, startedMs: steadyNow(), sure };
   try {
     return await claims.run(database, terms.cartId, (packets) => claimIn(packets, job, terms, begun));
   } catch (error) {
@@ -116,18 +120,26 @@ interface DeliveryRow {
   readonly busy_ms: string;
 }
 
+interface Begun {
+  readonly attemptId: string;
+  readonly startedMs: number;
+  readonly sure: () => ClaimTerms | Promise<ClaimTerms>;
+}
+
 async function claimIn(
   packets: Packets,
   job: LaneJobData,
-  terms: ClaimTerms,
-  { attemptId, startedMs }: { readonly attemptId: string; readonly startedMs: number },
+  likely: ClaimTerms,
+  { attemptId, startedMs, sure }: Begun,
 ): Promise<ClaimResult> {
   const { client } = packets;
   const [delivery, openAttempts, lines] = await packets.send(() => [
-    packets.ask(lockDeliveries, { ...job, ...terms }),
-    packets.ask(lockOpenAttempts, { ...job, ...terms }),
+    packets.ask(lockDeliveries, { ...job, ...likely }),
+    packets.ask(lockOpenAttempts, { ...job, ...likely }),
     packets.ask(readLines, job.deliveryId),
   ]);
+  const terms = await sure();
+  if (terms.serial !== likely.serial || terms.readsFirst !== likely.readsFirst) return { kind: 'changed' };
   if (delivery === null || delivery.state === 'closed' || delivery.take !== job.take) return { kind: 'gone' };
   if (delivery.cart_id !== terms.cartId) return { kind: 'gone' };
 

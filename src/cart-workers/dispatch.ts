@@ -39,17 +39,12 @@ export interface DispatchLimits {
 const dispatches = new SharedTransactions(beginByKeysPlanned);
 
 interface LaneRow {
-  readonly paused: boolean;
-  readonly down: boolean;
-  readonly probe_due: boolean;
-  readonly comparing: boolean;
-  readonly in_effect: boolean;
   readonly generation: number;
   readonly clamps: boolean;
-  /** What comes after a dead letter waits for it: its sum would be clamped, or read back, at another place. */
-  readonly dead_letters_hold: boolean;
-  readonly job_window: number | null;
-  readonly runnable: string;
+  /** It is amber: what leaves is a probe. */
+  readonly down: boolean;
+  /** Deliveries that may be made. */
+  readonly room: number;
 }
 
 /**
@@ -71,12 +66,14 @@ async function dispatchIn(
   { linesPerDeliveryMax, callsMax }: DispatchLimits,
 ): Promise<Made[]> {
   const { client } = packets;
-  const [, lane] = await packets.send(() => [packets.ask(lockControllers, cartId), packets.ask(readLanes, cartId)]);
-  const room = lane === null ? 0 : roomIn(lane, callsMax);
-  if (lane === null || room <= 0) return [];
-  const limits = lane.down ? { room: 1, linesMax: 1 } : { room, linesMax: linesPerDeliveryMax };
-  const [free] = await packets.send(() => [findFreeListings(client, cartId, lane, limits)]);
-  const groups = groupLines(free, limits);
+  const open = { cartId, linesMax: linesPerDeliveryMax, callsMax };
+  const [, lane, free] = await packets.send(() => [
+    packets.ask(lockControllers, cartId),
+    packets.ask(readLanes, open),
+    packets.ask(findFreeListings, open),
+  ]);
+  if (lane === null || lane.room <= 0) return [];
+  const groups = groupLines(free, { room: lane.room, linesMax: lane.down ? 1 : linesPerDeliveryMax });
   const zero = free.filter((listing) => listing.zero).map((listing) => listing.key);
   const keys = [...zero, ...groups.flat()];
   if (keys.length === 0) return [];
@@ -105,13 +102,6 @@ async function dispatchIn(
   }));
 }
 
-function roomIn(lane: LaneRow, callsMax: number | null): number {
-  if (lane.paused || lane.comparing || !lane.in_effect) return 0;
-  const runnable = Number(lane.runnable);
-  if (lane.down) return lane.probe_due && runnable === 0 ? 1 : 0;
-  return Math.min(lane.job_window ?? 0, callsMax ?? Number.POSITIVE_INFINITY) - runnable;
-}
-
 /**
  * One controller at a time, and none while a comparison takes hold of the lane: whoever has this lock knows that no
  * dispatch is half done. Not the row's own lock: workers write their outcomes to the row and must not wait for it.
@@ -130,24 +120,49 @@ async function lockControllers(client: PoolClient, cartIds: readonly string[]): 
   return cartIds.map(() => undefined);
 }
 
-async function readLanes(client: PoolClient, cartIds: readonly string[]): Promise<(LaneRow | null)[]> {
+/** A lane that may be served. */
+interface OpenLane {
+  readonly cartId: string;
+  readonly linesMax: number;
+  /** null: as many as the lane's window lets. */
+  readonly callsMax: number | null;
+}
+
+/**
+ * SQL: lanes as they are now, of $1 carts, each with $2 calls at most and $3 lines in each. `room` is how many deliveries may be made:
+ * none while it is paused, compared or off; one probe, when it is due, while it is amber; else what its window has left.
+ * What comes after a dead letter waits for it (`dead_letters_hold`) where its sum would be clamped, or read back, at another place.
+ */
+const lanesSql = `
+  (SELECT t.cart_id, c.generation, c.clamps_at_zero AS clamps, l.down_since IS NOT NULL AS down,
+          CASE WHEN l.down_since IS NULL THEN t.lines_max ELSE 1 END AS lines_max,
+          c.clamps_at_zero OR coalesce(c.settings->>'delivery' = 'set-only' OR c.probe->'found'->>'delivery' = 'set-only', false) AS dead_letters_hold,
+          CASE WHEN l.paused OR l.comparing_until > clock_timestamp() OR NOT (c.is_on AND s.is_on) THEN 0
+               WHEN l.down_since IS NOT NULL THEN (coalesce(l.next_probe_at <= clock_timestamp(), true) AND r.runnable = 0)::int
+               ELSE least(coalesce(l.job_window, 0), t.calls_max) - r.runnable END AS room
+     FROM unnest($1::text[], $2::int[], $3::int[]) AS t (cart_id, calls_max, lines_max)
+    CROSS JOIN LATERAL (SELECT * FROM lanes x WHERE x.cart_id = t.cart_id OFFSET 0) AS l
+    CROSS JOIN LATERAL (SELECT * FROM carts x WHERE x.cart_id = t.cart_id OFFSET 0) AS c
+    CROSS JOIN LATERAL (SELECT count(*)::int AS runnable FROM deliveries d
+                         WHERE d.cart_id = t.cart_id AND d.state = 'dispatched'
+                           AND (d.next_attempt_at IS NULL OR d.next_attempt_at <= clock_timestamp())) AS r
+     JOIN system_switch s ON s.id = 1
+   OFFSET 0)`;
+
+const lanesValues = (open: readonly OpenLane[]) => [
+  open.map(({ cartId }) => cartId),
+  open.map(({ callsMax }) => callsMax),
+  open.map(({ linesMax }) => linesMax),
+];
+
+async function readLanes(client: PoolClient, open: readonly OpenLane[]): Promise<(LaneRow | null)[]> {
   const found = await client.query<LaneRow & { readonly cart_id: string }>({
     name: 'read-lanes',
-    text: `SELECT l.cart_id, l.paused, l.down_since IS NOT NULL AS down, coalesce(l.next_probe_at <= clock_timestamp(), true) AS probe_due,
-                  coalesce(l.comparing_until > clock_timestamp(), false) AS comparing,
-                  c.is_on AND s.is_on AS in_effect, c.generation, c.clamps_at_zero AS clamps, l.job_window,
-                  c.clamps_at_zero OR coalesce(c.settings->>'delivery' = 'set-only' OR c.probe->'found'->>'delivery' = 'set-only', false) AS dead_letters_hold,
-                  (SELECT count(*) FROM deliveries d
-                    WHERE d.cart_id = l.cart_id AND d.state = 'dispatched'
-                      AND (d.next_attempt_at IS NULL OR d.next_attempt_at <= clock_timestamp())) AS runnable
-             FROM unnest($1::text[]) AS t (cart_id)
-            CROSS JOIN LATERAL (SELECT * FROM lanes x WHERE x.cart_id = t.cart_id OFFSET 0) AS l
-            CROSS JOIN LATERAL (SELECT * FROM carts x WHERE x.cart_id = t.cart_id OFFSET 0) AS c
-             JOIN system_switch s ON s.id = 1`,
-    values: [cartIds],
+    text: `SELECT n.cart_id, n.generation, n.clamps, n.down, n.room FROM ${lanesSql} AS n`,
+    values: lanesValues(open),
   });
   const lanes = new Map(found.rows.map((row) => [row.cart_id, row]));
-  return cartIds.map((cartId) => lanes.get(cartId) ?? null);
+  return open.map(({ cartId }) => lanes.get(cartId) ?? null);
 }
 
 /**
@@ -177,45 +192,44 @@ interface FreeListing {
 }
 
 const oldest = (which: string, limit: string) => `
-               SELECT r.key FROM web_stack r JOIN carts c ON c.cart_id = r.cart_id JOIN lanes n ON n.cart_id = r.cart_id
-                WHERE r.cart_id = $1 AND r.state = 'waiting' ${which} AND r.generation = $2 AND r.key NOT IN (SELECT b.key FROM blocked b)
-                  AND ${mayBeginSql('r', 'c', 'n')}
+               SELECT r.key FROM web_stack r JOIN carts c ON c.cart_id = r.cart_id JOIN lanes l ON l.cart_id = r.cart_id
+                WHERE r.cart_id = n.cart_id AND r.state = 'waiting' ${which} AND r.generation = n.generation AND r.key NOT IN (SELECT b.key FROM blocked b)
+                  AND ${mayBeginSql('r', 'c', 'l')}
                 ORDER BY r.behind, r.id LIMIT ${limit}`;
 
 /**
- * Listings that are free (nothing in flight, in doubt or quarantined; not of several products of the cart) and due, in the
- * order in which they are to leave: decreases before increases, the scarcest first, since what is late there is sold twice;
- * and behind all of them, listings that only a Send or Get run makes owed anything.
+ * Of each lane the listings that are free (nothing in flight, in doubt or quarantined; not of several products of the cart) and due,
+ * in the order in which they are to leave: decreases before increases, the scarcest first, since what is late there is sold twice;
+ * and behind all of them, listings that only a Send or Get run makes owed anything. Where a cart clamps at zero, a zero that was not
+ * settled by value holds increases back (clamped-listings.ts).
  *
- * $1 cart, $2 its generation, $3 whether it clamps at zero (then a zero that was not settled by value holds increases back,
- * clamped-listings.ts), $4 whether a dead letter holds its listing back, $5 how many records to look ahead, and $6 how many
- * of those that lower. The look-ahead counts only records that could leave: thousands that wait behind a quarantined line
+ * The look-ahead counts only records that could leave: thousands that wait behind a quarantined line
  * must not hide the rest of the lane, nor thousands that raise hide one that lowers. Sums are looked up key by key (LATERAL):
  * joined, the statement took 2 s over 2,000 records of one listing.
  */
-async function findFreeListings(
-  client: PoolClient,
-  cartId: string,
-  lane: LaneRow,
-  { room, linesMax }: Limits,
-): Promise<FreeListing[]> {
-  const records = Math.min(lookAhead.max, Math.max(lookAhead.min, room * linesMax * lookAhead.perLine));
-  const due = `WHERE w.state = 'waiting' AND w.generation = $2`;
-  const found = await client.query<FreeListing>({
+async function findFreeListings(client: PoolClient, open: readonly OpenLane[]): Promise<FreeListing[][]> {
+  const due = `WHERE w.state = 'waiting' AND w.generation = n.generation`;
+  const found = await client.query<FreeListing & { readonly cart_id: string }>({
     name: 'find-free-listings',
-    text: `WITH blocked AS MATERIALIZED (
-             SELECT key FROM delivery_lines WHERE cart_id = $1 AND state IN ('in-flight', 'in-doubt', 'quarantined')
+    text: `SELECT n.cart_id, o.key, o.zero, o.alone
+             FROM ${lanesSql} AS n
+            CROSS JOIN LATERAL (SELECT least(${lookAhead.max}, greatest(${lookAhead.min}, n.room * n.lines_max * ${lookAhead.perLine})) AS of_any) AS look
+            CROSS JOIN LATERAL (
+           WITH blocked AS MATERIALIZED (
+             SELECT key FROM delivery_lines WHERE cart_id = n.cart_id AND state IN ('in-flight', 'in-doubt', 'quarantined')
              UNION
-             SELECT key FROM web_stack WHERE cart_id = $1 AND state = 'waiting' AND not_before IS NOT NULL AND not_before > clock_timestamp()
+             SELECT key FROM web_stack WHERE cart_id = n.cart_id AND state = 'waiting' AND not_before IS NOT NULL AND not_before > clock_timestamp()
              UNION
-             SELECT key FROM doubled_keys WHERE cart_id = $1
+             SELECT key FROM doubled_keys WHERE cart_id = n.cart_id
              UNION
-             SELECT key FROM web_stack WHERE $4 AND cart_id = $1 AND state = 'dead-lettered'),
+             SELECT key FROM web_stack WHERE n.dead_letters_hold AND cart_id = n.cart_id AND state = 'dead-lettered'),
            ahead AS MATERIALIZED (
-             SELECT key FROM (${oldest('', '$5')}) AS of_any
+             SELECT key FROM (${oldest('', 'look.of_any')}) AS of_any
              UNION
-             SELECT key FROM (${oldest('AND r.lowers', '$6')}) AS that_lower)
-           SELECT f.key, f.delta = 0 AS zero, f.alone
+             SELECT key FROM (${oldest('AND r.lowers', 'ceil(look.of_any / 4.0)::int')}) AS that_lower)
+           SELECT f.key, f.delta = 0 AS zero, f.alone,
+                  row_number() OVER (ORDER BY f.behind, (f.delta < 0 OR f.oldest < clock_timestamp() - interval '${starvationMs} milliseconds') DESC,
+                                              f.target, f.oldest, f.key) AS place
              FROM (SELECT a.key, s.*
                      FROM ahead a
                     CROSS JOIN LATERAL (
@@ -224,14 +238,17 @@ async function findFreeListings(
                              (array_agg(w.target ORDER BY w.id DESC) FILTER (${due}))[1] AS target,
                              coalesce(max(w.attempts_counted) FILTER (${due}), 0) > 0 AS alone
                         FROM web_stack w
-                       WHERE w.cart_id = $1 AND w.key = a.key
+                       WHERE w.cart_id = n.cart_id AND w.key = a.key
                          AND w.state IN ${waitStatesSql}) AS s) AS f
-            WHERE NOT ($3 AND f.delta > 0 AND EXISTS (SELECT FROM listings l WHERE l.cart_id = $1 AND l.key = f.key AND ${toBeSettledByValueSql('l')}))
-            ORDER BY f.behind, (f.delta < 0 OR f.oldest < clock_timestamp() - interval '${starvationMs} milliseconds') DESC,
-                     f.target, f.oldest, f.key`,
-    values: [cartId, lane.generation, lane.clamps, lane.dead_letters_hold, records, Math.ceil(records / 4)],
+            WHERE NOT (n.clamps AND f.delta > 0 AND EXISTS (SELECT FROM listings x WHERE x.cart_id = n.cart_id AND x.key = f.key AND ${toBeSettledByValueSql('x')}))
+                 ) AS o
+            WHERE n.room > 0
+            ORDER BY n.cart_id, o.place`,
+    values: lanesValues(open),
   });
-  return found.rows;
+  const free = new Map<string, FreeListing[]>(open.map(({ cartId }) => [cartId, []]));
+  for (const { cart_id: cartId, ...listing } of found.rows) free.get(cartId)?.push(listing);
+  return open.map(({ cartId }) => free.get(cartId) ?? []);
 }
 
 /** @returns the keys of each delivery, at most `room` deliveries */

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { until } from '../support/until.js';
 import { claim } from '../../src/cart-workers/claim.js';
@@ -269,6 +270,12 @@ export function dispatchSuite(backendOf: () => LaneBackend): void {
       expect(await claim(bench.hub.database, { deliveryId, take: 1 }, { ...terms, cartId: 'b' })).toEqual({
         kind: 'gone',
       });
+      // Begun in the belief that the cart takes several calls at once, which it does not any more.
+      const believed = { ...terms, serial: false };
+      expect(
+        await claim(bench.hub.database, { deliveryId, take: 1 }, believed, randomUUID(), () => Promise.resolve(terms)),
+      ).toEqual({ kind: 'changed' });
+      expect(await openAttempts('a')).toEqual([attempt]);
       await bench.hub.quiet();
       expect(await claim(bench.hub.database, { deliveryId, take: 1 }, terms)).toEqual({ kind: 'gone' });
       expect(await deltasOf(bench.a, sku)).toEqual([1]);

@@ -87,6 +87,14 @@ export const safeguards = [
     only: 'lets a job that is repeated, stale or in the wrong lane do nothing',
   },
   {
+    name: 'what a claim took for granted of its cart is held against what it is like now',
+    file: 'src/cart-workers/claim.ts',
+    from: 'if (terms.serial !== likely.serial ||',
+    to: 'if (',
+    tests: 'test/projections/projector.int.spec.ts',
+    only: 'moves its checkpoint on only from where it was read',
+  },
+  {
     name: 'a delivery leaves by the lane of its own cart only',
     file: 'src/cart-workers/claim.ts',
     from: "  if (delivery.cart_id !== terms.cartId) return { kind: 'gone' };",

@@ -45,7 +45,8 @@ const ANSWER_BYTES_MAX = 32 * 1024 * 1024;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Below the idle limits of usual servers (5 s), so that a reused connection is rarely one that is being closed. */
 const IDLE_CONNECTION_MS = 4_000;
-const IDLE_CONNECTIONS_MAX = 4;
+/** Of one host, at which many carts may be: fewer than are called at one moment would be closed and made anew each time. */
+const IDLE_CONNECTIONS_MAX = 32;
 /** The longest delay a Node timer takes; later deadlines are beyond any call. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
