@@ -91,8 +91,8 @@ export const safeguards = [
     file: 'src/cart-workers/claim.ts',
     from: 'if (terms.serial !== likely.serial ||',
     to: 'if (',
-    tests: 'test/projections/projector.int.spec.ts',
-    only: 'moves its checkpoint on only from where it was read',
+    tests: lanes,
+    only: 'lets a job that is repeated, stale or in the wrong lane do nothing',
   },
   {
     name: 'a delivery leaves by the lane of its own cart only',
