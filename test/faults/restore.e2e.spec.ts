@@ -46,7 +46,16 @@ describe('a dump that is restored into a new cluster', () => {
     expect((await post(old, 'KEPT', 7, 'before the dump')).status).toBe(201);
     bench.moved('KEPT', 7);
     await bench.settle();
+    // The dump has a job whose worker will never be heard of again.
+    await bench.shops.get('settle')?.faults({ scope: 'all', delayBeforeMs: 900 });
+    await until('a poll for orders is under way', async () => {
+      const found = await bench.harness.database.pool.query(
+        `SELECT FROM bullmq.job WHERE queue = 'order-polls' AND state = 'active' AND data->>'cartId' = 'settle'`,
+      );
+      return found.rowCount === 1;
+    });
     dump = await dumpDatabase(bench.harness.database, first.home);
+    await bench.shops.get('settle')?.faults({});
     expect((await post(old, 'FORGOTTEN', 9, 'after the dump')).status).toBe(201);
     bench.moved('FORGOTTEN', 9);
     await bench.buy('settle', 'SOLD', 2);
@@ -56,6 +65,10 @@ describe('a dump that is restored into a new cluster', () => {
 
     restored = await second.createDatabase();
     await restoreDatabase(restored, dump);
+    // As of the moment between taking that job and putting in the next one.
+    await restored.pool.query(
+      `DELETE FROM bullmq.job WHERE queue = 'order-polls' AND state = 'delayed' AND data->>'cartId' = 'settle'`,
+    );
     const refused = await runMain([]);
     expect(refused.code).not.toBe(0);
     expect(refused.said).toContain('written in another PostgreSQL cluster');
@@ -77,10 +90,14 @@ describe('a dump that is restored into a new cluster', () => {
     const forgotten = await post(hub, 'FORGOTTEN', 9, 'after the dump');
     expect(forgotten).toMatchObject({ status: 201, replayed: false });
     // The mark of the order polls went back, too; what was sold since is told once more.
-    await until('the sales since the dump are known', async () => {
-      const [row] = await rows<{ on_hand: number }>(`SELECT on_hand::int FROM quantity_on_hand WHERE sku = 'SOLD'`);
-      return row?.on_hand === 97;
-    });
+    await until(
+      'the sales since the dump are known',
+      async () => {
+        const [row] = await rows<{ on_hand: number }>(`SELECT on_hand::int FROM quantity_on_hand WHERE sku = 'SOLD'`);
+        return row?.on_hand === 97;
+      },
+      30_000,
+    );
     const [events] = await rows<{ generations: number[] }>(
       'SELECT array_agg(DISTINCT generation ORDER BY generation) AS generations FROM events',
     );

@@ -7,7 +7,7 @@ import { ORDER_POLLS } from './queue-names.js';
 export const orderPollData = z.object({ cartId: z.string() });
 
 /** Asks carts for their new orders. A failed poll is not retried: the next one is due soon and asks from the same mark. */
-@Processor(ORDER_POLLS, { concurrency: 16, lockDuration: 30_000, stalledInterval: 10_000, maxStalledCount: 1_000 })
+@Processor(ORDER_POLLS, { concurrency: 16, lockDuration: 10_000, stalledInterval: 5_000, maxStalledCount: 1_000 })
 export class OrderPollsProcessor extends WorkerHost {
   /** A cart that answers slower than it is polled is asked once at a time. */
   private readonly underWay = new Set<string>();
